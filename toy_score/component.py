@@ -1,0 +1,108 @@
+"""A component is an object built from plain values, so that YAML, Python and a checkpoint describe it the same way.
+
+One convention carries it: *every constructor argument is kept as an attribute of the same name*. Then the description
+of any component, `{"class_path": ..., "init_args": ...}`, is read off the object itself, and only plain values ever
+reach a checkpoint.
+"""
+
+import functools
+import importlib
+import inspect
+from typing import Any
+
+import torch
+
+__all__ = ["TRUSTED", "Component", "argument_names", "from_config", "to_config"]
+
+TRUSTED = ("toy_score.", "torch.optim.")
+"""Prefixes of the class paths that a checkpoint may name. Importing a class path runs code, so nothing else is."""
+
+
+class Component:
+    """Base of the components: what was said of the convention above, as `repr` and equality."""
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in argument_names(type(self)))
+        return f"{type(self).__name__}({arguments})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and to_config(self) == to_config(other)
+
+    __hash__ = object.__hash__
+
+
+def argument_names(cls: type) -> list[str]:
+    """Names of the constructor arguments of a class, in order."""
+    if cls.__init__ is object.__init__:
+        return []
+    return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+
+def to_config(value: Any) -> Any:
+    """Describe a component, or an optimizer factory (`functools.partial`), by plain values.
+
+    Returns:
+        `{"class_path": "toy_score.samplers.Heun", "init_args": {"n_steps": 18, ...}}` for a component; lists and
+        dicts item by item; plain values as they are.
+
+    Raises:
+        TypeError: for an object that is neither plain nor a component.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [to_config(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_config(item) for key, item in value.items()}
+    if isinstance(value, type):
+        return {"class_path": _class_path(value), "init_args": {}}
+    if isinstance(value, functools.partial):
+        # jsonargparse wraps the class that a YAML file names: it is then the last positional argument.
+        target = value.args[-1] if value.args else value.func
+        return {"class_path": _class_path(target), "init_args": to_config(value.keywords)}
+    if type(value).__module__.startswith("toy_score."):
+        arguments = {name: to_config(getattr(value, name)) for name in argument_names(type(value))}
+        return {"class_path": _class_path(type(value)), "init_args": arguments}
+    raise TypeError(f"{value!r} cannot be described by plain values; make it a class of toy_score")
+
+
+def from_config(config: Any) -> Any:
+    """Build what `to_config` described.
+
+    Raises:
+        ValueError: for a class path outside `TRUSTED`, or one that no longer exists.
+    """
+    if isinstance(config, list):
+        return [from_config(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if "class_path" not in config:
+        return {key: from_config(item) for key, item in config.items()}
+    cls = _import_trusted(config["class_path"])
+    arguments = from_config(config.get("init_args") or {})
+    if issubclass(cls, torch.optim.Optimizer):  # built later, once there are parameters
+        return functools.partial(cls, **arguments)
+    return cls(**arguments)
+
+
+def _class_path(cls: type) -> str:
+    # The shortest public path: `toy_score.samplers.Heun`, not `toy_score.samplers.ode.Heun`, so that a file may move.
+    parts = cls.__module__.split(".")
+    for end in range(1, len(parts) + 1):
+        module = importlib.import_module(".".join(parts[:end]))
+        if parts[0] in ("toy_score", "torch") and end > 1 and vars(module).get(cls.__name__) is cls:
+            return f"{module.__name__}.{cls.__name__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _import_trusted(class_path: str) -> type:
+    if not str(class_path).startswith(TRUSTED):
+        raise ValueError(f"refusing the class path {class_path!r}: only {' and '.join(TRUSTED)} classes are trusted")
+    module, _, name = class_path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise ValueError(f"there is no class {class_path!r} in this version of toy_score; was it renamed?") from None
+    if not isinstance(cls, type):
+        raise ValueError(f"{class_path!r} is not a class")
+    return cls

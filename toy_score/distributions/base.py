@@ -1,0 +1,72 @@
+r"""A distribution on the plane whose noisy versions are known exactly.
+
+Noise of level `sigma` turns the density `p` into `p_sigma = p * N(0, sigma^2 I)`. In two dimensions, for the
+distributions of this package, `log p_sigma`, its gradient (the score) and the posterior mean `E[x0 | x]` have closed
+forms. They are the truth that every network, sampler and metric of this package is measured against.
+
+The score and the posterior mean determine each other by Tweedie's formula, `score = (E[x0 | x] - x) / sigma^2`
+(Robbins 1956; Efron 2011), but converting one into the other cancels digits: the score at small sigma, the mean at
+large sigma. Each therefore has a formula of its own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.component import Component
+
+__all__ = ["Distribution"]
+
+
+class Distribution(Component, ABC):
+    """A two-dimensional distribution with exact noisy density, score and denoiser.
+
+    `x` is `(n, 2)`; `sigma` is a number or a tensor that broadcasts against `(n, 1)`. Results have the dtype and the
+    device of `x`.
+    """
+
+    bounds: float = 4.0
+    """Half-width of the square, centred at the origin, that pictures show: it holds nearly all of the mass."""
+
+    mode_weights: dict[str, float] = {"all": 1.0}
+    """The true share of each mode, by name."""
+
+    name: str = ""
+    """How titles and file names call it: lower case, words joined by underscores."""
+
+    @abstractmethod
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw `n` independent points, `(n, 2)` float32, on the generator's device."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
+        """`log p_sigma(x)`, `(n,)`, in nats; `sigma = 0` is the clean density (-inf off its support)."""
+
+    @abstractmethod
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """`grad log p_sigma(x)`, `(n, 2)`, for `sigma > 0`."""
+
+    @abstractmethod
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """`E[x0 | x0 + sigma eps = x]`, `(n, 2)`, for `sigma > 0`."""
+
+    @abstractmethod
+    def entropy(self) -> float:
+        """Differential entropy of the clean density, in nats: the least negative log-likelihood a model can reach."""
+
+    def invalid(self, x: Tensor) -> Tensor:
+        """Points where the clean density is zero, `(n,)` booleans: none, unless the support has a gap."""
+        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
+    def modes(self, x: Tensor) -> Tensor:
+        """Index into `mode_weights` of the mode that each point belongs to, `(n,)` integers."""
+        return torch.zeros(len(x), dtype=torch.long, device=x.device)
+
+    def circles(self, radii: Sequence[float], n: int = 1000) -> list[Tensor]:
+        """Images of circles of the base Gaussian under the map that makes the distribution, for pictures.
+
+        Empty where the distribution is not a map of a Gaussian. Each image is a list of unbroken pieces `(m, 2)`.
+        """
+        return []

@@ -1,0 +1,215 @@
+r"""Gaussians cut to half-planes: the split normal and the heart.
+
+Both are maps of a standard normal that act differently on the two sides of an axis, so their densities are Gaussians
+restricted to half-planes. A part with weight `w`, mean `mu`, covariance `S`, restricted to `a.(x - c) > 0` and
+normalised, becomes under noise of level `sigma`
+
+    q(x) = N(x; mu, C) Phi(m / tau) / Phi(m0),        C = S + sigma^2 I,
+    m    = a.(mu - c) + a' S C^-1 (x - mu),           the posterior mean of a.(x0 - c) before the cut,
+    tau^2 = sigma^2 a' S C^-1 a,                      its posterior variance,
+
+with `m0 = a.(mu - c) / sqrt(a' S a)`, and, with the hazard `h(z) = phi(z) / Phi(z)` at `z = m / tau`,
+
+    grad log q = -C^-1 (x - mu) + (h / tau) C^-1 S a,
+    E[x0 | x]  = mu + S C^-1 (x - mu) + (h / tau) sigma^2 S C^-1 a.
+
+(Gaussian conditioning and the mean of a truncated normal.) The form of `tau^2` matters: the usual
+`a' S a - a' S C^-1 S a` cancels to noise in float32.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.distributions.base import Distribution
+
+__all__ = ["FoldedNormal", "HalfPlaneGaussians", "Heart", "SplitNormal"]
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class HalfPlaneGaussians(Distribution):
+    """Mixture of Gaussians, each restricted to a half-plane; the formulas are at the top of this file.
+
+    Args:
+        means: `mu`, K points.
+        covariances: `S`, K symmetric positive definite 2 x 2 matrices.
+        normals: `a`, K vectors that point into the half-planes.
+        edges: `c`, K points on the edges of the half-planes.
+        weights: K positive numbers that sum to 1.
+    """
+
+    def __init__(
+        self,
+        means: Sequence[Sequence[float]],
+        covariances: Sequence[Sequence[Sequence[float]]],
+        normals: Sequence[Sequence[float]],
+        edges: Sequence[Sequence[float]],
+        weights: Sequence[float],
+    ):
+        mu, a, c = (torch.tensor(v, dtype=torch.float64) for v in (means, normals, edges))
+        S = torch.tensor(covariances, dtype=torch.float64)
+        offset = (a * (mu - c)).sum(-1)
+        Sa = (S @ a[:, :, None])[:, :, 0]
+        spread = (a * Sa).sum(-1).sqrt()
+        log_weight = torch.tensor(weights, dtype=torch.float64).log() - torch.special.log_ndtr(offset / spread)
+        # Columns (K, 1): everything below is (K, n), one contiguous row per part, which is what the cache likes.
+        self._constants = torch.stack(
+            [mu[:, 0], mu[:, 1], S[:, 0, 0], S[:, 0, 1], S[:, 1, 1], a[:, 0], a[:, 1], Sa[:, 0], Sa[:, 1]]
+            + [offset, log_weight - LOG_2PI]
+        )[:, :, None]
+        self._on: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
+        return torch.logsumexp(_Parts(self, x, sigma).log_q, dim=0)
+
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        p = _Parts(self, x, sigma)
+        r, h = p.responsibilities_and_hazards()
+        return torch.stack(
+            [(r * (h * p.Ca0 - p.Cd0)).sum(0), (r * (h * p.Ca1 - p.Cd1)).sum(0)],
+            dim=-1,
+        )
+
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        p = _Parts(self, x, sigma)
+        r, h = p.responsibilities_and_hazards()
+        # mu + S [C^-1 (x - mu) + (h / tau) sigma^2 C^-1 a]; S and C = S + sigma^2 I commute.
+        u0, u1 = p.Cd0 + h * p.v * p.Cn0, p.Cd1 + h * p.v * p.Cn1
+        return torch.stack(
+            [
+                (r * (p.mu0 + p.s00 * u0 + p.s01 * u1)).sum(0),
+                (r * (p.mu1 + p.s01 * u0 + p.s11 * u1)).sum(0),
+            ],
+            dim=-1,
+        )
+
+    def _constants_for(self, x: Tensor) -> Tensor:
+        key = (x.device, x.dtype)
+        if key not in self._on:
+            self._on[key] = self._constants.to(x)
+        return self._on[key]
+
+
+class _Parts:
+    """The quantities of every part at every point, `(K, n)`, that log density, score and denoiser share."""
+
+    def __init__(self, distribution: HalfPlaneGaussians, x: Tensor, sigma: float | Tensor):
+        mu0, mu1, s00, s01, s11, a0, a1, sa0, sa1, offset, log_weight = distribution._constants_for(x)
+        sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1)  # (1,) or (n,)
+        v = sigma * sigma
+        c00, c11 = s00 + v, s11 + v
+        det = c00 * c11 - s01 * s01
+        i00, i01, i11 = c11 / det, -s01 / det, c00 / det  # C^-1
+        self.Cn0, self.Cn1 = i00 * a0 + i01 * a1, i01 * a0 + i11 * a1  # C^-1 a
+        self.Ca0, self.Ca1 = i00 * sa0 + i01 * sa1, i01 * sa0 + i11 * sa1  # C^-1 S a
+        d0, d1 = x[:, 0] - mu0, x[:, 1] - mu1
+        self.Cd0, self.Cd1 = i00 * d0 + i01 * d1, i01 * d0 + i11 * d1  # C^-1 (x - mu)
+        m = offset + self.Ca0 * d0 + self.Ca1 * d1
+        self.tau = sigma * (self.Cn0 * sa0 + self.Cn1 * sa1).sqrt()
+        # Without noise the posterior is certain: the factor is the indicator of the half-plane.
+        self.z = torch.where(self.tau > 0, m / self.tau, torch.copysign(torch.full_like(m, torch.inf), m))
+        quadratic = d0 * self.Cd0 + d1 * self.Cd1
+        self.log_q = log_weight - 0.5 * (quadratic + det.log()) + torch.special.log_ndtr(self.z)
+        self.mu0, self.mu1, self.s00, self.s01, self.s11, self.v = mu0, mu1, s00, s01, s11, v
+
+    def responsibilities_and_hazards(self) -> tuple[Tensor, Tensor]:
+        """Posterior weights of the parts, and `h(z) / tau`.
+
+        The hazard as `sqrt(2 / pi) / erfcx(-z / sqrt 2)` is right in both tails; `exp(-z^2/2) / Phi(z)` is 0/0 in
+        the left one, and autograd through `log_ndtr` is wrong there.
+        """
+        hazard = math.sqrt(2.0 / math.pi) / torch.special.erfcx(self.z * -math.sqrt(0.5))
+        return torch.softmax(self.log_q, dim=0), hazard / self.tau
+
+
+class FoldedNormal(HalfPlaneGaussians):
+    """An invertible map of the standard normal that is linear on either side of the axis `x_0 = 0`."""
+
+    mode_weights = {"left": 0.5, "right": 0.5}
+
+    @abstractmethod
+    def push(self, z: Tensor) -> Tensor:
+        """The map: standard normal points `(n, 2)` become points of the distribution."""
+
+    @abstractmethod
+    def pull(self, x: Tensor) -> Tensor:
+        """Its inverse: points of the distribution `(n, 2)` become standard normal, exactly."""
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        device = generator.device if generator is not None else None
+        return self.push(torch.randn(n, 2, generator=generator, device=device))
+
+    def modes(self, x: Tensor) -> Tensor:
+        return (x[:, 0] > 0).long()
+
+    def circles(self, radii: Sequence[float], n: int = 1000) -> list[Tensor]:
+        angles = torch.linspace(0.0, 2.0 * math.pi, n + 1)[:-1]
+        circle = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        right = self.push(circle)[:, 0] > 0  # which side of the fold, the same for every radius
+        first = int((right & ~right.roll(1)).nonzero()[0])  # begin where the circle enters the right side
+        circle, half = circle.roll(-first, 0), int(right.sum())
+        return [piece for r in radii for piece in self.push(r * circle).split([half, n - half])]
+
+
+class SplitNormal(FoldedNormal):
+    """A standard normal cut in two along `x_0 = 0`, the halves pushed apart: `z + (shift sign(z_0), 0)`.
+
+    Args:
+        shift: how far each half moves, > 0; the gap between the halves is `2 shift` wide.
+
+    Raises:
+        ValueError: if `shift` is not positive.
+    """
+
+    bounds = 5.0
+    name = "split_normal"
+
+    def __init__(self, shift: float = 1.0):
+        if not shift > 0:
+            raise ValueError(f"shift must be positive, got {shift}; the study uses 1.0")
+        self.shift = shift
+        identity = [[1.0, 0.0], [0.0, 1.0]]
+        centres, normals = [[shift, 0.0], [-shift, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]
+        super().__init__(centres, [identity, identity], normals, centres, [0.5, 0.5])
+
+    def push(self, z: Tensor) -> Tensor:
+        return torch.stack([z[:, 0] + torch.copysign(z.new_tensor(self.shift), z[:, 0]), z[:, 1]], dim=-1)
+
+    def pull(self, x: Tensor) -> Tensor:
+        return torch.stack([x[:, 0] - torch.copysign(x.new_tensor(self.shift), x[:, 0]), x[:, 1]], dim=-1)
+
+    def entropy(self) -> float:
+        """`log(2 pi e)`: each half is only shifted."""
+        return LOG_2PI + 1.0
+
+    def invalid(self, x: Tensor) -> Tensor:
+        """Points in the gap `|x_0| < shift`, where the density is zero: `(n,)` booleans."""
+        return x[:, 0].abs() < self.shift
+
+
+class Heart(FoldedNormal):
+    """A correlated Gaussian mirrored into a heart: `y = z M`, `M = [[1, 1/2], [1/2, 1]]`, then `(y_0, sign(y_0) y_1)`."""
+
+    bounds = 4.5
+    name = "heart"
+
+    def __init__(self):
+        right, left = [[1.25, 1.0], [1.0, 1.25]], [[1.25, -1.0], [-1.0, 1.25]]  # M' M, and its mirror image
+        origin = [[0.0, 0.0], [0.0, 0.0]]
+        super().__init__(origin, [right, left], [[1.0, 0.0], [-1.0, 0.0]], origin, [0.5, 0.5])
+
+    def push(self, z: Tensor) -> Tensor:
+        y0, y1 = z[:, 0] + 0.5 * z[:, 1], 0.5 * z[:, 0] + z[:, 1]
+        return torch.stack([y0, y1 * torch.copysign(torch.ones_like(y0), y0)], dim=-1)
+
+    def pull(self, x: Tensor) -> Tensor:
+        y0, y1 = x[:, 0], x[:, 1] * torch.copysign(torch.ones_like(x[:, 0]), x[:, 0])
+        return torch.stack([(y0 - 0.5 * y1) / 0.75, (y1 - 0.5 * y0) / 0.75], dim=-1)
+
+    def entropy(self) -> float:
+        """`log(2 pi e) + log det M`, with `det M = 3/4`."""
+        return LOG_2PI + 1.0 + math.log(0.75)

@@ -1,0 +1,192 @@
+"""What all samplers share: the walk down the noise levels, the randomness, the recording.
+
+A sampler of a family writes one thing, `step`: how to get from one level to the next. The last step leads to the data
+itself, the level `CLEAN` with `alpha = 1`, `sigma = 0`; the formulas hold there as well, so it is no special case.
+
+Every row of a result is a function of the seed and of its own number alone: noise is drawn in blocks of 4096 rows, each
+block from a generator of its own. Sample i is therefore the same however many are drawn, in chunks of whatever size,
+on however many devices.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.component import Component
+from toy_score.denoisers import Denoiser
+from toy_score.schedules import Schedule
+
+__all__ = ["CLEAN", "Level", "NoiseStream", "Sampler", "Trajectory"]
+
+ROWS_AT_ONCE = 65_536  # bounds the memory of one network evaluation, about 100 MB for the default backbone
+
+
+class Level(NamedTuple):
+    """A point of the time axis with its `alpha` and `sigma`, as float64 numbers."""
+
+    time: float
+    alpha: float
+    sigma: float
+
+    @property
+    def ratio(self) -> float:
+        """`sigma / alpha`: the noise level in Karras' variables."""
+        return self.sigma / self.alpha
+
+
+CLEAN = Level(0.0, 1.0, 0.0)
+"""The data: where the last step of every sampler leads."""
+
+
+class NoiseStream:
+    """Standard noise for the rows `first ... first + n - 1` of the endless table of noise that a seed defines."""
+
+    BLOCK = 4096
+
+    def __init__(self, seed: int, first: int, n: int, device: torch.device | str = "cpu"):
+        begin, end = first // self.BLOCK, -(-(first + n) // self.BLOCK)
+        self._rows = slice(first - begin * self.BLOCK, first - begin * self.BLOCK + n)
+        self._generators = [Generator(device).manual_seed(_mix(seed, block)) for block in range(begin, end)]
+
+    def normal(self) -> Tensor:
+        """The next `(n, 2)` standard normal numbers."""
+        return self._draw(torch.randn)
+
+    def uniform(self) -> Tensor:
+        """The next `(n, 2)` numbers uniform on [0, 1)."""
+        return self._draw(torch.rand)
+
+    def _draw(self, law: Callable[..., Tensor]) -> Tensor:
+        # A whole block is drawn even if a part is used: what a row gets must not depend on its neighbours.
+        blocks = [law(self.BLOCK, 2, generator=g, device=g.device) for g in self._generators]
+        return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[self._rows]
+
+
+def _mix(seed: int, block: int) -> int:
+    """A well-scrambled 63-bit seed for a block (the finaliser of splitmix64; Steele et al. 2014)."""
+    mask = (1 << 64) - 1
+    z = (seed + (block + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return (z ^ (z >> 31)) >> 1
+
+
+@dataclass
+class Trajectory:
+    """The recorded path of some samples.
+
+    Attributes:
+        x: positions, `(m, n, 2)`: the start, then one entry per recorded step, the last one being the sample.
+        ratio: noise level `sigma / alpha` at which each position stands, `(m,)`, descending.
+    """
+
+    x: Tensor
+    ratio: Tensor
+
+
+class Sampler(Component, ABC):
+    """Turns noise into samples by asking a denoiser; any sampler runs with any denoiser, the exact one included."""
+
+    @abstractmethod
+    def times(self, schedule: Schedule) -> Tensor:
+        """The times at which the steps begin, descending, `(m,)` float64; the last step ends at the data."""
+
+    @abstractmethod
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        """One step from level `t` to the lower level `s`, `(n, 2)` to `(n, 2)`."""
+
+    @abstractmethod
+    def nfe(self, schedule: Schedule) -> int:
+        """Number of evaluations of the denoiser per sample."""
+
+    def start(self, schedule: Schedule, noise: NoiseStream) -> Tensor:
+        """Where the samples begin: the prior `N(0, sigma(1)^2 I)` of the schedule, unless a sampler says otherwise."""
+        return schedule.sigma(torch.ones((), dtype=torch.float64)).item() * noise.normal()
+
+    def levels(self, schedule: Schedule) -> list[Level]:
+        """The levels at which the steps begin, highest first, followed by `CLEAN`."""
+        times = self.times(schedule)
+        columns = (times.tolist(), schedule.alpha(times).tolist(), schedule.sigma(times).tolist())
+        return [*map(Level, *columns), CLEAN]
+
+    def __call__(self, denoiser: Denoiser, n: int, generator: Generator | None = None, first: int = 0) -> Tensor:
+        """Draw samples.
+
+        Args:
+            denoiser: a trained network or the exact answer.
+            n: how many, >= 1.
+            generator: source of all randomness (the default generator if None); samples are made on its device.
+            first: number of the first row: two calls for rows 0..999 and 1000..1999, with equally seeded generators,
+                give what one call for 2000 gives.
+
+        Returns:
+            `(n, 2)` float32.
+
+        Raises:
+            ValueError: if `n < 1`.
+        """
+        if n < 1:
+            raise ValueError(f"the number of samples must be at least 1, got {n}")
+        seed, device = draw_seed(generator)
+        chunks = []
+        for start in range(first, first + n, ROWS_AT_ONCE):
+            rows = min(ROWS_AT_ONCE, first + n - start)
+            chunks.append(self.run(denoiser, NoiseStream(seed, start, rows, device)))
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+
+    def trajectory(
+        self, denoiser: Denoiser, n: int, generator: Generator | None = None, every: int = 1, skip: int = 0
+    ) -> Trajectory:
+        """Draw samples and keep their paths; the samples are those of `__call__` with the same generator state.
+
+        Args:
+            every: keep every so many steps; the start and the end are kept in any case (the start unless skipped).
+            skip: leave out the first so many positions, the start being the first.
+        """
+        seed, device = draw_seed(generator)
+        levels = self.levels(denoiser.schedule)
+        kept, ratios = [], []
+
+        def keep(step: int, x: Tensor) -> None:
+            if step >= skip and (step % every == 0 or step == len(levels) - 1):
+                kept.append(x.clone())
+                ratios.append(levels[step].ratio)
+
+        self.run(denoiser, NoiseStream(seed, 0, n, device), keep)
+        return Trajectory(torch.stack(kept), torch.tensor(ratios))
+
+    @torch.no_grad()
+    def run(
+        self, denoiser: Denoiser, noise: NoiseStream, observe: Callable[[int, Tensor], None] | None = None
+    ) -> Tensor:
+        """The walk: start, then a step from each level to the next. `observe(i, x)` is shown every position."""
+        levels = self.levels(denoiser.schedule)
+        x = self.start(denoiser.schedule, noise)
+        if observe is not None:
+            observe(0, x)
+        for i, (t, s) in enumerate(zip(levels[:-1], levels[1:], strict=True), start=1):
+            x = self.step(denoiser, x, t, s, noise)
+            if observe is not None:
+                observe(i, x)
+        return x
+
+
+def draw_seed(generator: Generator | None) -> tuple[int, torch.device]:
+    """A seed drawn from the generator, and its device."""
+    device = generator.device if generator is not None else torch.device("cpu")
+    return torch.randint(2**62, (), generator=generator, device=device).item(), device
+
+
+def positive_int(name: str, value: int) -> int:
+    """`value`, if it is at least 1.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return value

@@ -1,0 +1,114 @@
+r"""Langevin dynamics: a random walk that climbs the score.
+
+At a noise level `r`, the chain `y <- y + (step / 2) score + sqrt(step) z` has, for small steps, `p_r` as its
+stationary law. Here `y = x / alpha` and `score = (D - y) / r^2`, so that the chains run on any schedule; on VE they
+are the papers' to the letter. Chains never see one another: no norm is taken over a batch.
+"""
+
+import torch
+from torch import Tensor
+
+from toy_score.denoisers import Denoiser
+from toy_score.samplers.base import Level, NoiseStream, Sampler, positive_int
+from toy_score.samplers.grids import geometric
+from toy_score.schedules import Schedule
+
+__all__ = ["AnnealedLangevin", "Langevin"]
+
+
+class _LangevinSampler(Sampler):
+    """What the two have in common: the start, and the step of a size that the level decides."""
+
+    uniform_start: float | None
+
+    def start(self, schedule: Schedule, noise: NoiseStream) -> Tensor:
+        if self.uniform_start is None:
+            return super().start(schedule, noise)
+        return self.uniform_start * (2.0 * noise.uniform() - 1.0)
+
+    def langevin(self, denoiser: Denoiser, x: Tensor, t: Level, step: float, noise: NoiseStream) -> Tensor:
+        """`y + (step / 2) score_r(y) + sqrt(step) z`, in `y = x / alpha`."""
+        score = t.alpha * denoiser.score(x, t.time)  # of y
+        return x + t.alpha * (0.5 * step * score + step**0.5 * noise.normal())
+
+
+class AnnealedLangevin(_LangevinSampler):
+    """Langevin dynamics down a ladder of noise levels (Song & Ermon 2019, algorithm 1).
+
+    At each level `sigma_i`, `steps_per_level` steps of size `eps sigma_i^2 / sigma_L^2`, where `sigma_L` is the lowest.
+
+    Args:
+        steps_per_level: T >= 1.
+        eps: step size at the lowest level, > 0. The chain is stable for `eps < 4 sigma_L^2` and, being unadjusted,
+            ends too wide: by a factor `1 / (1 - eps / (4 sigma_L^2))` in the variance that noise contributes.
+        n_levels: L >= 2 levels in geometric progression; the ladder of the schedule if None.
+        uniform_start: start uniform on the square `[-w, w]^2` instead of from the schedule's prior.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        steps_per_level: int = 100,
+        eps: float = 1e-4,
+        n_levels: int | None = None,
+        uniform_start: float | None = None,
+    ):
+        if not eps > 0:
+            raise ValueError(f"eps must be positive, got {eps}; NCSN's toy uses 1e-4 with sigma_min = 0.01")
+        if n_levels is not None and n_levels < 2:
+            raise ValueError(f"n_levels must be at least 2, got {n_levels}; NCSN uses 10")
+        self.steps_per_level = positive_int("steps_per_level", steps_per_level)
+        self.eps, self.n_levels, self.uniform_start = eps, n_levels, uniform_start
+
+    def times(self, schedule: Schedule) -> Tensor:
+        ladder = schedule.ladder if self.n_levels is None else geometric(schedule, self.n_levels)
+        return ladder.repeat_interleave(self.steps_per_level)
+
+    def nfe(self, schedule: Schedule) -> int:
+        return len(self.times(schedule))
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        size = self.eps * (t.ratio / denoiser.schedule.ratios[0]) ** 2
+        x = self.langevin(denoiser, x, t, size, noise)
+        return x * (s.alpha / t.alpha)  # y is kept from level to level, x = alpha y is not
+
+
+class Langevin(_LangevinSampler):
+    """Plain Langevin dynamics at one noise level (Song & Ermon 2019, eq. 4): it mixes badly between far modes.
+
+    Args:
+        n_steps: number of steps, >= 1.
+        step_size: > 0, stable below `4 sigma^2` at the noise level `sigma`.
+        sigma: the noise level `sigma / alpha` at which the chain stays; the schedule's lowest if None.
+        uniform_start: start uniform on the square `[-w, w]^2` instead of from the schedule's prior.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        n_steps: int = 1000,
+        step_size: float = 1e-4,
+        sigma: float | None = None,
+        uniform_start: float | None = None,
+    ):
+        if not step_size > 0:
+            raise ValueError(f"step_size must be positive, got {step_size}")
+        if sigma is not None and not sigma > 0:
+            raise ValueError(f"sigma must be positive, got {sigma}; leave it out for the schedule's lowest")
+        self.n_steps = positive_int("n_steps", n_steps)
+        self.step_size, self.sigma, self.uniform_start = step_size, sigma, uniform_start
+
+    def times(self, schedule: Schedule) -> Tensor:
+        ratio = schedule.ratios[0] if self.sigma is None else self.sigma
+        return schedule.time(torch.tensor([ratio], dtype=torch.float64)).repeat(self.n_steps)
+
+    def nfe(self, schedule: Schedule) -> int:
+        return self.n_steps
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        x = self.langevin(denoiser, x, t, self.step_size, noise)
+        return x * (s.alpha / t.alpha)
