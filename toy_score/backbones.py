@@ -1,5 +1,6 @@
 """Networks: they map a point and a number that tells the noise level to a vector, and know nothing else."""
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 
@@ -60,7 +61,7 @@ class Fourier(Embedding):
 
 
 class Backbone(nn.Module, ABC):
-    """A network `(x, c) -> (n, 2)`, for points `x` of shape `(n, 2)` and conditioning `c` of shape `(n, 1)` or `(1, 1)`."""
+    """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a conditioning number `c`, `(n, 1)` or `(1, 1)`."""
 
     @abstractmethod
     def forward(self, x: Tensor, c: Tensor) -> Tensor: ...
@@ -94,7 +95,7 @@ class MLP(Backbone):
             raise ValueError(f"hidden needs at least one width, each at least 1, got {tuple(hidden)}; e.g. [128, 128]")
         self.hidden, self.activation, self.embedding = tuple(hidden), activation, embedding
         widths = [2 + embedding.n_features, *hidden, 2]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self._activate = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ class DataPrediction(Parameterisation):
 
 
 class EDMPreconditioning(Parameterisation):
-    """The network sees an input, and is asked for an output, of unit variance at every noise level (Karras et al. 2022).
+    """Input and output of the network have unit variance at every noise level (Karras et al. 2022, section 5).
 
     Args:
         sigma_data: standard deviation of the data per coordinate, > 0; 1.1 fits the heart, 1.4 the split normal.

@@ -192,7 +192,7 @@ class SplitNormal(FoldedNormal):
 
 
 class Heart(FoldedNormal):
-    """A correlated Gaussian mirrored into a heart: `y = z M`, `M = [[1, 1/2], [1/2, 1]]`, then `(y_0, sign(y_0) y_1)`."""
+    """A correlated Gaussian, mirrored: `y = z M` with `M = [[1, 1/2], [1/2, 1]]`, then `(y_0, sign(y_0) y_1)`."""
 
     bounds = 4.5
     name = "heart"

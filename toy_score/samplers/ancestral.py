@@ -1,7 +1,7 @@
 r"""Ancestral sampling: run the forward chain backwards, one conditional law at a time.
 
 Between two levels `t` and a lower `s`, the forward process is `x_t = a x_s + N(0, b I)` with `a = alpha_t / alpha_s`,
-`b = sigma_t^2 - a^2 sigma_s^2`. Given `x_0`, the reverse is Gaussian (Ho et al. 2020, eqs. 6 and 7, here for any schedule):
+`b = sigma_t^2 - a^2 sigma_s^2`. Given `x_0`, the reverse is Gaussian (Ho et al. 2020, eqs. 6 and 7, for any schedule):
 
     mean     = a (sigma_s / sigma_t)^2 x_t + alpha_s (b / sigma_t^2) x_0,
     variance = b (sigma_s / sigma_t)^2.

@@ -8,6 +8,7 @@ block from a generator of its own. Sample i is therefore the same however many a
 on however many devices.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -168,7 +169,7 @@ class Sampler(Component, ABC):
         x = self.start(denoiser.schedule, noise)
         if observe is not None:
             observe(0, x)
-        for i, (t, s) in enumerate(zip(levels[:-1], levels[1:], strict=True), start=1):
+        for i, (t, s) in enumerate(itertools.pairwise(levels), start=1):
             x = self.step(denoiser, x, t, s, noise)
             if observe is not None:
                 observe(i, x)
