@@ -32,10 +32,16 @@ class Component:
 
 
 def argument_names(cls: type) -> list[str]:
-    """Names of the constructor arguments of a class, in order."""
-    if cls.__init__ is object.__init__:
-        return []
-    return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+    """Names of the constructor arguments of a class, in order, those that go to its bases by `**kwargs` last."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base) or base is object:
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        names |= dict.fromkeys(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)
 
 
 def to_config(value: Any) -> Any:

@@ -57,10 +57,9 @@ class HalfPlaneGaussians(Distribution):
         spread = (a * Sa).sum(-1).sqrt()
         log_weight = torch.tensor(weights, dtype=torch.float64).log() - torch.special.log_ndtr(offset / spread)
         # Columns (K, 1): everything below is (K, n), one contiguous row per part, which is what the cache likes.
-        self._constants = torch.stack(
-            [mu[:, 0], mu[:, 1], S[:, 0, 0], S[:, 0, 1], S[:, 1, 1], a[:, 0], a[:, 1], Sa[:, 0], Sa[:, 1]]
-            + [offset, log_weight - LOG_2PI]
-        )[:, :, None]
+        shape = [mu[:, 0], mu[:, 1], S[:, 0, 0], S[:, 0, 1], S[:, 1, 1]]
+        cut = [a[:, 0], a[:, 1], Sa[:, 0], Sa[:, 1], offset]
+        self._constants = torch.stack([*shape, *cut, log_weight - LOG_2PI])[:, :, None]
         self._on: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
