@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["TRUSTED", "Component", "argument_names", "from_config", "to_config"]
+__all__ = ["TRUSTED", "Component", "argument_names", "check_trusted", "from_config", "to_config"]
 
 TRUSTED = ("toy_score.", "torch.optim.")
 """Prefixes of the class paths that a checkpoint may name. Importing a class path runs code, so nothing else is."""
@@ -48,7 +48,7 @@ def to_config(value: Any) -> Any:
     """Describe a component, or an optimizer factory (`functools.partial`), by plain values.
 
     Returns:
-        `{"class_path": "toy_score.samplers.Heun", "init_args": {"n_steps": 18, ...}}` for a component; lists and
+        `{"class_path": "toy_score.Heun", "init_args": {"n_steps": 18, ...}}` for a component; lists and
         dicts item by item; plain values as they are.
 
     Raises:
@@ -72,6 +72,23 @@ def to_config(value: Any) -> Any:
     raise TypeError(f"{value!r} cannot be described by plain values; make it a class of toy_score")
 
 
+def check_trusted(config: Any) -> None:
+    """Look through a description for class paths that must not be imported.
+
+    Raises:
+        ValueError: for a class path outside `TRUSTED`.
+    """
+    if isinstance(config, dict):
+        path = config.get("class_path")
+        if path is not None and not str(path).startswith(TRUSTED):
+            raise ValueError(f"refusing the class path {path!r}: only {' and '.join(TRUSTED)} classes are trusted")
+        for item in config.values():
+            check_trusted(item)
+    elif isinstance(config, (list, tuple)):
+        for item in config:
+            check_trusted(item)
+
+
 def from_config(config: Any) -> Any:
     """Build what `to_config` described.
 
@@ -92,18 +109,17 @@ def from_config(config: Any) -> Any:
 
 
 def _class_path(cls: type) -> str:
-    # The shortest public path: `toy_score.samplers.Heun`, not `toy_score.samplers.ode.Heun`, so that a file may move.
+    # The shortest public path: `toy_score.Heun`, not `toy_score.samplers.ode.Heun`, so that a file may move.
     parts = cls.__module__.split(".")
     for end in range(1, len(parts) + 1):
         module = importlib.import_module(".".join(parts[:end]))
-        if parts[0] in ("toy_score", "torch") and end > 1 and vars(module).get(cls.__name__) is cls:
+        if getattr(module, cls.__name__, None) is cls:
             return f"{module.__name__}.{cls.__name__}"
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _import_trusted(class_path: str) -> type:
-    if not str(class_path).startswith(TRUSTED):
-        raise ValueError(f"refusing the class path {class_path!r}: only {' and '.join(TRUSTED)} classes are trusted")
+    check_trusted({"class_path": class_path})
     module, _, name = class_path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)

@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser
 from toy_score.schedules import Schedule
+from toy_score.seeds import seed_of
 
 __all__ = ["CLEAN", "Level", "NoiseStream", "Sampler", "Trajectory"]
 
@@ -51,7 +52,9 @@ class NoiseStream:
     def __init__(self, seed: int, first: int, n: int, device: torch.device | str = "cpu"):
         begin, end = first // self.BLOCK, -(-(first + n) // self.BLOCK)
         self._rows = slice(first - begin * self.BLOCK, first - begin * self.BLOCK + n)
-        self._generators = [Generator(device).manual_seed(_mix(seed, block)) for block in range(begin, end)]
+        self._generators = [
+            Generator(device).manual_seed(seed_of("sampler noise", seed, block)) for block in range(begin, end)
+        ]
 
     def normal(self) -> Tensor:
         """The next `(n, 2)` standard normal numbers."""
@@ -65,15 +68,6 @@ class NoiseStream:
         # A whole block is drawn even if a part is used: what a row gets must not depend on its neighbours.
         blocks = [law(self.BLOCK, 2, generator=g, device=g.device) for g in self._generators]
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[self._rows]
-
-
-def _mix(seed: int, block: int) -> int:
-    """A well-scrambled 63-bit seed for a block (the finaliser of splitmix64; Steele et al. 2014)."""
-    mask = (1 << 64) - 1
-    z = (seed + (block + 1) * 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    return (z ^ (z >> 31)) >> 1
 
 
 @dataclass

@@ -1,0 +1,65 @@
+"""The entry point. What needs no model is answered before anything heavy is imported."""
+
+import sys
+
+from toy_score.version import __version__
+
+USAGE = """\
+toy_score: score-based generative models on the plane, where the truth is known
+
+  python -m toy_score fit      --config configs/ncsn_heart.yaml
+  python -m toy_score predict  --ckpt_path RUN/checkpoints/last.ckpt --n_samples 20000 --output heart.npy
+  python -m toy_score test     --ckpt_path RUN/checkpoints/last.ckpt
+  python -m toy_score validate --ckpt_path RUN/checkpoints/last.ckpt
+  python -m toy_score list     distributions | samplers | schedules | modules | configs
+
+Commands
+  fit        train a model; logs, pictures and checkpoints go to lightning_logs/CONFIG/version_N
+  predict    sample from a checkpoint into a .npy, .npz (with trajectories) or .csv file
+  test       measure a checkpoint against the truth: a table, and metrics.json beside the run
+  validate   loss and score error of a checkpoint on the validation points
+  list       what there is to choose from
+
+Options
+  -h, --help   this page; `fit --help` shows every setting, `fit --model.help NCSNModule` those of a model
+  --version    the version
+
+Any setting of a config can be given on the command line, where it wins over configs and checkpoints:
+  python -m toy_score predict --ckpt_path last.ckpt --output x.npy --model.sampler Heun --model.sampler.n_steps 10
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a command line; exits with 0, with 2 for bad input, with 1 for a failure."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE)
+    elif argv[0] == "--version":
+        print(f"toy_score {__version__}")
+    elif argv[0] == "list":
+        _list(argv[1:])
+    else:
+        from toy_score.cli import run
+
+        run(argv)
+
+
+def _list(kinds: list[str]) -> None:
+    from toy_score.catalog import KINDS, entries
+
+    for kind in kinds:
+        if kind not in KINDS:
+            sys.exit(_refuse(f"there is no list of {kind!r}; choose from {', '.join(KINDS)}"))
+    for kind in kinds or KINDS:
+        print(kind)
+        for entry in entries(kind):
+            print(f"  {entry.name}\n      {entry.summary}" if entry.summary else f"  {entry.name}")
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

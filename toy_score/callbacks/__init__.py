@@ -1,0 +1,9 @@
+"""Callbacks: when to draw, average, save and write."""
+
+from toy_score.callbacks.checkpoint import Checkpoint
+from toy_score.callbacks.ema import EMA
+from toy_score.callbacks.pictures import Pictures
+from toy_score.callbacks.reports import RunReport, TestReport
+from toy_score.callbacks.samples import SampleWriter
+
+__all__ = ["EMA", "Checkpoint", "Pictures", "RunReport", "SampleWriter", "TestReport"]

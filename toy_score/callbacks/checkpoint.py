@@ -1,0 +1,42 @@
+"""Checkpoints: one file, always whole, always the newest."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint(ModelCheckpoint):
+    """Keeps `checkpoints/last.ckpt` of the run: every `every_n_steps` steps, at the end, and when interrupted.
+
+    Args:
+        every_n_steps: >= 1.
+
+    Raises:
+        ValueError: if `every_n_steps < 1`.
+    """
+
+    def __init__(self, every_n_steps: int = 2500):
+        if every_n_steps < 1:
+            raise ValueError(f"checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
+        super().__init__(
+            filename="last",
+            every_n_train_steps=every_n_steps,
+            save_top_k=1,
+            save_on_exception=True,
+            enable_version_counter=False,
+        )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if trainer.global_step == trainer.fit_loop.max_steps and trainer.global_step % self._every_n_train_steps:
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A run that is measured in epochs ends here.
+        if trainer.current_epoch + 1 == trainer.fit_loop.max_epochs:
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -1,0 +1,41 @@
+"""Averaged weights."""
+
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+__all__ = ["EMA"]
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of the weights; validation, pictures, checkpoints and the final model use it.
+
+    `average <- d average + (1 - d) weights` every `every_n_steps` optimizer steps, with `d = decay^every_n_steps`, at
+    first less: after n updates at most `(1 + n) / (10 + n)`, so that the random start is soon forgotten.
+
+    Args:
+        decay: per step, in [0, 1); 0.999 averages over about the last thousand steps.
+        every_n_steps: >= 1; averaging is cheap, but at this scale not free.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(self, decay: float = 0.998, every_n_steps: int = 10):
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema.decay must be in [0, 1), got {decay}; 0.999 is common, 0 turns averaging off")
+        if every_n_steps < 1:
+            raise ValueError(f"ema.every_n_steps must be at least 1, got {every_n_steps}")
+        self.decay, self.every_n_steps = decay, every_n_steps
+
+        def average(averages: Sequence[Tensor], weights: Sequence[Tensor], n: Tensor | int) -> None:
+            n = float(n)
+            torch._foreach_lerp_(averages, weights, 1.0 - min(decay**every_n_steps, (1.0 + n) / (10.0 + n)))
+
+        # Buffers are not averaged: an average of integers is no integer.
+        super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and (step_idx + 1) % self.every_n_steps == 0

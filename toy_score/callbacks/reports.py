@@ -1,0 +1,71 @@
+"""What a command tells when it is done."""
+
+import json
+import os
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_only
+
+__all__ = ["RunReport", "TestReport"]
+
+
+class RunReport(pl.Callback):
+    """Says how training goes where there is no progress bar, and at the end where everything is."""
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.log_dir:
+            print(f"run:         {trainer.log_dir}", flush=True)
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.progress_bar_callback is None:
+            seen = trainer.callback_metrics
+            numbers = [
+                f"{name} {float(seen[f'val/{name}']):.5f}" for name in ("loss", "score_error") if f"val/{name}" in seen
+            ]
+            print(f"step {trainer.global_step:>6}: {', '.join(numbers)}", flush=True)
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        run = trainer.log_dir
+        if not run:
+            return
+        checkpoint = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+        if checkpoint:
+            print(f"checkpoint:  {os.path.relpath(checkpoint)}")
+        if (Path(run) / "pictures").is_dir():
+            print(f"pictures:    {run}/pictures")
+        print(f"dashboard:   tensorboard --logdir {Path(run).parent.parent}")
+
+
+class TestReport(pl.Callback):
+    """Prints the measurements of `test` as a table and keeps them as JSON.
+
+    Args:
+        output: a `.json` file; if None, `metrics.json` of the run that the checkpoint belongs to, replaced.
+        overwrite: replace an existing `output`.
+        ckpt_path: the checkpoint.
+
+    Raises:
+        FileExistsError: if `output` exists and must not be replaced.
+        ValueError: if its name does not end in `.json`.
+    """
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    def __init__(self, output: str | None, overwrite: bool, ckpt_path: str):
+        if output is not None and not output.endswith(".json"):
+            raise ValueError(f"cannot write {output!r}: the name must end in .json")
+        if output is not None and Path(output).exists() and not overwrite:
+            raise FileExistsError(f"{output!r} exists; choose another --output or add --overwrite true")
+        self.path = Path(output) if output is not None else Path(ckpt_path).resolve().parent.parent / "metrics.json"
+
+    @rank_zero_only
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        print(pl_module.report)
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text(json.dumps(pl_module.report.as_dict(), indent=2) + "\n", encoding="utf-8")
+        os.replace(part, self.path)
+        print(f"\nmetrics:     {os.path.relpath(self.path)}")

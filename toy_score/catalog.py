@@ -1,0 +1,82 @@
+"""What there is to choose from, read off the source without importing it, so that `list` answers at once."""
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["KINDS", "Entry", "config_file", "configs_folder", "entries"]
+
+ROOT = Path(__file__).parent
+
+KINDS = {
+    "distributions": ("Distribution", "distributions"),
+    "samplers": ("Sampler", "samplers"),
+    "schedules": ("Schedule", "schedules.py"),
+    "modules": ("ScoreModule", "modules"),
+    "configs": None,
+}
+"""For each kind, the base class and where its kin live; configs are files."""
+
+
+class Entry(NamedTuple):
+    """A thing to choose: how it is written, and what it is, in a line."""
+
+    name: str
+    summary: str
+
+
+def entries(kind: str) -> list[Entry]:
+    """All there is of a kind, by name: the public classes at the ends of the family tree, or the configs."""
+    if KINDS[kind] is None:
+        return [Entry(_config_name(path), _first_comment(path)) for path in sorted(configs_folder().rglob("*.yaml"))]
+    root, place = KINDS[kind]
+    files = sorted((ROOT / place).glob("*.py")) if (ROOT / place).is_dir() else [ROOT / place]
+    classes = {
+        node.name: node
+        for file in files
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    bases = {name: {b.id for b in node.bases if isinstance(b, ast.Name)} for name, node in classes.items()}
+
+    def is_kin(name: str) -> bool:
+        return any(base == root or (base in classes and is_kin(base)) for base in bases[name])
+
+    ends = set(classes) - set().union(*bases.values())
+    chosen = [classes[name] for name in sorted(ends) if is_kin(name) and not name.startswith("_")]
+    return [Entry(_call(node), (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")) for node in chosen]
+
+
+def configs_folder() -> Path:
+    """Where the configs are: beside the package in a checkout, inside it when installed."""
+    installed = ROOT / "configs"
+    return installed if installed.is_dir() else ROOT.parent / "configs"
+
+
+def config_file(name: str) -> Path | None:
+    """The file that `--config name` means: a path, or the name of a config that comes with the package."""
+    if Path(name).is_file():
+        return Path(name)
+    shipped = configs_folder() / Path(name.removeprefix("configs/")).with_suffix(".yaml")
+    return shipped if shipped.is_file() else None
+
+
+def _config_name(path: Path) -> str:
+    return path.relative_to(configs_folder()).with_suffix("").as_posix()
+
+
+def _first_comment(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _call(node: ast.ClassDef) -> str:
+    """`Heun(n_steps=18, rho=7.0)`: the constructor with its defaults."""
+    init = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
+    if init is None:
+        return f"{node.name}()"
+    names = [a.arg for a in init.args.args[1:]]
+    defaults = [ast.unparse(d) for d in init.args.defaults]
+    n_plain = len(names) - len(defaults)
+    pairs = zip(names[n_plain:], defaults, strict=True)
+    return f"{node.name}({', '.join([*names[:n_plain], *(f'{name}={default}' for name, default in pairs)])})"

@@ -1,0 +1,313 @@
+"""The command line: `fit`, `validate`, `test` and `predict` over YAML configs, flags and checkpoints.
+
+It is Lightning's, with four repairs:
+
+- a checkpoint describes its model and data completely, so that `predict`, `test` and `validate` need nothing else;
+- what the user says beats what the checkpoint says, and the difference is printed;
+- naming another class (say, `--model.sampler Heun`) does not inherit the old one's settings;
+- bad input gets one line and exit code 2.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2.6 calls what jsonargparse 5 removes
+
+import lightning.pytorch as pl
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+
+import toy_score.data
+import toy_score.modules  # noqa: F401 - a class must be imported to be chosen by its short name
+from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
+from toy_score.catalog import config_file, configs_folder, entries
+from toy_score.component import check_trusted
+from toy_score.data import ToyDataModule
+from toy_score.modules import ScoreModule, read_checkpoint
+
+__all__ = ["ToyCLI", "run"]
+
+USER_ERRORS = (ValueError, TypeError, OSError, MisconfigurationException)
+
+UNASKED = (
+    "Tip:",
+    "💡",
+    "GPU available",
+    "TPU available",
+    "Seed set to",
+    "`Trainer.fit` stopped",
+    "Restoring states",
+    "Loaded model",
+)
+
+FIT_DEFAULTS = {
+    "max_epochs": -1,
+    "max_steps": 10_000,
+    "val_check_interval": 2500,
+    "check_val_every_n_epoch": None,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 50,
+    "enable_model_summary": False,
+}
+
+
+class ToyParser(LightningArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        sys.stderr.write(f"error: {gist(message)}\n")
+        self.exit(2)
+
+
+class ToyCLI(LightningCLI):
+    """See the top of this file."""
+
+    def __init__(self, argv: list[str]):
+        self.argv = argv
+        super().__init__(
+            ScoreModule,
+            ToyDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            save_config_callback=SaveFitConfig,
+            trainer_defaults=FIT_DEFAULTS,
+            parser_class=ToyParser,
+            parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
+            args=argv,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        loaders = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
+        skip = {*loaders, "weights_only", "verbose", "return_predictions"}
+        return {name: set(skip) for name in ("fit", "validate", "test", "predict")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        # For every command, so that a config of `fit` serves the others too; only `fit` uses them.
+        parser.add_lightning_class_args(EMA, "ema")
+        parser.add_lightning_class_args(Checkpoint, "checkpoint")
+        parser.add_lightning_class_args(Pictures, "pictures")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in ("test", "predict"):
+            parser.add_argument("--n_samples", type=int | None, help="how many samples; data.n_samples if not given")
+            parser.add_argument("--seed", type=int | None, help="seed of the samples; data.sample_seed if not given")
+            parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing output")
+        if subcommand == "test":
+            parser.add_argument("--output", type=str | None, help="a .json file; metrics.json of the run if not given")
+        if subcommand == "predict":
+            parser.add_argument("--output", type=str, default="samples.npy", help="a .npy, .npz or .csv file")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        argv, command = list(self.argv), self.argv[0]
+        self.from_checkpoint: dict[str, Any] = {}
+        path = option(argv, "--ckpt_path")
+        if path is not None and command in self._subcommand_parsers:
+            self.from_checkpoint = checkpoint_settings(path)
+            self._subcommand_parsers[command].set_defaults(self.from_checkpoint)
+        elif command in ("validate", "test", "predict") and not {"-h", "--help"} & set(argv):
+            raise ValueError(f"{command} needs a checkpoint: add --ckpt_path RUN/checkpoints/last.ckpt")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.config = parser.parse_args(reset_replaced_classes(find_configs(argv)))
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: the checkpoint is read before parsing, with the lowest priority; Lightning gives it the highest."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        if self.subcommand == "fit":
+            if config.trainer.logger is None:
+                config.trainer.logger = {"class_path": "TensorBoardLogger", "init_args": self._logger_settings()}
+        else:
+            config.trainer.logger = False  # nothing but `fit` makes a run
+            self._subcommand_parsers[self.subcommand].callback_keys = []
+        if config.trainer.enable_progress_bar is None:
+            config.trainer.enable_progress_bar = sys.stderr.isatty()
+        if self.subcommand in ("test", "predict"):
+            arguments = config.data.init_args
+            arguments.n_samples = arguments.n_samples if config.n_samples is None else config.n_samples
+            arguments.sample_seed = arguments.sample_seed if config.seed is None else config.seed
+        self._say_what_beats_the_checkpoint()
+
+    def _logger_settings(self) -> dict[str, Any]:
+        name = option(self.argv, "--config") or option(self.argv, "-c")
+        return {"save_dir": "lightning_logs", "name": run_name(name), "default_hp_metric": False}
+
+    def _say_what_beats_the_checkpoint(self) -> None:
+        said = self.config[self.subcommand].as_dict()
+        for part, stored in self.from_checkpoint.items():
+            chosen = said[part]
+            if chosen["class_path"] != stored["class_path"]:
+                print(f"{part}: {written(chosen)} (the checkpoint has {written(stored)})")
+                continue
+            for key, value in stored["init_args"].items():
+                now = chosen["init_args"][key]
+                if differs(now, value) and now is not None and key not in ("n_samples", "sample_seed"):
+                    print(f"{part}.{key}: {written(now)} (the checkpoint has {written(value)})")
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        config = self.config[self.subcommand]
+        callbacks: list[pl.Callback] = []
+        if self.subcommand == "fit":
+            callbacks = [RunReport()]
+        if self.subcommand == "test":
+            callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path)]
+        if self.subcommand == "predict":
+            callbacks = [SampleWriter(config.output, config.overwrite)]
+        self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
+        return super().instantiate_trainer(**kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        self.trainer.predict(**kwargs, return_predictions=False)
+        print(f"{self.datamodule.n_samples} samples of {self.model.sampler!r} in {self.config.predict.output}")
+
+    def test(self, **kwargs: Any) -> None:
+        self.trainer.test(**kwargs, verbose=False)
+
+
+class SaveFitConfig(SaveConfigCallback):
+    """Keeps the full config of a `fit` in its run; that of a resumed one becomes `config-1.yaml`, and so on."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        log_dir = trainer.log_dir  # collective: every process asks
+        if stage != "fit" or log_dir is None or self.already_saved:
+            return
+        number = 0
+        while (Path(log_dir) / self.config_filename).exists():
+            number += 1
+            self.config_filename = f"config-{number}.yaml"
+        super().setup(trainer, pl_module, stage)
+
+
+def run(argv: list[str]) -> None:
+    """Run a command; exits with 2 after bad input, with 1 after a failure, each told in one line.
+
+    With TOY_SCORE_DEBUG=1 in the environment, the traceback is shown instead.
+    """
+    quiet()
+    try:
+        ToyCLI(argv)
+    except (KeyboardInterrupt, SIGTERMException) as stop:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
+    except Exception as error:
+        if os.environ.get("TOY_SCORE_DEBUG"):
+            raise
+        print(f"error: {gist(str(error)) or type(error).__name__}", file=sys.stderr)
+        if isinstance(error, USER_ERRORS):
+            raise SystemExit(2) from None
+        print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def checkpoint_settings(path: str) -> dict[str, Any]:
+    """What a checkpoint says of its model and data, as defaults of the parser."""
+    checkpoint = read_checkpoint(path)
+    settings = {"model": checkpoint["hyper_parameters"], "data": checkpoint.get("datamodule_hyper_parameters")}
+    check_trusted(settings)  # before parsing, which imports the classes it is told of
+    return {key: value for key, value in settings.items() if value}
+
+
+def option(argv: list[str], name: str) -> str | None:
+    """The last value of an option, `--name value` or `--name=value`."""
+    value = None
+    for word, following in zip(argv, [*argv[1:], None], strict=True):
+        if word == name:
+            value = following
+        elif word.startswith(name + "="):
+            value = word.removeprefix(name + "=")
+    return value
+
+
+def find_configs(argv: list[str]) -> list[str]:
+    """Replace the name of a config that comes with the package by its path.
+
+    Raises:
+        FileNotFoundError: if there is neither a file nor a config of that name.
+    """
+    found = list(argv)
+    for i, word in enumerate(argv):
+        flag, equals, name = word.partition("=")
+        if flag not in ("--config", "-c"):
+            continue
+        name = name if equals else (argv[i + 1] if i + 1 < len(argv) else "")
+        path = config_file(name)
+        if path is None:
+            names = ", ".join(entry.name for entry in entries("configs"))
+            raise FileNotFoundError(f"there is no config {name!r}; a path, or one of {names}")
+        found[i if equals else i + 1] = f"{flag}={path}" if equals else str(path)
+    return found
+
+
+def reset_replaced_classes(argv: list[str]) -> list[str]:
+    """Forget the settings of a component before the command line names another class for it.
+
+    Otherwise the new class inherits those of the same name: `n_steps` of one sampler would become that of the next.
+    """
+    reset = []
+    for i, word in enumerate(argv):
+        flag, equals, value = word.partition("=")
+        value = value if equals else (argv[i + 1] if i + 1 < len(argv) else "")
+        if flag.startswith("--model.") and flag.count(".") == 1 and value[:1].isupper():
+            reset.append(f"{flag}=null")
+        reset.append(word)
+    return reset
+
+
+def run_name(config: str | None) -> str:
+    """The folder of a run: the name of its config, e.g. `ncsn_heart` or `original_ncsn_heart`."""
+    if config is None:
+        return "default"
+    path = (config_file(config) or Path(config)).resolve()
+    shipped = path.is_relative_to(configs_folder().resolve())
+    parts = path.relative_to(configs_folder().resolve()).with_suffix("").parts if shipped else (path.stem,)
+    return "_".join(parts)
+
+
+def differs(chosen: Any, stored: Any) -> bool:
+    """Whether two descriptions disagree in anything that the stored one says."""
+    if isinstance(stored, dict) and isinstance(chosen, dict):
+        return any(key not in chosen or differs(chosen[key], value) for key, value in stored.items())
+    return written(chosen) != written(stored)
+
+
+def written(config: Any) -> str:
+    """A description of a component as its constructor call, with all arguments in order of their names."""
+    if isinstance(config, dict) and "class_path" in config:
+        arguments = sorted((config.get("init_args") or {}).items())
+        return f"{config['class_path'].split('.')[-1]}({', '.join(f'{k}={written(v)}' for k, v in arguments)})"
+    return str(list(config) if isinstance(config, tuple) else config)
+
+
+def gist(message: str) -> str:
+    """The one line of a nested message that names what is wrong."""
+    lines = [line.strip(" -\t") for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def quiet() -> None:
+    """Leave the user's screen to what the user asked for."""
+
+    class NotAdvice(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            return not record.getMessage().startswith(UNASKED)
+
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.seed"):
+        logging.getLogger(f"lightning.{name}").addFilter(NotAdvice())
+    for text in (".*does not have many workers.*", ".*isinstance.treespec, LeafSpec.*", ".*Be aware that when using.*"):
+        warnings.filterwarnings("ignore", message=text)
+
+
+# Named here so that YAML may say `class_path: TensorBoardLogger`.
+_ = TensorBoardLogger

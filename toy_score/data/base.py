@@ -1,0 +1,184 @@
+"""Points to train on, and requests for samples.
+
+Which points batch k of a run holds is a pure function of (`data_seed`, k). Training can therefore be interrupted and
+resumed, or split over processes, without a change in what it sees. The points live on the model's device and a batch
+is one indexing operation: for networks this small, a loader with worker processes and collation costs more than the
+training step itself.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from toy_score.distributions import Distribution
+from toy_score.seeds import seed_of
+
+__all__ = ["SampleRequest", "ToyDataModule"]
+
+
+class ToyDataModule(pl.LightningDataModule):
+    """Points of a distribution for `fit`, requests for samples for `predict` and `test`.
+
+    Each kin of it sets the attribute `distribution`, the truth.
+
+    Args:
+        n_train: points in an epoch, >= 1.
+        fresh: draw new points for every batch, so that no finite set can be memorised; otherwise `n_train` points are
+            drawn once and shuffled anew for every epoch.
+        batch_size: points per step, >= 1; the last batch of an epoch over a fixed set is the smaller remainder.
+        n_val: points of the validation set, >= 1.
+        n_samples: how many samples `predict` and `test` ask for, >= 1.
+        data_seed: seed of the points.
+        sample_seed: seed of the samples.
+
+    Raises:
+        ValueError: if a number is below 1.
+    """
+
+    distribution: Distribution
+
+    def __init__(
+        self,
+        n_train: int = 1_000_000,
+        fresh: bool = True,
+        batch_size: int = 1024,
+        n_val: int = 4096,
+        n_samples: int = 20_000,
+        data_seed: int = 0,
+        sample_seed: int = 0,
+    ):
+        super().__init__()
+        for name, value in {
+            "n_train": n_train,
+            "batch_size": batch_size,
+            "n_val": n_val,
+            "n_samples": n_samples,
+        }.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.n_train, self.fresh, self.batch_size, self.n_val = n_train, fresh, batch_size, n_val
+        self.n_samples, self.data_seed, self.sample_seed = n_samples, data_seed, sample_seed
+        self._points: Tensor | None = None
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def _draw(self, n: int, purpose: str, number: int, device: torch.device) -> Tensor:
+        # Drawn on the CPU, so that a run on a GPU sees the same points.
+        generator = torch.Generator().manual_seed(seed_of(purpose, self.data_seed, number))
+        points = self.distribution.sample(n, generator)
+        if not points.isfinite().all():
+            row = int((~points.isfinite()).any(dim=-1).nonzero()[0])
+            raise ValueError(f"point {row} of the data is {points[row].tolist()}; remove or repair it")
+        return points.to(device)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return math.ceil(self.n_train / self.batch_size)
+
+    def batch(self, k: int, device: torch.device | str = "cpu") -> Tensor:
+        """Batch `k` of the run, counted from 0 over all epochs: `(batch_size, 2)`, a pure function of `k`."""
+        device = torch.device(device)
+        epoch, number = divmod(k, self.batches_per_epoch)
+        if self.fresh:
+            return self._draw(self.batch_size, "training points", k, device)
+        if self._points is None or self._points.device != device:
+            self._points = self._draw(self.n_train, "training points", 0, device)
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(seed_of("order of training points", self.data_seed, epoch))
+            self._order = epoch, torch.randperm(self.n_train, generator=generator).to(device)
+        rows = self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+        return self._points[rows]
+
+    def train_dataloader(self) -> "BatchLoader":
+        trainer = self.trainer
+        if trainer is None:
+            return BatchLoader(self.batch, self.batches_per_epoch)
+        rank, world = trainer.global_rank, trainer.world_size
+        device = trainer.strategy.root_device
+
+        def batch(k: int) -> Tensor:
+            return self.batch(k * world + rank, device)
+
+        return BatchLoader(batch, math.ceil(self.batches_per_epoch / world))
+
+    def val_dataloader(self) -> DataLoader:
+        points = self._draw(self.n_val, "validation points", 0, torch.device("cpu"))
+        return DataLoader(_One(points), batch_size=1, collate_fn=_only)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.predict_dataloader()
+
+    def predict_dataloader(self) -> DataLoader:
+        requests = SampleRequests(self.n_samples, seed_of("samples", self.sample_seed))
+        return DataLoader(requests, batch_size=1, collate_fn=_only)
+
+
+class BatchLoader:
+    """Endless batches, served an epoch at a time; it remembers where it stands when a run is resumed."""
+
+    def __init__(self, batch: Callable[[int], Tensor], batches_per_epoch: int):
+        self._batch, self._length = batch, batches_per_epoch
+        self._next = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while True:
+            self._next += 1
+            yield self._batch(self._next - 1)
+            if self._next % self._length == 0:
+                return
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"next": self._next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._next = state["next"]
+
+
+class SampleRequest(NamedTuple):
+    """Rows `first ... first + n - 1` of the endless table of samples that `seed` defines."""
+
+    first: int
+    n: int
+    seed: int
+
+
+class SampleRequests(Dataset):
+    """`total` samples in chunks: whole blocks of noise, at most 16 of them, and about twenty chunks if there can be.
+
+    Which chunks there are does not change the samples, only the progress bar and the memory.
+    """
+
+    def __init__(self, total: int, seed: int):
+        self.total, self.seed = total, seed
+        self.chunk = 4096 * min(max(math.ceil(total / 20 / 4096), 1), 16)
+
+    def __len__(self) -> int:
+        return math.ceil(self.total / self.chunk)
+
+    def __getitem__(self, i: int) -> SampleRequest:
+        first = i * self.chunk
+        return SampleRequest(first, min(self.chunk, self.total - first), self.seed)
+
+
+class _One(Dataset):
+    """A data set of a single item."""
+
+    def __init__(self, item: Any):
+        self.item = item
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, i: int) -> Any:
+        return self.item
+
+
+def _only(items: list[Any]) -> Any:
+    return items[0]

@@ -1,0 +1,230 @@
+"""The training loop that all models share.
+
+A model is a choice of five things: a schedule, what the network predicts, how it is told the noise level, at which
+times it is trained, and how it is customarily sampled. The kin of `ScoreModule` make that choice; the loop is here.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from toy_score.backbones import MLP, Backbone
+from toy_score.component import from_config, to_config
+from toy_score.data import SampleRequest
+from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
+from toy_score.metrics import STUDY_LEVELS, ScoreError
+from toy_score.modules.lr_schedules import LRSchedule, WarmupCosine
+from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
+from toy_score.parameterisations import Conditioning, Parameterisation
+from toy_score.samplers import Sampler, Trajectory
+from toy_score.schedules import Schedule
+from toy_score.seeds import seed_of
+from toy_score.version import __version__
+
+__all__ = ["ScoreModule"]
+
+
+class ScoreModule(pl.LightningModule):
+    """Trains a network to denoise, by default with denoising score matching; sampling and testing come with it.
+
+    Args:
+        schedule: signal and noise over time.
+        parameterisation: what the network predicts.
+        conditioning: the number that tells it the noise level.
+        times: at which times a batch is perturbed.
+        sampler: how samples are made, unless another is asked for.
+        backbone: the network; the study's MLP if None.
+        objective: the loss per row.
+        optimizer: from parameters to an optimizer; Adam (Kingma & Ba 2015) with a learning rate of 0.01 if None.
+        lr_schedule: factor of the learning rate over the course of the training.
+        noise_seed: seed of the training noise; step k of process r sees the same noise in every run.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        parameterisation: Parameterisation,
+        conditioning: Conditioning,
+        times: TrainingTimes,
+        sampler: Sampler,
+        backbone: Backbone | None = None,
+        objective: Objective = DenoisingScoreMatching(),
+        optimizer: OptimizerCallable | None = None,
+        lr_schedule: LRSchedule = WarmupCosine(),
+        noise_seed: int = 0,
+    ):
+        super().__init__()
+        self.denoiser = NetworkDenoiser(backbone or MLP(), schedule, parameterisation, conditioning)
+        self.times, self.sampler, self.objective = times, sampler, objective
+        self.optimizer = optimizer or functools.partial(torch.optim.Adam, lr=1e-2, fused=True)
+        self.lr_schedule, self.noise_seed = lr_schedule, noise_seed
+        self._generators: dict[torch.device, torch.Generator] = {}
+        self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
+
+    # The parts of the denoiser, by the names of the constructor's arguments.
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.denoiser.backbone
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    @property
+    def parameterisation(self) -> Parameterisation:
+        return self.denoiser.parameterisation
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return self.denoiser.conditioning
+
+    @property
+    def truth(self) -> ExactDenoiser | None:
+        """The exact denoiser of the data at hand; None for data that is not a `ToyDataModule`'s."""
+        distribution = getattr(getattr(self.trainer, "datamodule", None), "distribution", None)
+        return ExactDenoiser(distribution, self.schedule) if distribution is not None else None
+
+    # Training
+
+    def training_step(self, x0: Tensor, batch_idx: int) -> Tensor:
+        generator = self._generator(
+            seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
+        )
+        t = self.times(len(x0), self.schedule, generator)
+        loss = self.objective(self.denoiser, x0, t, generator).mean()
+        self._running["loss"] += loss.detach()
+        self._running["steps"] += 1
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_idx: int) -> None:
+        # Logging every step would cost a third of a step; the sum stays on the device until it is wanted.
+        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
+            self._log_running()
+
+    def on_train_end(self) -> None:
+        self._log_running()
+
+    def _log_running(self) -> None:
+        if not self._running["steps"]:
+            return
+        loss = float(self._running["loss"]) / self._running["steps"]
+        step = self.trainer.global_step
+        if not torch.isfinite(torch.tensor(loss)):
+            raise ValueError(
+                f"the training loss became {loss} between steps {step - self._running['steps']} and {step}; "
+                f"lower the learning rate (now {self._learning_rate():.3g}) or set --trainer.gradient_clip_val 1.0"
+            )
+        self._running.update(loss=0.0, steps=0)
+        if self.logger is not None:
+            self.logger.log_metrics({"train/loss": loss, "train/learning_rate": self._learning_rate()}, step=step)
+
+    def _learning_rate(self) -> float:
+        return self.trainer.optimizers[0].param_groups[0]["lr"]
+
+    def _generator(self, seed: int) -> torch.Generator:
+        if self.device not in self._generators:
+            self._generators[self.device] = torch.Generator(self.device)
+        return self._generators[self.device].manual_seed(seed)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.parameters())
+        n_steps = self.trainer.estimated_stepping_batches
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(k / n_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    # Validation: the same points and the same noise every time, so that curves compare
+
+    def validation_step(self, x0: Tensor, batch_idx: int) -> None:
+        generator = self._generator(seed_of("validation noise", self.noise_seed))
+        t = self.times(len(x0), self.schedule, generator)
+        self.log("val/loss", self.objective(self.denoiser, x0, t, generator).mean(), prog_bar=True)
+
+        levels = torch.tensor(STUDY_LEVELS, dtype=torch.float64, device=self.device)
+        t = self.schedule.time(levels).to(x0.dtype).repeat_interleave(len(x0))[:, None]
+        loss = DenoisingScoreMatching()(self.denoiser, x0, t, generator).view(len(levels), -1).mean(dim=-1)
+        self.log_dict({f"val_loss/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, loss, strict=True)})
+        if self.truth is not None:
+            metric = ScoreError().to(self.device)
+            metric.update(self.denoiser, self.truth, x0, generator)
+            error = metric.compute()
+            self.log("val/score_error", error.mean(), prog_bar=True)
+            self.log_dict({f"val_score_error/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, error, strict=True)})
+
+    # Sampling
+
+    def sample(self, n: int, seed: int = 0, sampler: Sampler | None = None) -> Tensor:
+        """`n` samples, `(n, 2)`, on the module's device, by its own sampler or another."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return (sampler or self.sampler)(self.denoiser, n, generator)
+
+    def trajectory(self, n: int, seed: int = 0, every: int = 1, skip: int = 0) -> Trajectory:
+        """The paths of the first `n` of those samples, by the module's own sampler."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return self.sampler.trajectory(self.denoiser, n, generator, every, skip)
+
+    def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
+        generator = self._generator(request.seed)
+        return {"first": request.first, "samples": self.sampler(self.denoiser, request.n, generator, request.first)}
+
+    # Checkpoints describe the model by plain values only, so that they load with weights_only=True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["toy_score_version"] = __version__
+        checkpoint["hyper_parameters"] = to_config(self)
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is not None:
+            checkpoint["datamodule_hyper_parameters"] = to_config(datamodule)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, map_location: Any = "cpu", **kwargs: Any) -> Any:
+        """The model that a checkpoint holds, with its averaged weights where it has any.
+
+        Args:
+            kwargs: constructor arguments that replace those of the checkpoint, e.g. `sampler=Heun(10)`.
+
+        Raises:
+            FileNotFoundError, ValueError: as `read_checkpoint` says.
+            TypeError: if the checkpoint holds a model of another class than `cls`.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        config = checkpoint["hyper_parameters"]
+        config = {**config, "init_args": {**config["init_args"], **{k: to_config(v) for k, v in kwargs.items()}}}
+        module = from_config(config)
+        if not isinstance(module, cls):
+            raise TypeError(f"{checkpoint_path} holds a {type(module).__name__}, not a {cls.__name__}")
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.eval()
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The contents of a checkpoint of this project; nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, no checkpoint of toy_score, or written by a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint {str(path)!r}; fit writes lightning_logs/RUN/checkpoints/last.ckpt"
+        )
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception:  # torch raises whatever the damaged bytes happen to provoke
+        raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
+    if not isinstance(checkpoint, dict) or "toy_score_version" not in checkpoint:
+        raise ValueError(f"{str(path)!r} is not a checkpoint of toy_score")
+    version = checkpoint["toy_score_version"]
+    if _release(version) > _release(__version__):
+        raise ValueError(f"{str(path)!r} was written by toy_score {version}, this is {__version__}; upgrade toy_score")
+    return checkpoint
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
