@@ -6,9 +6,14 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test lint bench clean
 
+# Train, sample, measure: a minute, most of it for measuring.
 demo: $(READY)
 	$(BIN)/python -m toy_score fit --config configs/ncsn_heart.yaml
-	$(BIN)/python -m toy_score demo
+	@run=$$(ls -td lightning_logs/ncsn_heart/version_* | head -n 1) && \
+	$(BIN)/python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output $$run/samples.npy && \
+	$(BIN)/python -m toy_score test --ckpt_path $$run/checkpoints/last.ckpt && \
+	printf '\n%s\n' "pictures:    $$run/pictures" "samples:     $$run/samples.npy" \
+	  "dashboard:   $(BIN)/tensorboard --logdir lightning_logs"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -15,6 +16,8 @@ class RunReport(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = time.monotonic()
+        self._first_step = trainer.global_step
         if trainer.log_dir:
             print(f"run:         {trainer.log_dir}", flush=True)
 
@@ -29,6 +32,8 @@ class RunReport(pl.Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        seconds, steps = time.monotonic() - self._start, trainer.global_step - self._first_step
+        print(f"training:    {seconds:.1f} s, {steps} steps, validation and pictures included")
         run = trainer.log_dir
         if not run:
             return

@@ -1,0 +1,308 @@
+"""The command line's contract: what it does, what it leaves behind, and one line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toy_score import __main__ as entry
+from toy_score import __version__
+from toy_score.catalog import configs_folder, entries
+
+CONFIGS = [entry.name for entry in entries("configs")]
+QUICK = ["--trainer.accelerator", "cpu", "--data.n_val", "64"]
+SMALL = ["--pictures.every_n_steps", "1000000", "--pictures.n_samples", "50"]
+
+
+def run(*argv, capsys=None):
+    """Run a command in process; the lines it printed to stdout."""
+    entry.main([str(a) for a in argv])
+    return capsys.readouterr().out if capsys else None
+
+
+def refused(capsys, *argv):
+    """The one line by which a command was refused with exit code 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        entry.main([str(a) for a in argv])
+    said = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2
+    assert len(said) == 1, said
+    assert said[0].startswith("error: ")
+    return said[0]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_argv(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["toy_score"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A checkpoint of 20 steps of NCSN on the heart, its run folder, and what fit printed."""
+    folder = tmp_path_factory.mktemp("runs")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        entry.main(["fit", "--config", "ncsn_heart", "--trainer.max_steps", "20", *QUICK, *SMALL])
+    finally:
+        os.chdir(here)
+    return folder / "lightning_logs/ncsn_heart/version_0"
+
+
+@pytest.fixture
+def ckpt(trained, tmp_path, monkeypatch):
+    """The checkpoint, from an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return trained / "checkpoints/last.ckpt"
+
+
+def test_fit_keeps_everything_in_one_folder_named_after_the_config(trained):
+    kept = {path.name for path in trained.iterdir()}
+    assert {"checkpoints", "config.yaml", "pictures"} <= kept
+    assert [path.name for path in (trained / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert any(name.startswith("events.out.tfevents") for name in kept)
+    assert [path.name for path in trained.parent.parent.parent.iterdir()] == ["lightning_logs"]
+
+
+def test_losses_reach_tensorboard_and_are_finite(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained))
+    events.Reload()
+    scalars = events.Tags()["scalars"]
+    assert "train/loss" in scalars
+    assert "train/learning_rate" in scalars
+    for tag in scalars:
+        assert np.isfinite([event.value for event in events.Scalars(tag)]).all(), tag
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_trains_two_steps(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ["--trainer.max_steps", "2", "--trainer.max_epochs", "-1", "--trainer.logger", "false"]
+    run("fit", "--config", name, *few, *QUICK, *SMALL)
+
+
+def test_the_configs_of_a_family_differ_only_in_the_data():
+    for model in ("ncsn", "ddpm", "original/ncsn", "original/ddpm"):
+        texts = [
+            (configs_folder() / f"{model}_{toy}.yaml").read_text().split("\n", 1)[1]
+            for toy in ("heart", "split_normal")
+        ]
+        assert texts[0].replace("HeartDataModule", "SplitNormalDataModule") == texts[1]
+
+
+def test_predict_needs_only_the_checkpoint(ckpt, capsys):
+    run("predict", "--ckpt_path", ckpt, "--n_samples", 5000, "--output", "heart.npy")
+    samples = np.load("heart.npy")
+    assert samples.shape == (5000, 2)
+    assert samples.dtype == np.float32
+    assert np.isfinite(samples).all()
+    assert os.listdir() == ["heart.npy"]  # no folder, no config, no log
+
+
+def test_a_flag_beats_the_checkpoint_and_says_so(ckpt, capsys):
+    heun = ["--model.sampler", "Heun", "--model.sampler.n_steps", "5"]
+    said = run("predict", "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy", *heun, capsys=capsys)
+    assert "model.sampler: Heun(n_steps=5, rho=7.0) (the checkpoint has AnnealedLangevin(" in said
+    from toy_score import Heun, ScoreModule
+    from toy_score.seeds import seed_of
+
+    model = ScoreModule.load_from_checkpoint(ckpt)
+    expected = model.sample(10, seed=seed_of("samples", 0), sampler=Heun(5))
+    assert np.allclose(np.load("x.npy"), expected, atol=1e-5)
+
+
+def test_without_a_flag_nothing_is_said_to_differ(ckpt, capsys):
+    said = run("predict", "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy", capsys=capsys)
+    assert "the checkpoint has" not in said
+
+
+def test_another_sampler_does_not_inherit_the_settings_of_the_one_in_a_config(ckpt, capsys):
+    config = Path("langevin.yaml")
+    config.write_text(
+        "model: {class_path: NCSNModule, init_args: {sampler: {class_path: Heun, init_args: {n_steps: 3}}}}"
+    )
+    argv = ["--config", config, "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy"]
+    said = run("predict", *argv, "--model.sampler", "DDPMAncestral", capsys=capsys)
+    assert "DDPMAncestral(variance='posterior', n_steps=None)" in said
+
+
+def test_predict_is_the_same_for_the_same_seed_and_in_every_format(ckpt):
+    heun = ["--model.sampler", "Heun"]
+    for name in ("a.npy", "b.npy", "c.csv", "d.npz"):
+        run("predict", "--ckpt_path", ckpt, "--n_samples", 300, "--output", name, *heun)
+    run("predict", "--ckpt_path", ckpt, "--n_samples", 300, "--output", "e.npy", "--seed", 1, *heun)
+    a = np.load("a.npy")
+    assert np.array_equal(a, np.load("b.npy"))
+    assert not np.array_equal(a, np.load("e.npy"))
+    assert Path("c.csv").read_text().startswith("x,y\n")
+    assert np.allclose(a, np.loadtxt("c.csv", delimiter=",", skiprows=1), rtol=1e-6)
+    with np.load("d.npz") as d:
+        assert np.array_equal(a, d["samples"])
+        assert np.allclose(d["trajectory"][-1], a[:64], atol=1e-5)
+        assert len(d["ratio"]) == len(d["trajectory"])
+        assert d["ratio"][-1] == 0
+
+
+def test_test_prints_a_table_and_keeps_the_numbers(ckpt, capsys):
+    argv = ["--n_samples", 2000, "--model.sampler", "Heun", "--output", "metrics.json"]
+    said = run("test", "--ckpt_path", ckpt, *argv, capsys=capsys)
+    metrics = json.loads(Path("metrics.json").read_text())
+    assert {"score_error", "sliced_w1", "energy", "mode_weights", "invalid_mass", "cross_entropy_gap"} <= set(metrics)
+    assert len(metrics["score_error"]["per_level"]) == 10
+    for name in ("score error", "sliced W1", "energy", "floor"):
+        assert name.lower() in said.lower()
+    assert os.listdir() == ["metrics.json"]
+
+
+def test_validate_needs_only_the_checkpoint(ckpt, capsys):
+    assert "val/score_error" in run("validate", "--ckpt_path", ckpt, capsys=capsys)
+    assert os.listdir() == []
+
+
+def test_fit_resumes_from_a_run(ckpt, trained, capsys):
+    config = trained / "config.yaml"
+    said = run("fit", "--config", config, "--ckpt_path", ckpt, "--trainer.max_steps", 30, *SMALL, capsys=capsys)
+    assert "checkpoint:" in said
+    resumed = next(Path("lightning_logs").rglob("last.ckpt"))
+    assert torch.load(resumed, weights_only=True)["global_step"] == 30
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["list"], ["list", "samplers"], []])
+def test_what_needs_no_model_imports_nothing_heavy(argv):
+    code = f"import sys; from toy_score.__main__ import main; main({argv!r}); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False")
+
+
+def test_version_and_lists_say_what_there_is(capsys):
+    assert run("--version", capsys=capsys).strip() == f"toy_score {__version__}"
+    said = run("list", "samplers", capsys=capsys)
+    for name in ("AnnealedLangevin(", "DDPMAncestral(", "Heun(n_steps=18, rho=7.0)", "Langevin("):
+        assert name in said
+    assert "original/ddpm_heart" in run("list", "configs", capsys=capsys)
+
+
+def test_the_catalog_lists_exactly_the_classes_there_are():
+    from toy_score.distributions import Distribution
+    from toy_score.modules import ScoreModule
+    from toy_score.samplers import Sampler
+    from toy_score.schedules import Schedule
+
+    def ends(cls):
+        return {cls} if not cls.__subclasses__() else {c for s in cls.__subclasses__() for c in ends(s)}
+
+    kinds = {"distributions": Distribution, "samplers": Sampler, "schedules": Schedule, "modules": ScoreModule}
+    for kind, base in kinds.items():
+        names = {c.__name__ for c in ends(base) if c.__module__.startswith("toy_score.")}
+        assert {e.name.split("(")[0] for e in entries(kind)} == names
+        assert all(e.summary for e in entries(kind))
+
+
+# Bad input: (arguments, what the line must name)
+MISTAKES = {
+    "an unknown command": (["fitt"], ["fitt", "fit"]),
+    "an unknown list": (["list", "colours"], ["colours", "samplers"]),
+    "a missing config": (["fit", "--config", "heart.yml"], ["heart.yml", "ncsn_heart"]),
+    "an unknown class": (["fit", "--config", "ncsn_heart", "--model", "NCSM"], ["NCSM"]),
+    "an unknown sampler": (["fit", "--config", "ncsn_heart", "--model.sampler", "Huen"], ["Huen"]),
+    "a misspelt flag": (["fit", "--config", "ncsn_heart", "--trainer.max_step", "3"], ["max_step"]),
+    "a negative sigma": (
+        ["fit", "--config", "ncsn_heart", "--model.schedule.sigma_min", "-1"],
+        ["sigma_min", "-1"],
+    ),
+    "sigmas in the wrong order": (
+        ["fit", "--config", "ncsn_heart", "--model.schedule.sigma_min", "50"],
+        ["sigma_min", "50", "20", "swap"],
+    ),
+    "a word for a number": (["fit", "--config", "ncsn_heart", "--data.batch_size", "many"], ["many"]),
+    "an empty batch": (["fit", "--config", "ncsn_heart", "--data.batch_size", "0"], ["batch_size", "0"]),
+    "no checkpoint": (["predict"], ["--ckpt_path"]),
+    "a missing checkpoint": (["predict", "--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
+    "a missing checkpoint for fit": (["fit", "--config", "ncsn_heart", "--ckpt_path", "last"], ["last"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_line_that_names_it(name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv, words = MISTAKES[name]
+    line = refused(capsys, *argv)
+    assert all(word in line for word in words), line
+    assert os.listdir() == []
+
+
+def test_a_misspelt_key_in_yaml_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("model: NCSNModule\ndata: HeartDataModule\ntrainer: {max_stepps: 3}\n")
+    assert "max_stepps" in refused(capsys, "fit", "--config", "bad.yaml")
+    Path("bad.yaml").write_text("model: {class_path: NCSNModule, init_args: {schedul: VE}}\ndata: HeartDataModule\n")
+    assert "schedul" in refused(capsys, "fit", "--config", "bad.yaml")
+    Path("bad.yaml").write_text("model: [NCSNModule\n")
+    assert "bad.yaml" in refused(capsys, "fit", "--config", "bad.yaml")
+
+
+def test_nothing_is_overwritten_or_written_where_it_cannot_be(ckpt, capsys):
+    Path("there.npy").write_text("precious")
+    base = ["predict", "--ckpt_path", ckpt, "--n_samples", 10, "--model.sampler", "Heun"]
+    assert "there.npy" in refused(capsys, *base, "--output", "there.npy")
+    assert Path("there.npy").read_text() == "precious"
+    assert "samples.txt" in refused(capsys, *base, "--output", "samples.txt")
+    assert "no/such/folder" in refused(capsys, *base, "--output", "no/such/folder/x.npy")
+    Path("there.json").write_text("precious")
+    assert "there.json" in refused(capsys, "test", "--ckpt_path", ckpt, "--output", "there.json")
+    assert Path("there.json").read_text() == "precious"
+    assert "got 0" in refused(capsys, "predict", "--ckpt_path", ckpt, "--n_samples", 0, "--output", "x.npy")
+    assert sorted(os.listdir()) == ["there.json", "there.npy"]
+    run(*base, "--output", "there.npy", "--overwrite", "true")
+    assert np.load("there.npy").shape == (10, 2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+def test_a_truncated_checkpoint_is_refused_by_name(ckpt, share, capsys):
+    content = ckpt.read_bytes()
+    Path("cut.ckpt").write_bytes(content[: int(share * len(content))])
+    assert "cut.ckpt" in refused(capsys, "predict", "--ckpt_path", "cut.ckpt", "--output", "x.npy")
+    assert os.listdir() == ["cut.ckpt"]
+
+
+def test_foreign_newer_and_doctored_checkpoints_are_refused(ckpt, capsys):
+    content = torch.load(ckpt, weights_only=True)
+
+    def doctored(**changes):
+        torch.save(content | changes, "odd.ckpt")
+        return refused(capsys, "predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy")
+
+    assert "9.0.0" in doctored(toy_score_version="9.0.0")
+    evil = {"class_path": "toy_score.NCSNModule", "init_args": {"sampler": {"class_path": "evil.Sampler"}}}
+    assert "evil.Sampler" in doctored(hyper_parameters=evil)
+    gone = {"class_path": "toy_score.Gone", "init_args": {}}
+    assert "Gone" in doctored(hyper_parameters=gone)
+    torch.save({"weights": torch.zeros(3)}, "odd.ckpt")
+    assert "odd.ckpt" in refused(capsys, "predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy")
+
+
+@pytest.mark.slow
+def test_the_samples_do_not_depend_on_the_number_of_processes(ckpt):
+    argv = ["predict", "--ckpt_path", ckpt, "--n_samples", "30000", "--model.sampler", "Heun"]
+    for name, devices in (("one.npy", "1"), ("two.npy", "2")):
+        more = ["--trainer.devices", devices, "--trainer.accelerator", "cpu", "--trainer.strategy"]
+        command = [
+            sys.executable,
+            "-m",
+            "toy_score",
+            *argv,
+            "--output",
+            name,
+            *more,
+            "ddp" if devices == "2" else "auto",
+        ]
+        subprocess.run([str(c) for c in command], check=True, capture_output=True)
+    assert np.array_equal(np.load("one.npy"), np.load("two.npy"))
