@@ -161,5 +161,5 @@ def test_warmup_cosine_rises_then_falls():
     assert [schedule(p) for p in (0.0, 0.125, 0.25)] == [0.0, 0.5, 1.0]
     assert schedule(0.625) == pytest.approx(0.1 + 0.9 / 2)
     assert schedule(1.0) == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="got 1.5"):
+    with pytest.raises(ValueError, match=r"got 1\.5"):
         WarmupCosine(warmup=1.5)

@@ -100,9 +100,13 @@ class MLP(Backbone):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         first, *rest = self.layers
-        # The first layer, split by input: one noise level for all rows is then embedded once, not once per row.
-        from_level = F.linear(self.embedding(c), first.weight[:, 2:], first.bias)
-        h = F.linear(x, first.weight[:, :2]) + from_level
+        features = self.embedding(c)
+        if len(features) == len(x):
+            h = first(torch.cat([x, features], dim=-1))
+        else:
+            # One noise level for all rows: its share of the first layer is computed once, not once per row.
+            from_level = F.linear(features, first.weight[:, 2:], first.bias)
+            h = torch.addmm(from_level, x, first.weight[:, :2].T)
         for layer in rest:
             h = layer(self._activate(h))
         return h

@@ -47,7 +47,7 @@ UNASKED = (
 
 FIT_DEFAULTS = {
     "max_epochs": -1,
-    "max_steps": 10_000,
+    "max_steps": 7500,
     "val_check_interval": 2500,
     "check_val_every_n_epoch": None,
     "num_sanity_val_steps": 0,
@@ -161,6 +161,8 @@ class ToyCLI(LightningCLI):
         callbacks: list[pl.Callback] = []
         if self.subcommand == "fit":
             callbacks = [RunReport()]
+            if config.ema.decay == 0:
+                self._subcommand_parsers["fit"].callback_keys.remove("ema")
         if self.subcommand == "test":
             callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path)]
         if self.subcommand == "predict":

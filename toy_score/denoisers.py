@@ -11,6 +11,7 @@ or, because this is the plane, the truth.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +47,8 @@ class Denoiser(ABC):
 
     def velocity(self, x: Tensor, t: float | Tensor) -> Tensor:
         """`alpha noise - sigma denoise`, `(n, 2)`: the slope of the flow for `alpha^2 + sigma^2 = 1`."""
-        t = as_time(t, x)
-        return self.schedule.alpha(t) * self.noise(x, t) - self.schedule.sigma(t) * self.denoise(x, t)
+        alpha, sigma = self.schedule(as_time(t, x))
+        return alpha * self.noise(x, t) - sigma * self.denoise(x, t)
 
 
 class ExactDenoiser(Component, Denoiser):
@@ -61,14 +62,12 @@ class ExactDenoiser(Component, Denoiser):
         self.distribution, self.schedule = distribution, schedule
 
     def denoise(self, x: Tensor, t: float | Tensor) -> Tensor:
-        t = as_time(t, x)
-        alpha = self.schedule.alpha(t)
-        return self.distribution.denoise(x / alpha, self.schedule.sigma(t) / alpha)
+        alpha, sigma = self.schedule(as_time(t, x))
+        return self.distribution.denoise(x / alpha, sigma / alpha)
 
     def score(self, x: Tensor, t: float | Tensor) -> Tensor:
-        t = as_time(t, x)
-        alpha = self.schedule.alpha(t)
-        return self.distribution.score(x / alpha, self.schedule.sigma(t) / alpha) / alpha
+        alpha, sigma = self.schedule(as_time(t, x))
+        return self.distribution.score(x / alpha, sigma / alpha) / alpha
 
     def noise(self, x: Tensor, t: float | Tensor) -> Tensor:
         return -self.schedule.sigma(as_time(t, x)) * self.score(x, t)
@@ -88,22 +87,17 @@ class NetworkDenoiser(nn.Module, Denoiser):
         self.backbone, self.schedule = backbone, schedule
         self.parameterisation, self.conditioning = parameterisation, conditioning
 
-    def output(self, x: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The network's raw answer `F`, with `alpha` and `sigma` at `t`."""
-        t = as_time(t, x)
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        F = self.backbone(self.parameterisation.c_in(alpha, sigma) * x, self.conditioning(t, alpha, sigma))
-        return F, alpha, sigma
-
     def denoise(self, x: Tensor, t: float | Tensor) -> Tensor:
-        F, alpha, sigma = self.output(x, t)
-        c_skip, c_out = self.parameterisation.denoise(alpha, sigma)
-        return c_skip * x + c_out * F
+        return self._read(self.parameterisation.denoise, x, t)
 
     def noise(self, x: Tensor, t: float | Tensor) -> Tensor:
-        F, alpha, sigma = self.output(x, t)
-        c_skip, c_out = self.parameterisation.noise(alpha, sigma)
-        return c_skip * x + c_out * F
+        return self._read(self.parameterisation.noise, x, t)
+
+    def _read(self, read: Callable[..., Tensor], x: Tensor, t: float | Tensor) -> Tensor:
+        t = as_time(t, x)
+        alpha, sigma = self.schedule(t)
+        F = self.backbone(self.parameterisation.input(x, alpha, sigma), self.conditioning(t, alpha, sigma))
+        return read(F, x, alpha, sigma)
 
 
 def as_time(t: float | Tensor, x: Tensor) -> Tensor:

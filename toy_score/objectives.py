@@ -71,5 +71,6 @@ class DenoisingScoreMatching(Objective):
     def __call__(self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator) -> Tensor:
         x0 = x0.repeat(len(t) // len(x0), 1)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        x = denoiser.schedule.alpha(t) * x0 + denoiser.schedule.sigma(t) * eps
+        alpha, sigma = denoiser.schedule(t)
+        x = alpha * x0 + sigma * eps
         return (denoiser.noise(x, t) - eps).square().mean(dim=-1)

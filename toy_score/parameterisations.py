@@ -38,56 +38,56 @@ __all__ = [
 
 
 class Parameterisation(Component, ABC):
-    """Coefficients of the table above, as functions of `alpha` and `sigma`, tensors that broadcast against `(n, 1)`."""
+    """The rows of the table above; `alpha` and `sigma` are tensors that broadcast against `(n, 1)`, `x` is `(n, 2)`."""
 
-    def c_in(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Scale of the network's input."""
-        return torch.ones_like(sigma)
-
-    @abstractmethod
-    def denoise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """`(c_skip, c_out)`."""
+    def input(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """What the network is shown: `c_in x`."""
+        return x
 
     @abstractmethod
-    def noise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """`(k_skip, k_out)`."""
+    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """The denoised point, `c_skip x + c_out F`."""
+
+    @abstractmethod
+    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """The noise, `k_skip x + k_out F`."""
 
 
 class ScorePrediction(Parameterisation):
     """The network predicts the score, as in NCSN."""
 
-    def denoise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        return 1 / alpha, sigma * sigma / alpha
+    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (x + sigma * sigma * F) / alpha
 
-    def noise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(sigma), -sigma
+    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return -sigma * F
 
 
 class NoisePrediction(Parameterisation):
     """The network predicts the noise, as in DDPM."""
 
-    def denoise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        return 1 / alpha, -sigma / alpha
+    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (x - sigma * F) / alpha
 
-    def noise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(sigma), torch.ones_like(sigma)
+    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return F
 
 
 class DataPrediction(Parameterisation):
     """The network predicts the clean point."""
 
-    def denoise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(sigma), torch.ones_like(sigma)
+    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return F
 
-    def noise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        return 1 / sigma, -alpha / sigma
+    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return (x - alpha * F) / sigma
 
 
 class EDMPreconditioning(Parameterisation):
     """Input and output of the network have unit variance at every noise level (Karras et al. 2022, section 5).
 
     Args:
-        sigma_data: standard deviation of the data per coordinate, > 0; 1.1 fits the heart, 1.4 the split normal.
+        sigma_data: standard deviation of the data per coordinate, > 0; 1.1 for the heart.
 
     Raises:
         ValueError: if `sigma_data` is not positive.
@@ -102,16 +102,16 @@ class EDMPreconditioning(Parameterisation):
         s = sigma / alpha
         return s, torch.sqrt(s * s + self.sigma_data**2)
 
-    def c_in(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return 1 / (alpha * self._ratio_and_radius(alpha, sigma)[1])
+    def input(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return x / (alpha * self._ratio_and_radius(alpha, sigma)[1])
 
-    def denoise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         s, r = self._ratio_and_radius(alpha, sigma)
-        return self.sigma_data**2 / (alpha * r * r), s * self.sigma_data / r
+        return (self.sigma_data**2 / (alpha * r * r)) * x + (s * self.sigma_data / r) * F
 
-    def noise(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         s, r = self._ratio_and_radius(alpha, sigma)
-        return s / (alpha * r * r), -self.sigma_data / r
+        return (s / (alpha * r * r)) * x - (self.sigma_data / r) * F
 
 
 class Conditioning(Component, ABC):

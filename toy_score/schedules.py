@@ -30,12 +30,8 @@ class Schedule(Component, ABC):
     """The lowest time at which there is noise to remove; samplers step from here to the data."""
 
     @abstractmethod
-    def alpha(self, t: Tensor) -> Tensor:
-        """Scale of the signal, in (0, 1]."""
-
-    @abstractmethod
-    def sigma(self, t: Tensor) -> Tensor:
-        """Standard deviation of the noise, >= 0."""
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """`(alpha, sigma)`: scale of the signal, in (0, 1], and standard deviation of the noise, >= 0."""
 
     @abstractmethod
     def time(self, ratio: Tensor) -> Tensor:
@@ -46,9 +42,18 @@ class Schedule(Component, ABC):
     def ladder(self) -> Tensor:
         """The model's own discrete levels: float64 times, descending from 1 to `t_min`."""
 
+    def alpha(self, t: Tensor) -> Tensor:
+        """Scale of the signal, in (0, 1]."""
+        return self(t)[0]
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Standard deviation of the noise, >= 0."""
+        return self(t)[1]
+
     def ratio(self, t: Tensor) -> Tensor:
         """`sigma(t) / alpha(t)`, the noise level in Karras' variables."""
-        return self.sigma(t) / self.alpha(t)
+        alpha, sigma = self(t)
+        return sigma / alpha
 
     @cached_property
     def ratios(self) -> tuple[float, float]:
@@ -81,11 +86,8 @@ class VE(Schedule):
             raise ValueError(f"n_levels must be at least 2, got {n_levels}; NCSN uses 10")
         self.sigma_min, self.sigma_max, self.n_levels = sigma_min, sigma_max, n_levels
 
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.ones_like(t)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return self.sigma_min * torch.exp(t * math.log(self.sigma_max / self.sigma_min))
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(t), self.sigma_min * torch.exp(t * math.log(self.sigma_max / self.sigma_min))
 
     def time(self, ratio: Tensor) -> Tensor:
         return (torch.log(ratio / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)).clamp(0.0, 1.0)
@@ -130,18 +132,12 @@ class DDPM(Schedule):
         """`log alpha` at `t = 0, 1/T, ..., 1`, `(T + 1,)` float64."""
         return torch.nn.functional.pad(0.5 * torch.log1p(-self.betas).cumsum(0), (1, 0))
 
-    def _log_alpha_at(self, t: Tensor) -> Tensor:
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         table = self._log_alpha.to(t)
         position = (t * self.n_steps).clamp(0, self.n_steps)
-        below = position.floor().clamp(max=self.n_steps - 1)
-        index = below.long()
-        return torch.lerp(table[index], table[index + 1], position - below)
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return self._log_alpha_at(t).exp()
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return (-torch.expm1(2.0 * self._log_alpha_at(t))).sqrt()  # 1 - alpha^2 cancels near t = 0
+        below = position.long().clamp(max=self.n_steps - 1)
+        log_alpha = torch.lerp(table[below], table[below + 1], position - below)
+        return log_alpha.exp(), (-torch.expm1(2.0 * log_alpha)).sqrt()  # 1 - alpha^2 would cancel near t = 0
 
     def time(self, ratio: Tensor) -> Tensor:
         log_alpha = -0.5 * torch.log1p(ratio * ratio)

@@ -18,7 +18,7 @@ from toy_score.component import from_config, to_config
 from toy_score.data import SampleRequest
 from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
 from toy_score.metrics import STUDY_LEVELS, ScoreError
-from toy_score.modules.lr_schedules import LRSchedule, WarmupCosine
+from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.samplers import Sampler, Trajectory
@@ -65,6 +65,14 @@ class ScoreModule(pl.LightningModule):
         self.lr_schedule, self.noise_seed = lr_schedule, noise_seed
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the running hook's name on the module forty times a step, and a module's own __setattr__ looks
+        # for parameters each time: a tenth of a step for a network of this size.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     # The parts of the denoiser, by the names of the constructor's arguments.
 
@@ -134,6 +142,8 @@ class ScoreModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
+        if isinstance(self.lr_schedule, Constant):
+            return optimizer
         n_steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(k / n_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
