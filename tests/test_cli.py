@@ -289,7 +289,6 @@ def test_foreign_newer_and_doctored_checkpoints_are_refused(ckpt, capsys):
     assert "odd.ckpt" in refused(capsys, "predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy")
 
 
-@pytest.mark.slow
 def test_the_samples_do_not_depend_on_the_number_of_processes(ckpt):
     argv = ["predict", "--ckpt_path", ckpt, "--n_samples", "30000", "--model.sampler", "Heun"]
     for name, devices in (("one.npy", "1"), ("two.npy", "2")):

@@ -8,22 +8,26 @@ It is Lightning's, with four repairs:
 - bad input gets one line and exit code 2.
 """
 
+import difflib
 import logging
 import os
+import re
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2.6 calls what jsonargparse 5 removes
 
 import lightning.pytorch as pl
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 import toy_score.data
-import toy_score.modules  # noqa: F401 - a class must be imported to be chosen by its short name
+import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
 from toy_score.component import check_trusted
@@ -60,7 +64,8 @@ class ToyParser(LightningArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        sys.stderr.write(f"error: {gist(message)}\n")
+        own = {option.lstrip("-") for action in self._actions for option in action.option_strings}
+        sys.stderr.write(f"error: {gist(message, [*toy_score.__all__, *own])}\n")
         self.exit(2)
 
 
@@ -237,6 +242,7 @@ def find_configs(argv: list[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: if there is neither a file nor a config of that name.
+        ValueError: if the file is not YAML.
     """
     found = list(argv)
     for i, word in enumerate(argv):
@@ -248,6 +254,10 @@ def find_configs(argv: list[str]) -> list[str]:
         if path is None:
             names = ", ".join(entry.name for entry in entries("configs"))
             raise FileNotFoundError(f"there is no config {name!r}; a path, or one of {names}")
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{name!r} is not YAML: {' '.join(str(error).split())}") from None
         found[i if equals else i + 1] = f"{flag}={path}" if equals else str(path)
     return found
 
@@ -280,6 +290,7 @@ def run_name(config: str | None) -> str:
 def differs(chosen: Any, stored: Any) -> bool:
     """Whether two descriptions disagree in anything that the stored one says."""
     if isinstance(stored, dict) and isinstance(chosen, dict):
+        stored = {key: value for key, value in stored.items() if value != {}}  # no arguments may be left unsaid
         return any(key not in chosen or differs(chosen[key], value) for key, value in stored.items())
     return written(chosen) != written(stored)
 
@@ -292,10 +303,35 @@ def written(config: Any) -> str:
     return str(list(config) if isinstance(config, tuple) else config)
 
 
-def gist(message: str) -> str:
-    """The one line of a nested message that names what is wrong."""
-    lines = [line.strip(" -\t") for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+NOISE = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Expected a path", "Expected a <class 'NoneType'>")
+
+
+def gist(message: str, known: Iterable[str] = ()) -> str:
+    """The one line of a parser's nested message that names what is wrong, and the nearest of the `known` words."""
+    lines = [line.strip(" -\t") for line in message.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(NOISE)]
+    key = next((line.split('"')[1] + ": " for line in lines if line.startswith("Parser key")), "")
+    told = [line for line in lines if not line.startswith("Parser key")] or ["invalid value"]
+    line = next((line for line in told if not line.startswith("Expected a dot import")), told[0])
+    value = re.search(r"Given value: (\S+)$", message)
+    if line.startswith("Expected a dot import"):
+        line = f"there is no class {line.split(': ')[-1]!r}"
+    elif line.startswith("Expected a <class") and value and "Got value" not in line:
+        line = f"{line}. Got value: {value[1]}"
+    line = re.sub(r"<class '(\w+)'>", r"\1", line)
+    line = re.sub(r"Expected a (\w+)\. Got value: (.+)", r"must be of type \1, got \2", line)
+    return key + line + nearest(line, known)
+
+
+def nearest(line: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for a misspelt word of a message, if one of the `known` words is near it."""
+    misspelt = re.search(r"(?:there is no class|does not accept option|Option) '([\w.]+)'|arguments: --([\w.]+)", line)
+    if misspelt is None:
+        return ""
+    word = misspelt[1] or misspelt[2]
+    known = list(known)
+    near = [match for part in (word, word.split(".")[-1]) for match in difflib.get_close_matches(part, known, 1, 0.5)]
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def quiet() -> None:

@@ -73,15 +73,14 @@ def to_config(value: Any) -> Any:
 
 
 def check_trusted(config: Any) -> None:
-    """Look through a description for class paths that must not be imported.
+    """Look through a description, before anything in it is built, for classes that must not be or are not there.
 
     Raises:
-        ValueError: for a class path outside `TRUSTED`.
+        ValueError: for a class path outside `TRUSTED`, or one that no longer exists.
     """
     if isinstance(config, dict):
-        path = config.get("class_path")
-        if path is not None and not str(path).startswith(TRUSTED):
-            raise ValueError(f"refusing the class path {path!r}: only {' and '.join(TRUSTED)} classes are trusted")
+        if config.get("class_path") is not None:
+            _import_trusted(config["class_path"])
         for item in config.values():
             check_trusted(item)
     elif isinstance(config, (list, tuple)):
@@ -119,7 +118,8 @@ def _class_path(cls: type) -> str:
 
 
 def _import_trusted(class_path: str) -> type:
-    check_trusted({"class_path": class_path})
+    if not str(class_path).startswith(TRUSTED):
+        raise ValueError(f"refusing the class path {class_path!r}: only {' and '.join(TRUSTED)} classes are trusted")
     module, _, name = class_path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)

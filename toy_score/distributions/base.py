@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.component import Component
+from toy_score.seeds import seed_of
 
 __all__ = ["Distribution"]
 
@@ -55,6 +56,10 @@ class Distribution(Component, ABC):
     @abstractmethod
     def entropy(self) -> float:
         """Differential entropy of the clean density, in nats: the least negative log-likelihood a model can reach."""
+
+    def reference(self, n: int = 65_536) -> Tensor:
+        """A fixed set of points, `(n, 2)` float64, that stands for the exact law in comparisons with samples."""
+        return self.sample(n, torch.Generator().manual_seed(seed_of("reference points"))).double()
 
     def invalid(self, x: Tensor) -> Tensor:
         """Points where the clean density is zero, `(n,)` booleans: none, unless the support has a gap."""

@@ -17,7 +17,7 @@ from toy_score.backbones import MLP, Backbone
 from toy_score.component import from_config, to_config
 from toy_score.data import SampleRequest
 from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
-from toy_score.metrics import STUDY_LEVELS, ScoreError
+from toy_score.metrics import STUDY_LEVELS, Report, ScoreError, noise_floors, sample_metrics
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
@@ -91,6 +91,11 @@ class ScoreModule(pl.LightningModule):
     @property
     def conditioning(self) -> Conditioning:
         return self.denoiser.conditioning
+
+    @property
+    def name(self) -> str:
+        """The model's name for titles: the class without `Module`."""
+        return type(self).__name__.removesuffix("Module")
 
     @property
     def truth(self) -> ExactDenoiser | None:
@@ -181,6 +186,38 @@ class ScoreModule(pl.LightningModule):
     def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
         generator = self._generator(request.seed)
         return {"first": request.first, "samples": self.sampler(self.denoiser, request.n, generator, request.first)}
+
+    # Testing: the samples against the truth, and the network against the truth
+
+    def on_test_start(self) -> None:
+        if self.truth is None:
+            raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
+        # Not attributes of the module: metrics count in integers and float64, whatever precision the model has.
+        self._metrics = {"samples": sample_metrics(self.truth.distribution), "score": ScoreError()}
+        for metric in self._metrics.values():
+            metric.to(self.device)
+
+    def test_step(self, request: SampleRequest, batch_idx: int) -> None:
+        samples = self.predict_step(request, batch_idx)["samples"]
+        self._metrics["samples"].update(samples)
+        generator = self._generator(seed_of("test points", request.seed, request.first))
+        x0 = self.truth.distribution.sample(request.n, generator)
+        self._metrics["score"].update(self.denoiser, self.truth, x0, generator)
+
+    def on_test_epoch_end(self) -> None:
+        distribution, n = self.truth.distribution, self.trainer.test_dataloaders.dataset.total
+        score = self._metrics["score"]
+        self.report = Report(
+            title=f"{self.name} on {distribution.name.replace('_', ' ')}, {self.sampler!r}, "
+            f"{self.sampler.nfe(self.schedule)} evaluations a sample",
+            distribution=distribution,
+            n=n,
+            readings=self._metrics["samples"].compute(),
+            floors=noise_floors(distribution, n),
+            levels=score.levels,
+            score_error=score.compute().tolist(),
+            score_error_se=score.standard_error().tolist(),
+        )
 
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True
 

@@ -1,0 +1,137 @@
+"""When to draw, and where the pictures go."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from toy_score.metrics import STUDY_LEVELS, ScoreError
+from toy_score.samplers import Heun, Sampler, Trajectory
+from toy_score.seeds import seed_of
+
+__all__ = ["Pictures"]
+
+
+class Pictures(pl.Callback):
+    """Draws the study's three pictures, and the score error by noise level, to TensorBoard; at the end also as PNG.
+
+    The vector field, learned beside exact; samples over real points; a trajectory with its beginning left out. Axes and
+    seeds are fixed, so that TensorBoard's slider compares steps. While training goes on, the samples come from a quick
+    solver; at the end, from the model's own sampler. The averaged weights are drawn, where there are any.
+
+    Args:
+        every_n_steps: how often, besides the beginning and the end; >= 1.
+        n_samples: points in a scatter, >= 1.
+        sigmas: noise levels of the vector fields.
+        skip: how many positions of a trajectory are left out at its beginning, >= 0; at most half of them.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        every_n_steps: int = 2500,
+        n_samples: int = 2000,
+        sigmas: Sequence[float] = (0.05, 0.5, 2.0),
+        skip: int = 250,
+    ):
+        for name, value, least in (("every_n_steps", every_n_steps, 1), ("n_samples", n_samples, 1), ("skip", skip, 0)):
+            if value < least:
+                raise ValueError(f"pictures.{name} must be at least {least}, got {value}")
+        if not sigmas or min(sigmas) <= 0:
+            raise ValueError(f"pictures.sigmas must be positive noise levels, got {list(sigmas)}")
+        self.every_n_steps, self.n_samples, self.sigmas, self.skip = every_n_steps, n_samples, list(sigmas), skip
+        self.seconds = 0.0
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._begun = time.monotonic()
+        if trainer.global_step == 0:
+            self._draw(trainer, averaged(trainer, pl_module))
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if step % self.every_n_steps == 0 and step != trainer.max_steps:
+            self._draw(trainer, averaged(trainer, pl_module))
+
+    @rank_zero_only
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        folder = Path(trainer.log_dir) / "pictures" if trainer.log_dir and trainer.logger else None
+        self._draw(trainer, averaged(trainer, pl_module), folder)
+        share = self.seconds / max(time.monotonic() - self._begun, 1e-9)
+        print(f"drawing:     {self.seconds:.1f} s, {share:.0%} of the time")
+        if trainer.logger is not None:
+            trainer.logger.log_metrics({"time/pictures_seconds": self.seconds}, step=trainer.global_step)
+
+    def _draw(self, trainer: pl.Trainer, model: pl.LightningModule, folder: Path | None = None) -> None:
+        board = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
+        exact = trainer.lightning_module.truth  # an averaged copy of the module has no trainer to ask
+        if exact is None or (board is None and folder is None):
+            return
+        from toy_score import plotting  # matplotlib is imported when the first picture is drawn
+
+        begun, was_training = time.monotonic(), model.training
+        model.eval()
+        distribution, step = exact.distribution, trainer.global_step
+        title = f"{model.name} on the {distribution.name.replace('_', ' ')}, step {step}"
+        real = distribution.sample(self.n_samples, torch.Generator().manual_seed(seed_of("pictured points")))
+        final = folder is not None
+        sampler = model.sampler if final else Heun(n_steps=18)
+        generated = self._sample(model, sampler)
+        paths = self._paths(model)
+        figures = {
+            "samples": plotting.samples(generated, real, distribution, title),
+            "trajectory": plotting.trajectories(paths, real, distribution, title),
+            "vector_field": plotting.vector_field(model.denoiser, exact, self.sigmas, distribution.bounds, title),
+        }
+        if final:
+            figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self._errors(model, exact, real), title)
+            figures["summary"] = plotting.summary(
+                model.denoiser, exact, self.sigmas[0], generated, real, paths, distribution, title
+            )
+        for name, figure in figures.items():
+            png = plotting.to_png(figure)
+            if board is not None:
+                # add_image would decode the picture to encode it again.
+                image = Summary.Image(colorspace=3, encoded_image_string=png)
+                summary = Summary(value=[Summary.Value(tag=name, image=image)])
+                board._get_file_writer().add_summary(summary, step)
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{name}.png").write_bytes(png)
+        model.train(was_training)
+        self.seconds += time.monotonic() - begun
+
+    def _generator(self, model: pl.LightningModule) -> torch.Generator:
+        return torch.Generator(model.device).manual_seed(seed_of("pictured samples"))
+
+    def _sample(self, model: pl.LightningModule, sampler: Sampler) -> torch.Tensor:
+        return sampler(model.denoiser, self.n_samples, self._generator(model)).cpu()
+
+    def _paths(self, model: pl.LightningModule) -> Trajectory:
+        skip = min(self.skip, len(model.sampler.times(model.schedule)) // 2)
+        return model.sampler.trajectory(model.denoiser, 4, self._generator(model), skip=skip)
+
+    def _errors(self, model: pl.LightningModule, exact: Any, real: torch.Tensor) -> list[float]:
+        metric = ScoreError().to(model.device)
+        metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
+        return metric.compute().tolist()
+
+
+def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> pl.LightningModule:
+    """The module with the averaged weights, if a callback keeps any."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, WeightAveraging) and callback._average_model is not None:
+            return callback._average_model.module
+    return pl_module

@@ -1,0 +1,22 @@
+"""Metrics between samples and the truth, and between denoisers; all reduce over processes by sums."""
+
+from toy_score.metrics.counts import InvalidMass, ModeWeights, NonFinite
+from toy_score.metrics.cross_entropy import CrossEntropyGap
+from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
+from toy_score.metrics.report import Floor, Report, noise_floors, sample_metrics
+from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
+
+__all__ = [
+    "STUDY_LEVELS",
+    "CrossEntropyGap",
+    "EnergyDistance",
+    "Floor",
+    "InvalidMass",
+    "ModeWeights",
+    "NonFinite",
+    "Report",
+    "ScoreError",
+    "SlicedWasserstein",
+    "noise_floors",
+    "sample_metrics",
+]

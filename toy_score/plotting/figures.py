@@ -1,0 +1,220 @@
+"""Figures from tensors. They know nothing of training and need no display.
+
+All are drawn in Karras' variables, `x / alpha` at noise level `sigma / alpha`, in which models of every schedule look
+alike.
+"""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from toy_score.denoisers import Denoiser, ExactDenoiser
+from toy_score.distributions import Distribution
+from toy_score.plotting.style import (
+    DENSITY,
+    EXACT,
+    GENERATED,
+    LABEL,
+    LEARNED,
+    REAL,
+    TICK,
+    TITLE,
+    TRAJECTORY,
+    panels,
+    square,
+)
+from toy_score.samplers import Trajectory
+
+__all__ = ["samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
+
+CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the study's picture aid
+
+
+def vector_field(
+    learned: Denoiser, exact: ExactDenoiser | None, sigmas: Sequence[float], bounds: float, title: str, arrows: int = 21
+) -> Figure:
+    """The score at some noise levels: learned above exact, over the exact noisy density.
+
+    An arrow is `v / sqrt(1 + |v|^2)` with `v = max(sigma, 1/2) score`: it points where the score points, and its
+    length, below 1, grows with the score's, so that it stays legible far out. The scale is the same in all panels.
+
+    Args:
+        learned: the network's answers; its exact counterpart may be None.
+        sigmas: noise levels `sigma / alpha`, one column each.
+        bounds: half-width of the square.
+        title: of the figure.
+        arrows: how many to a side.
+    """
+    rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
+    figure, axes = panels(len(rows), len(sigmas), title)
+    for column, sigma in enumerate(sigmas):
+        for row, (denoiser, name, colour) in enumerate(rows):
+            ax = square(axes[row, column], bounds)
+            ax.set_title(f"{name}, sigma = {sigma:.3g}", fontsize=TITLE - 1)
+            if exact is not None:
+                _density(ax, exact.distribution, bounds, sigma)
+            _field(ax, denoiser, sigma, bounds, arrows, colour)
+        if exact is not None:
+            error = _field_error(learned, exact, sigma)
+            axes[0, column].set_title(f"learned, sigma = {sigma:.3g}, error {error:.2g}", fontsize=TITLE - 1)
+    legend = "arrows: the score, times max(sigma, 1/2), saturated; shading: exact noisy density"
+    figure.text(0.5, 0.012, legend, fontsize=LABEL, ha="center", va="bottom", color=EXACT)
+    return figure
+
+
+def samples(generated: Tensor, real: Tensor, distribution: Distribution, title: str) -> Figure:
+    """Generated samples, red, over real ones, blue, with the images of circles of the base Gaussian."""
+    figure, axes = panels(1, 1, title)
+    _samples(axes[0, 0], generated, real, distribution)
+    return figure
+
+
+def trajectories(paths: Trajectory, real: Tensor, distribution: Distribution, title: str) -> Figure:
+    """The path of one sample, black, its end marked, over real samples; further paths faintly."""
+    figure, axes = panels(1, 1, title)
+    _trajectories(axes[0, 0], paths, real, distribution)
+    return figure
+
+
+def summary(
+    learned: Denoiser,
+    exact: ExactDenoiser | None,
+    sigma: float,
+    generated: Tensor,
+    real: Tensor,
+    paths: Trajectory,
+    distribution: Distribution,
+    title: str,
+) -> Figure:
+    """The study's three pictures in a row: vector field, samples, trajectory."""
+    figure, axes = panels(1, 3, title)
+    ax = square(axes[0, 0], distribution.bounds, f"score, sigma = {sigma:.3g}")
+    if exact is not None:
+        _density(ax, distribution, distribution.bounds, sigma)
+    _field(ax, learned, sigma, distribution.bounds, 21, LEARNED)
+    _samples(axes[0, 1], generated, real, distribution)
+    axes[0, 1].set_title("samples", fontsize=TITLE - 1)
+    _trajectories(axes[0, 2], paths, real, distribution)
+    axes[0, 2].set_title("trajectory", fontsize=TITLE - 1)
+    return figure
+
+
+def score_errors(levels: Sequence[float], errors: Sequence[float], title: str) -> Figure:
+    """Normalised score error against noise level, on logarithmic axes with fixed limits."""
+    figure, axes = panels(1, 1, title)
+    ax = axes[0, 0]
+    figure.subplots_adjust(left=0.18, bottom=0.13)
+    ax.loglog(levels, errors, "o-", color=LEARNED, label="learned")
+    ax.axhline(1.0, color=EXACT, linewidth=0.8, linestyle=":", label="a network that says 0")
+    ax.set(xlabel="noise level sigma", ylabel="normalised score error", ylim=(1e-5, 3))
+    ax.tick_params(labelsize=TICK)
+    ax.grid(color="#eeeeee")
+    ax.legend(fontsize=LABEL - 2, frameon=False)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as the contents of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})  # the rest would take longer than drawing
+    return buffer.getvalue()
+
+
+# Panels
+
+
+def _grid(bounds: float, n: int) -> Tensor:
+    """Centres of an `n x n` grid of cells over the square, `(n * n, 2)`, row by row from below."""
+    side = (torch.arange(n) + 0.5) * (2.0 * bounds / n) - bounds
+    y, x = torch.meshgrid(side, side, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=-1)
+
+
+def _score(denoiser: Denoiser, y: Tensor, sigma: float) -> Tensor:
+    """The score of `y = x / alpha` at noise level `sigma = sigma(t) / alpha(t)`, on the CPU."""
+    device = next(denoiser.parameters()).device if isinstance(denoiser, torch.nn.Module) else y.device
+    t = denoiser.schedule.time(torch.tensor([[sigma]], dtype=torch.float64))
+    alpha = denoiser.schedule.alpha(t).item()
+    with torch.no_grad():
+        return alpha * denoiser.score(alpha * y.to(device), t.item()).cpu()
+
+
+def _field(ax: Axes, denoiser: Denoiser, sigma: float, bounds: float, arrows: int, colour: str) -> None:
+    y = _grid(bounds, arrows)
+    v = max(sigma, 0.5) * _score(denoiser, y, sigma)
+    v = v / torch.sqrt(1.0 + v.square().sum(dim=-1, keepdim=True))
+    cell = 2.0 * bounds / arrows
+    ax.quiver(
+        *y.T.numpy(),
+        *v.T.numpy(),
+        color=colour,
+        pivot="mid",
+        angles="xy",
+        scale_units="xy",
+        scale=1.0 / (1.1 * cell),
+        width=0.0042,
+        headwidth=4.5,
+        headlength=5.5,
+        headaxislength=5,
+        minlength=0.3,
+    )
+
+
+def _field_error(learned: Denoiser, exact: ExactDenoiser, sigma: float, n: int = 4096) -> float:
+    """Normalised score error at one noise level, over points of the noisy law."""
+    generator = torch.Generator().manual_seed(0)
+    y = exact.distribution.sample(n, generator) + sigma * torch.randn(n, 2, generator=generator)
+    difference = _score(learned, y, sigma) - exact.distribution.score(y, sigma)
+    return 0.5 * sigma**2 * difference.square().sum(dim=-1).mean().item()
+
+
+def _density(ax: Axes, distribution: Distribution, bounds: float, sigma: float, n: int = 150) -> None:
+    density = distribution.log_prob(_grid(bounds, n), max(sigma, 0.03)).exp().view(n, n)
+    extent = (-bounds, bounds, -bounds, bounds)
+    density = density / density.max()
+    ax.imshow(density.numpy(), extent=extent, origin="lower", cmap=DENSITY, vmin=0, vmax=1.6)
+
+
+def _samples(ax: Axes, generated: Tensor, real: Tensor, distribution: Distribution) -> None:
+    square(ax, distribution.bounds)
+    _real(ax, real, alpha=0.45)
+    ax.scatter(
+        *generated.T.cpu().numpy(), s=2.5, color=GENERATED, alpha=0.45, linewidths=0, label="generated", zorder=3
+    )
+    for piece in distribution.circles(CIRCLES):
+        ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2)
+    _key(ax)
+    if len(distribution.mode_weights) > 1:
+        modes = distribution.modes(generated)
+        shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]
+        ax.text(0.02, 0.02, "   ".join(shares), transform=ax.transAxes, fontsize=LABEL - 1, color=GENERATED)
+
+
+def _trajectories(ax: Axes, paths: Trajectory, real: Tensor, distribution: Distribution) -> None:
+    square(ax, distribution.bounds)
+    _real(ax, real, alpha=0.3)
+    x = paths.x.cpu().numpy()  # [m, n, 2]
+    for k in range(1, x.shape[1]):
+        ax.plot(*x[:, k].T, color=TRAJECTORY, linewidth=0.4, alpha=0.25, zorder=2)
+    ax.plot(*x[:, 0].T, color=TRAJECTORY, linewidth=0.7, label="trajectory", zorder=3)
+    ax.plot(*x[-1:, 0].T, "x", color="#2a9d3a", markersize=9, markeredgewidth=3, label="its end", zorder=4)
+    _key(ax)
+
+
+def _real(ax: Axes, real: Tensor, alpha: float) -> None:
+    ax.scatter(*real.T.cpu().numpy(), s=2.5, color=REAL, alpha=alpha, linewidths=0, label="real", zorder=1)
+
+
+def _key(ax: Axes) -> None:
+    key = ax.legend(
+        loc="upper right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
+    )
+    for handle in key.legend_handles:
+        handle.set_alpha(1.0)
+        if handle.get_label() == "its end":
+            handle.set_markersize(7)

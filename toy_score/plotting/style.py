@@ -1,0 +1,51 @@
+"""How pictures look, in one place: the same thing has the same colour in every picture."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["EXACT", "GENERATED", "LEARNED", "PANEL", "REAL", "TRAJECTORY", "panels", "square"]
+
+REAL = "#3b6fb6"
+GENERATED = "#d1495b"
+EXACT = "#4d4d4d"
+LEARNED = "#7b2d8b"
+TRAJECTORY = "#111111"
+DENSITY = "Blues"
+
+PANEL, MARGIN, HEAD = 3.2, 0.42, 0.62
+"""Side of a panel, space around it, and height of a figure's title, in inches."""
+DPI = 110
+TITLE, LABEL, TICK = 11, 9, 7
+
+
+def panels(rows: int, columns: int, title: str) -> tuple[Figure, Any]:
+    """A figure of square panels under a title, and its axes, always as a 2-D array.
+
+    The figure belongs to nobody: no window, no global state, no display. The panels have fixed places, so that pictures
+    of different steps compare, and nothing has to be laid out.
+    """
+    width, height = columns * (PANEL + MARGIN) + 0.3, rows * (PANEL + MARGIN) + HEAD + 0.15
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.suptitle(title, fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
+    grid = {
+        "left": MARGIN / width,
+        "right": 1 - 0.12 / width,
+        "bottom": (MARGIN + 0.05) / height,
+        "top": 1 - HEAD / height,
+        "wspace": MARGIN / PANEL * 0.6,
+        "hspace": MARGIN / PANEL,
+    }
+    return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
+
+
+def square(ax: Axes, bounds: float, title: str = "") -> Axes:
+    """Equal scales and fixed limits `[-bounds, bounds]^2`, so that pictures of different steps compare."""
+    ax.set(xlim=(-bounds, bounds), ylim=(-bounds, bounds), aspect="equal")
+    ax.set_title(title, fontsize=TITLE - 1)
+    ax.locator_params(nbins=5)
+    ax.tick_params(labelsize=TICK, length=2, color="#999999")
+    for spine in ax.spines.values():
+        spine.set_color("#bbbbbb")
+    return ax
