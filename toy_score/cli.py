@@ -22,8 +22,9 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2
 
 import lightning.pytorch as pl
 import yaml
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 import toy_score.data
@@ -35,6 +36,8 @@ from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint
 
 __all__ = ["ToyCLI", "run"]
+
+say = rank_zero_only(print)
 
 USER_ERRORS = (ValueError, TypeError, OSError, MisconfigurationException)
 
@@ -82,7 +85,7 @@ class ToyCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            save_config_callback=SaveFitConfig,
+            save_config_callback=None,
             trainer_defaults=FIT_DEFAULTS,
             parser_class=ToyParser,
             parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
@@ -154,12 +157,12 @@ class ToyCLI(LightningCLI):
         for part, stored in self.from_checkpoint.items():
             chosen = said[part]
             if chosen["class_path"] != stored["class_path"]:
-                print(f"{part}: {written(chosen)} (the checkpoint has {written(stored)})")
+                say(f"{part}: {written(chosen)} (the checkpoint has {written(stored)})")
                 continue
             for key, value in stored["init_args"].items():
                 now = chosen["init_args"][key]
                 if differs(now, value) and now is not None and key not in ("n_samples", "sample_seed"):
-                    print(f"{part}.{key}: {written(now)} (the checkpoint has {written(value)})")
+                    say(f"{part}.{key}: {written(now)} (the checkpoint has {written(value)})")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self.config[self.subcommand]
@@ -175,26 +178,22 @@ class ToyCLI(LightningCLI):
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         return super().instantiate_trainer(**kwargs)
 
+    def before_fit(self) -> None:
+        """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
+        log_dir = self.trainer.log_dir  # collective: every process asks
+        if log_dir is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:
+            return
+        folder = Path(log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"config-{n}.yaml" if (n := len(list(folder.glob("config*.yaml")))) else "config.yaml"
+        self._parser("fit").save(self.config.fit, folder / name, skip_none=False, multifile=False)
+
     def predict(self, **kwargs: Any) -> None:
         self.trainer.predict(**kwargs, return_predictions=False)
-        print(f"{self.datamodule.n_samples} samples of {self.model.sampler!r} in {self.config.predict.output}")
+        say(f"{self.datamodule.n_samples} samples of {self.model.sampler!r} in {self.config.predict.output}")
 
     def test(self, **kwargs: Any) -> None:
         self.trainer.test(**kwargs, verbose=False)
-
-
-class SaveFitConfig(SaveConfigCallback):
-    """Keeps the full config of a `fit` in its run; that of a resumed one becomes `config-1.yaml`, and so on."""
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        log_dir = trainer.log_dir  # collective: every process asks
-        if stage != "fit" or log_dir is None or self.already_saved:
-            return
-        number = 0
-        while (Path(log_dir) / self.config_filename).exists():
-            number += 1
-            self.config_filename = f"config-{number}.yaml"
-        super().setup(trainer, pl_module, stage)
 
 
 def run(argv: list[str]) -> None:
