@@ -16,7 +16,7 @@ MODELS = [NCSNModule, DDPMModule]
 
 
 def fit(model, folder, steps, ckpt_path=None, callbacks=(), **data):
-    data = {"n_train": 64 * 7, "batch_size": 64, "n_val": 256} | data
+    data = {"n_train": 64 * 7, "batch_size": 64, "n_val": 256, "steps_at_once": 5} | data
     trainer = pl.Trainer(
         max_steps=steps,
         max_epochs=-1,
@@ -53,6 +53,16 @@ def test_training_lowers_the_score_error(model_class, tmp_path):
         model, HeartDataModule(n_val=512), verbose=False
     )[0]
     assert after["val/score_error"] < 0.5 * before["val/score_error"]
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_how_many_steps_the_trainer_is_handed_at_once_changes_nothing(at_once, tmp_path):
+    models = []
+    for steps_at_once in (at_once, 7):
+        torch.manual_seed(0)
+        models.append(DDPMModule(gradient_clip=1.0))
+        assert fit(models[-1], tmp_path, 18, steps_at_once=steps_at_once).global_step == 18
+    assert torch.equal(*map(flat_weights, models))
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -102,7 +112,8 @@ def test_averaged_weights_are_the_stated_average(tmp_path):
         def on_train_batch_end(self, trainer, pl_module, *_):
             seen.append(flat_weights(pl_module).double())
 
-    fit(model, tmp_path, 20, callbacks=[Keep(), EMA(decay=0.9, every_n_steps=2), checkpointing(tmp_path / "a", 100)])
+    callbacks = [Keep(), EMA(decay=0.9, every_n_steps=2), checkpointing(tmp_path / "a", 100)]
+    fit(model, tmp_path, 20, callbacks=callbacks, steps_at_once=1)
     updates = seen[1::2]
     average = updates[0]
     for n, weights in enumerate(updates[1:], start=1):

@@ -50,12 +50,20 @@ UNASKED = (
     "`Trainer.fit` stopped",
     "Restoring states",
     "Loaded model",
+    "`Trainer(val_check_interval=1.0)`",
+)
+
+UNASKED_WARNINGS = (
+    ".*number of training batches.*",
+    ".*does not have many workers.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*Be aware that when using.*",
 )
 
 FIT_DEFAULTS = {
     "max_epochs": -1,
     "max_steps": 7500,
-    "val_check_interval": 2500,
+    "val_check_interval": 250,  # times steps_at_once
     "check_val_every_n_epoch": None,
     "num_sanity_val_steps": 0,
     "log_every_n_steps": 50,
@@ -342,7 +350,7 @@ def quiet() -> None:
 
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{name}").addFilter(NotAdvice())
-    for text in (".*does not have many workers.*", ".*isinstance.treespec, LeafSpec.*", ".*Be aware that when using.*"):
+    for text in UNASKED_WARNINGS:
         warnings.filterwarnings("ignore", message=text)
 
 

@@ -69,7 +69,8 @@ class DenoisingScoreMatching(Objective):
     """`|noise_theta(alpha x_0 + sigma eps, t) - eps|^2 / 2`: the mean over the two coordinates."""
 
     def __call__(self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator) -> Tensor:
-        x0 = x0.repeat(len(t) // len(x0), 1)
+        if len(t) != len(x0):
+            x0 = x0.repeat(len(t) // len(x0), 1)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         alpha, sigma = denoiser.schedule(t)
         x = alpha * x0 + sigma * eps

@@ -37,7 +37,7 @@ class Schedule(Component, ABC):
     def time(self, ratio: Tensor) -> Tensor:
         """The `t` at which `sigma / alpha` equals `ratio`, clamped to [`t_min`, 1]."""
 
-    @property
+    @cached_property
     @abstractmethod
     def ladder(self) -> Tensor:
         """The model's own discrete levels: float64 times, descending from 1 to `t_min`."""
@@ -92,7 +92,7 @@ class VE(Schedule):
     def time(self, ratio: Tensor) -> Tensor:
         return (torch.log(ratio / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)).clamp(0.0, 1.0)
 
-    @property
+    @cached_property
     def ladder(self) -> Tensor:
         return torch.linspace(1.0, 0.0, self.n_levels, dtype=torch.float64)
 
@@ -121,6 +121,7 @@ class DDPM(Schedule):
             raise ValueError(f"n_steps must be at least 2, got {n_steps}; DDPM uses 1000")
         self.beta_min, self.beta_max, self.n_steps = beta_min, beta_max, n_steps
         self.t_min = 1.0 / n_steps
+        self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     @cached_property
     def betas(self) -> Tensor:
@@ -132,8 +133,14 @@ class DDPM(Schedule):
         """`log alpha` at `t = 0, 1/T, ..., 1`, `(T + 1,)` float64."""
         return torch.nn.functional.pad(0.5 * torch.log1p(-self.betas).cumsum(0), (1, 0))
 
+    def _table(self, like: Tensor) -> Tensor:
+        key = (like.device, like.dtype)
+        if key not in self._tables:
+            self._tables[key] = self._log_alpha.to(like)
+        return self._tables[key]
+
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        table = self._log_alpha.to(t)
+        table = self._table(t)
         position = (t * self.n_steps).clamp(0, self.n_steps)
         below = position.long().clamp(max=self.n_steps - 1)
         log_alpha = torch.lerp(table[below], table[below + 1], position - below)
@@ -141,11 +148,11 @@ class DDPM(Schedule):
 
     def time(self, ratio: Tensor) -> Tensor:
         log_alpha = -0.5 * torch.log1p(ratio * ratio)
-        table = self._log_alpha.to(ratio)
+        table = self._table(ratio)
         index = torch.searchsorted(-table, -log_alpha.contiguous()).clamp(1, self.n_steps)
         position = index + (log_alpha - table[index]) / (table[index] - table[index - 1])
         return (position / self.n_steps).clamp(self.t_min, 1.0)
 
-    @property
+    @cached_property
     def ladder(self) -> Tensor:
         return torch.arange(self.n_steps, 0, -1, dtype=torch.float64) / self.n_steps

@@ -21,9 +21,10 @@ class Checkpoint(ModelCheckpoint):
     def __init__(self, every_n_steps: int = 2500):
         if every_n_steps < 1:
             raise ValueError(f"checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
+        self.every_n_steps = every_n_steps
         super().__init__(
             filename="last",
-            every_n_train_steps=every_n_steps,
+            every_n_train_steps=1,
             save_top_k=1,
             save_on_exception=True,
             enable_version_counter=False,
@@ -36,11 +37,12 @@ class Checkpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if trainer.global_step == trainer.fit_loop.max_steps and trainer.global_step % self._every_n_train_steps:
+        # Several steps may have passed since the last call.
+        due = trainer.global_step // self.every_n_steps > self._last_global_step_saved // self.every_n_steps
+        if due or trainer.global_step == trainer.max_steps:
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # A run that is measured in epochs ends here.
-        if trainer.current_epoch + 1 == trainer.fit_loop.max_epochs:
+        if trainer.current_epoch + 1 == trainer.max_epochs:
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -38,4 +38,5 @@ class EMA(WeightAveraging):
         super().__init__(use_buffers=False, multi_avg_fn=average)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return step_idx is not None and (step_idx + 1) % self.every_n_steps == 0
+        # Several steps may have passed since the last call.
+        return step_idx is not None and step_idx + 1 - self._latest_update_step >= self.every_n_steps

@@ -53,7 +53,7 @@ class Pictures(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._begun = time.monotonic()
+        self._begun, self._drawn = time.monotonic(), trainer.global_step // self.every_n_steps
         if trainer.global_step == 0:
             self._draw(trainer, averaged(trainer, pl_module))
 
@@ -61,8 +61,9 @@ class Pictures(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        step = trainer.global_step
-        if step % self.every_n_steps == 0 and step != trainer.max_steps:
+        due = trainer.global_step // self.every_n_steps
+        if due > self._drawn and trainer.global_step != trainer.max_steps:
+            self._drawn = due
             self._draw(trainer, averaged(trainer, pl_module))
 
     @rank_zero_only

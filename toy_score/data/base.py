@@ -31,6 +31,8 @@ class ToyDataModule(pl.LightningDataModule):
         fresh: draw new points for every batch, so that no finite set can be memorised; otherwise `n_train` points are
             drawn once and shuffled anew for every epoch.
         batch_size: points per step, >= 1; the last batch of an epoch over a fixed set is the smaller remainder.
+        steps_at_once: how many steps the trainer is handed at a time, >= 1. What Lightning calls a batch is so many
+            optimizer steps: for networks of this size its own work costs as much as a step, and is shared this way.
         n_val: points of the validation set, >= 1.
         n_samples: how many samples `predict` and `test` ask for, >= 1.
         data_seed: seed of the points.
@@ -44,9 +46,10 @@ class ToyDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        n_train: int = 1_000_000,
+        n_train: int = 1_024_000,
         fresh: bool = True,
         batch_size: int = 1024,
+        steps_at_once: int = 10,
         n_val: int = 4096,
         n_samples: int = 20_000,
         data_seed: int = 0,
@@ -56,12 +59,14 @@ class ToyDataModule(pl.LightningDataModule):
         for name, value in {
             "n_train": n_train,
             "batch_size": batch_size,
+            "steps_at_once": steps_at_once,
             "n_val": n_val,
             "n_samples": n_samples,
         }.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.n_train, self.fresh, self.batch_size, self.n_val = n_train, fresh, batch_size, n_val
+        self.steps_at_once = steps_at_once
         self.n_samples, self.data_seed, self.sample_seed = n_samples, data_seed, sample_seed
         self._points: Tensor | None = None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
@@ -96,14 +101,14 @@ class ToyDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> "BatchLoader":
         trainer = self.trainer
         if trainer is None:
-            return BatchLoader(self.batch, self.batches_per_epoch)
+            return BatchLoader(self.batch, self.batches_per_epoch, self.steps_at_once)
         rank, world = trainer.global_rank, trainer.world_size
         device = trainer.strategy.root_device
 
         def batch(k: int) -> Tensor:
             return self.batch(k * world + rank, device)
 
-        return BatchLoader(batch, math.ceil(self.batches_per_epoch / world))
+        return BatchLoader(batch, math.ceil(self.batches_per_epoch / world), self.steps_at_once, trainer.max_steps)
 
     def val_dataloader(self) -> DataLoader:
         points = self._draw(self.n_val, "validation points", 0, torch.device("cpu"))
@@ -118,20 +123,27 @@ class ToyDataModule(pl.LightningDataModule):
 
 
 class BatchLoader:
-    """Endless batches, served an epoch at a time; it remembers where it stands when a run is resumed."""
+    """Endless batches, served an epoch at a time in groups; it remembers where it stands when a run is resumed.
 
-    def __init__(self, batch: Callable[[int], Tensor], batches_per_epoch: int):
-        self._batch, self._length = batch, batches_per_epoch
+    Groups end with the epoch, and with batch `stop`, after which the run has as many steps as it was asked for.
+    """
+
+    def __init__(self, batch: Callable[[int], Tensor], batches_per_epoch: int, at_once: int, stop: int = -1):
+        self._batch, self._per_epoch, self._at_once, self._stop = batch, batches_per_epoch, at_once, stop
         self._next = 0
 
     def __len__(self) -> int:
-        return self._length
+        return math.ceil(self._per_epoch / self._at_once)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[list[Tensor]]:
         while True:
-            self._next += 1
-            yield self._batch(self._next - 1)
-            if self._next % self._length == 0:
+            left = self._per_epoch - self._next % self._per_epoch
+            if self._stop > self._next:
+                left = min(left, self._stop - self._next)
+            group = range(self._next, self._next + min(self._at_once, left))
+            self._next = group.stop
+            yield [self._batch(k) for k in group]
+            if self._next % self._per_epoch == 0:
                 return
 
     def state_dict(self) -> dict[str, Any]:

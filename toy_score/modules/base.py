@@ -42,6 +42,7 @@ class ScoreModule(pl.LightningModule):
         objective: the loss per row.
         optimizer: from parameters to an optimizer; Adam (Kingma & Ba 2015) with a learning rate of 0.01 if None.
         lr_schedule: factor of the learning rate over the course of the training.
+        gradient_clip: largest norm of the gradient, > 0; no clipping if None.
         noise_seed: seed of the training noise; step k of process r sees the same noise in every run.
     """
 
@@ -56,13 +57,17 @@ class ScoreModule(pl.LightningModule):
         objective: Objective = DenoisingScoreMatching(),
         optimizer: OptimizerCallable | None = None,
         lr_schedule: LRSchedule = WarmupCosine(),
+        gradient_clip: float | None = None,
         noise_seed: int = 0,
     ):
         super().__init__()
+        if gradient_clip is not None and not gradient_clip > 0:
+            raise ValueError(f"gradient_clip must be positive, got {gradient_clip}; leave it out for no clipping")
+        self.automatic_optimization = False  # several steps in one training_step
         self.denoiser = NetworkDenoiser(backbone or MLP(), schedule, parameterisation, conditioning)
         self.times, self.sampler, self.objective = times, sampler, objective
         self.optimizer = optimizer or functools.partial(torch.optim.Adam, lr=1e-2, fused=True)
-        self.lr_schedule, self.noise_seed = lr_schedule, noise_seed
+        self.lr_schedule, self.gradient_clip, self.noise_seed = lr_schedule, gradient_clip, noise_seed
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
 
@@ -105,19 +110,27 @@ class ScoreModule(pl.LightningModule):
 
     # Training
 
-    def training_step(self, x0: Tensor, batch_idx: int) -> Tensor:
-        generator = self._generator(
-            seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
-        )
-        t = self.times(len(x0), self.schedule, generator)
-        loss = self.objective(self.denoiser, x0, t, generator).mean()
-        self._running["loss"] += loss.detach()
-        self._running["steps"] += 1
-        return loss
+    def training_step(self, batches: list[Tensor], batch_idx: int) -> None:
+        """One optimizer step per batch `(n, 2)` of the group that the data module hands over."""
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        for x0 in batches:
+            seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
+            generator = self._generator(seed)
+            t = self.times(len(x0), self.schedule, generator)
+            loss = self.objective(self.denoiser, x0, t, generator).mean()
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            if self.gradient_clip is not None:
+                self.clip_gradients(optimizer, self.gradient_clip, "norm")
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            self._running["loss"] += loss.detach()
+            self._running["steps"] += 1
 
-    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         # Logging every step would cost a third of a step; the sum stays on the device until it is wanted.
-        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
+        if self._running["steps"] >= self.trainer.log_every_n_steps:
             self._log_running()
 
     def on_train_end(self) -> None:
@@ -131,7 +144,7 @@ class ScoreModule(pl.LightningModule):
         if not torch.isfinite(torch.tensor(loss)):
             raise ValueError(
                 f"the training loss became {loss} between steps {step - self._running['steps']} and {step}; "
-                f"lower the learning rate (now {self._learning_rate():.3g}) or set --trainer.gradient_clip_val 1.0"
+                f"lower the learning rate (now {self._learning_rate():.3g}) or set --model.gradient_clip 1.0"
             )
         self._running.update(loss=0.0, steps=0)
         if self.logger is not None:
@@ -149,9 +162,11 @@ class ScoreModule(pl.LightningModule):
         optimizer = self.optimizer(self.parameters())
         if isinstance(self.lr_schedule, Constant):
             return optimizer
-        n_steps = self.trainer.estimated_stepping_batches
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(k / n_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        steps = self.trainer.max_steps
+        if steps == -1:
+            steps = self.trainer.max_epochs * self.trainer.datamodule.batches_per_epoch // self.trainer.world_size
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(min(k / steps, 1.0)))
+        return [optimizer], [schedule]
 
     # Validation: the same points and the same noise every time, so that curves compare
 
