@@ -17,7 +17,8 @@ class EMA(WeightAveraging):
 
     Args:
         decay: per step, in [0, 1); 0.999 averages over about the last thousand steps.
-        every_n_steps: >= 1; averaging is cheap, but at this scale not free.
+        every_n_steps: >= 1; averaging is cheap, but at this scale not free. The average is taken when the trainer is
+            handed its next steps, so make this a multiple of the data's `steps_at_once`.
 
     Raises:
         ValueError: if an argument is out of range.
