@@ -23,6 +23,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 bench: $(READY)
+	$(BIN)/python -m benchmarks.exact
 	$(BIN)/python -m benchmarks.quality
 
 $(READY): pyproject.toml

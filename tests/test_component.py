@@ -1,0 +1,117 @@
+"""Components are what their plain-value description says, in both directions."""
+
+import functools
+
+import pytest
+import torch
+
+import toy_score
+from toy_score import (
+    DDPM,
+    MLP,
+    VE,
+    AllLevels,
+    AnnealedLangevin,
+    DataPrediction,
+    DDPMAncestral,
+    DenoisingScoreMatching,
+    EDMPreconditioning,
+    ExactDenoiser,
+    Fourier,
+    Heart,
+    Heun,
+    Langevin,
+    LogSigma,
+    NoisePrediction,
+    RandomLevels,
+    Raw,
+    ScorePrediction,
+    Sigma,
+    SplitNormal,
+    Time,
+    UniformTimes,
+    WarmupCosine,
+)
+from toy_score.component import check_trusted, from_config, to_config
+
+COMPONENTS = [
+    Heart(),
+    SplitNormal(shift=0.5),
+    VE(0.02, 7.0, 12),
+    DDPM(1e-3, 0.1, 100),
+    Raw(),
+    Fourier(3, 2.0),
+    ScorePrediction(),
+    NoisePrediction(),
+    DataPrediction(),
+    EDMPreconditioning(0.7),
+    Sigma(),
+    Time(),
+    LogSigma(),
+    AllLevels(),
+    RandomLevels(),
+    UniformTimes(),
+    DenoisingScoreMatching(),
+    AnnealedLangevin(5, 2e-4, 7, 1.5),
+    Langevin(10, 1e-3, 0.3),
+    DDPMAncestral("forward", 50),
+    Heun(7, 5.0),
+    WarmupCosine(0.2, 0.1),
+    ExactDenoiser(Heart(), VE()),
+]
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=repr)
+def test_a_component_is_its_description(component):
+    config = to_config(component)
+    assert_plain(config)
+    assert from_config(config) == component
+    assert eval(repr(component), vars(toy_score) | {n: getattr(toy_score, n) for n in toy_score.__all__}) == component
+    check_trusted(config)
+
+
+def assert_plain(value):
+    if isinstance(value, dict):
+        assert all(isinstance(key, str) for key in value)
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            assert_plain(item)
+    else:
+        assert value is None or type(value) in (bool, int, float, str)
+
+
+def test_every_public_name_can_be_imported():
+    for name in toy_score.__all__:
+        assert getattr(toy_score, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = toy_score.Nothing
+
+
+def test_a_network_and_an_optimizer_are_described_too():
+    net = from_config(to_config(MLP((8, 9), "tanh", Fourier(2))))
+    assert (net.hidden, net.activation, net.embedding) == ((8, 9), "tanh", Fourier(2))
+    optimizer = from_config(to_config(functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9)))
+    assert isinstance(optimizer, functools.partial)
+    assert optimizer.func is torch.optim.SGD
+    assert optimizer.keywords == {"lr": 0.1, "momentum": 0.9}
+
+
+def test_foreign_classes_are_refused_before_they_are_imported(tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for config in (
+        {"class_path": "evil.Sampler"},
+        {"class_path": "toy_score.Heun", "init_args": {"a": [{"class_path": "os.system"}]}},
+    ):
+        with pytest.raises(ValueError, match="refusing the class path"):
+            check_trusted(config)
+    with pytest.raises(ValueError, match="refusing the class path"):
+        from_config({"class_path": "evil.Sampler"})
+    with pytest.raises(ValueError, match=r"no class 'toy_score\.Gone'"):
+        from_config({"class_path": "toy_score.Gone"})
+
+
+def test_what_has_no_plain_description_is_refused():
+    with pytest.raises(TypeError, match="cannot be described by plain values"):
+        to_config(object())

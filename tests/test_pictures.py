@@ -1,0 +1,180 @@
+"""Pictures: right, comparable from step to step, and there where one looks for them."""
+
+import io
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from toy_score import DDPMModule, ExactDenoiser, Heart, HeartDataModule, Heun, NCSNModule, SplitNormal, plotting
+from toy_score.callbacks import EMA, Pictures
+from toy_score.callbacks.pictures import averaged
+from toy_score.plotting import style
+from toy_score.samplers import AnnealedLangevin
+from toy_score.schedules import DDPM, VE
+
+DISTRIBUTIONS = [Heart(), SplitNormal()]
+every = pytest.mark.parametrize("p", DISTRIBUTIONS, ids=repr)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def quiver_of(ax):
+    return next(c for c in ax.collections if hasattr(c, "U"))
+
+
+@every
+def test_panels_are_square_fixed_and_titled(p):
+    truth, x = ExactDenoiser(p, VE()), p.sample(100, generator())
+    paths = Heun(5).trajectory(truth, 2, generator())
+    figures = [
+        plotting.samples(x, x, p, "model on data, step 7"),
+        plotting.trajectories(paths, x, p, "model on data, step 7"),
+        plotting.vector_field(truth, truth, [0.1, 1.0], p.bounds, "model on data, step 7"),
+        plotting.summary(truth, truth, 0.1, x, x, paths, p, "model on data, step 7"),
+    ]
+    for figure in figures:
+        assert figure.get_suptitle() == "model on data, step 7"
+        for ax in figure.axes:
+            assert ax.get_xlim() == ax.get_ylim() == (-p.bounds, p.bounds)
+            assert ax.get_aspect() == 1
+    titles = [ax.get_title() for ax in figures[2].axes]
+    assert titles[0].startswith("learned, sigma = 0.1, error")
+    assert titles[3] == "exact, sigma = 1"
+
+
+def test_figures_belong_to_nobody():
+    import sys
+
+    before = "matplotlib.pyplot" in sys.modules and sys.modules["matplotlib.pyplot"].get_fignums()
+    plotting.samples(torch.zeros(1, 2), torch.zeros(1, 2), Heart(), "")
+    after = "matplotlib.pyplot" in sys.modules and sys.modules["matplotlib.pyplot"].get_fignums()
+    assert before == after
+
+
+@every
+@pytest.mark.parametrize("sigma", [0.02, 2.0])
+def test_arrows_point_along_the_score_and_are_alike_for_every_schedule(p, sigma):
+    fields = []
+    for schedule in (VE(), DDPM()):
+        figure = plotting.vector_field(ExactDenoiser(p, schedule), None, [sigma], p.bounds, "")
+        quiver = quiver_of(figure.axes[0])
+        arrows = np.stack([quiver.U, quiver.V], axis=1)
+        score = p.score(torch.tensor(quiver.get_offsets().data, dtype=torch.float32), sigma).numpy()
+        assert np.isfinite(arrows).all()
+        assert (np.linalg.norm(arrows, axis=1) <= 1).all()
+        cosine = (arrows * score).sum(1) / (np.linalg.norm(arrows, axis=1) * np.linalg.norm(score, axis=1) + 1e-12)
+        assert cosine.min() > 0.999
+        fields.append(arrows)
+    assert np.allclose(*fields, atol=2e-3)
+
+
+def test_the_error_in_a_title_is_that_of_the_field():
+    class Half(ExactDenoiser):
+        def score(self, x, t):
+            return 0.5 * super().score(x, t)
+
+    p, schedule = Heart(), VE()
+    figure = plotting.vector_field(Half(p, schedule), ExactDenoiser(p, schedule), [1.0], p.bounds, "")
+    expected = 0.25 * 1.09221849 / 2  # a quarter of sigma^2 E|score|^2 / 2
+    assert float(figure.axes[0].get_title().split()[-1]) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_sample_panel_shows_both_clouds_and_the_shares():
+    real, generated = Heart().sample(200, generator()), Heart().sample(150, generator(1)).abs()
+    ax = plotting.samples(generated, real, Heart(), "").axes[0]
+    clouds = {c.get_label(): c for c in ax.collections}
+    assert np.allclose(clouds["real"].get_offsets(), real)
+    assert np.allclose(clouds["generated"].get_offsets(), generated)
+    assert style.REAL != style.GENERATED
+    assert ax.texts[0].get_text() == "left 0.000   right 1.000"
+    assert len(ax.lines) == 20  # ten circles in two pieces
+
+
+def test_a_trajectory_leaves_out_its_beginning_and_marks_its_end():
+    truth = ExactDenoiser(Heart(), VE(0.01, 5.0))
+    paths = AnnealedLangevin().trajectory(truth, 2, generator(), skip=250)
+    assert len(paths.x) == 1001 - 250
+    lines = {line.get_label(): line for line in plotting.trajectories(paths, paths.x[-1], Heart(), "").axes[0].lines}
+    assert np.allclose(lines["trajectory"].get_xydata(), paths.x[:, 0])
+    assert np.allclose(lines["its end"].get_xydata(), paths.x[-1, :1])
+
+
+def fit(tmp_path, model, pictures, steps=40, ema=False):
+    logger = TensorBoardLogger(tmp_path, name="run", default_hp_metric=False)
+    trainer = pl.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        logger=logger,
+        callbacks=[pictures, *([EMA()] if ema else [])],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        accelerator="cpu",
+    )
+    trainer.fit(model, HeartDataModule(batch_size=64, n_train=6400, n_val=64))
+    return trainer
+
+
+@pytest.mark.parametrize("model", [NCSNModule(), DDPMModule(sampler=Heun(4))], ids=["NCSN", "DDPM"])
+def test_pictures_reach_tensorboard_and_the_folder_of_the_run(model, tmp_path, capsys):
+    torch.manual_seed(3)
+    trainer = fit(tmp_path, model, Pictures(every_n_steps=20, n_samples=100), ema=True)
+    events = EventAccumulator(trainer.log_dir, size_guidance={"images": 0})
+    events.Reload()
+    images = {tag: [(e.step, e.encoded_image_string) for e in events.Images(tag)] for tag in events.Tags()["images"]}
+    assert {"samples", "trajectory", "vector_field", "score_error", "summary"} == set(images)
+    for tag in ("samples", "trajectory", "vector_field"):
+        assert [step for step, _ in images[tag]] == [0, 20, 40]
+        sizes = {Image.open(io.BytesIO(png)).size for _, png in images[tag]}
+        assert len(sizes) == 1
+        assert min(next(iter(sizes))) >= 300
+    for tag in images:
+        kept = (tmp_path / "run/version_0/pictures" / f"{tag}.png").read_bytes()
+        assert kept == images[tag][-1][1]
+    assert "drawing:" in capsys.readouterr().out
+    assert events.Scalars("time/pictures_seconds")[0].value > 0
+
+
+def test_drawing_changes_nothing_of_the_training(tmp_path):
+    weights = []
+    for every_n_steps in (10, 10**9):
+        torch.manual_seed(0)
+        model = NCSNModule(sampler=AnnealedLangevin(1))
+        fit(tmp_path, model, Pictures(every_n_steps=every_n_steps, n_samples=10))
+        weights.append(torch.cat([p.flatten() for p in model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_the_averaged_weights_are_drawn(tmp_path):
+    seen = []
+
+    class Spy(Pictures):
+        def _draw(self, trainer, model, folder=None):
+            seen.append(model is trainer.lightning_module)
+
+    trainer = fit(tmp_path, NCSNModule(), Spy(every_n_steps=20), ema=True)
+    assert seen == [False] * 3
+    assert averaged(trainer, trainer.lightning_module) is not trainer.lightning_module
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"every_n_steps": 0}, "every_n_steps must be at least 1, got 0"),
+        ({"n_samples": 0}, "n_samples must be at least 1, got 0"),
+        ({"skip": -1}, "skip must be at least 0, got -1"),
+        ({"sigmas": [0.1, -1.0]}, r"got \[0.1, -1.0\]"),
+    ],
+)
+def test_impossible_settings_are_refused_with_the_value(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Pictures(**arguments)
