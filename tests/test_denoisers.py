@@ -114,7 +114,7 @@ def test_all_answers_of_the_truth_are_one(schedule, p):
 @pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
 def test_ddpm_is_a_special_case_of_ncsn(p):
     """In Karras' variables both ladders ask the same denoiser, to rounding."""
-    ncsn, ddpm = VE(0.01, 157.0), DDPM()
+    ncsn, ddpm = VE(0.01, 200.0), DDPM()
     y, t = points(ddpm)
     ratio = ddpm.ratio(t)
     same = ExactDenoiser(p, ncsn).denoise(y, ncsn.time(ratio))

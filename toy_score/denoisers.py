@@ -20,35 +20,44 @@ from toy_score.backbones import Backbone
 from toy_score.component import Component
 from toy_score.distributions import Distribution
 from toy_score.parameterisations import Conditioning, Parameterisation
-from toy_score.schedules import Schedule
+from toy_score.schedules import Level, Schedule
 
 __all__ = ["Denoiser", "ExactDenoiser", "NetworkDenoiser"]
 
+At = float | Tensor | Level
+"""When a denoiser is asked: a time, or a level, which spares working out `alpha` and `sigma` again."""
+
 
 class Denoiser(ABC):
-    """Answers for a noisy point `x`, `(n, 2)`, at time `t`, a number or a tensor that broadcasts against `(n, 1)`."""
+    """Answers for noisy points `x`, `(n, 2)`, at `t`: a time, as a number or a tensor `(n, 1)`, or a `Level`."""
 
     schedule: Schedule
 
     @abstractmethod
-    def denoise(self, x: Tensor, t: float | Tensor) -> Tensor:
+    def denoise(self, x: Tensor, t: At) -> Tensor:
         """`E[x_0 | x_t = x]`, `(n, 2)`."""
 
     @abstractmethod
-    def noise(self, x: Tensor, t: float | Tensor) -> Tensor:
+    def noise(self, x: Tensor, t: At) -> Tensor:
         """`E[eps | x_t = x]`, `(n, 2)`.
 
         Not derived from `denoise` here: at small sigma that would cancel most digits, so each kind has a formula.
         """
 
-    def score(self, x: Tensor, t: float | Tensor) -> Tensor:
+    def score(self, x: Tensor, t: At) -> Tensor:
         """`grad log p_t(x)`, `(n, 2)`."""
-        return -self.noise(x, t) / self.schedule.sigma(as_time(t, x))
+        return -self.noise(x, t) / self._level(x, t).sigma
 
-    def velocity(self, x: Tensor, t: float | Tensor) -> Tensor:
+    def velocity(self, x: Tensor, t: At) -> Tensor:
         """`alpha noise - sigma denoise`, `(n, 2)`: the slope of the flow for `alpha^2 + sigma^2 = 1`."""
-        alpha, sigma = self.schedule(as_time(t, x))
-        return alpha * self.noise(x, t) - sigma * self.denoise(x, t)
+        level = self._level(x, t)
+        return level.alpha * self.noise(x, level) - level.sigma * self.denoise(x, level)
+
+    def _level(self, x: Tensor, t: At) -> Level:
+        """`t` as a level of tensors `(1, 1)` or `(n, 1)`, of the dtype and on the device of `x`."""
+        if isinstance(t, Level):
+            return Level(*(_column(value, x) for value in t))
+        return self.schedule.level(_column(t, x))
 
 
 class ExactDenoiser(Component, Denoiser):
@@ -61,16 +70,17 @@ class ExactDenoiser(Component, Denoiser):
     def __init__(self, distribution: Distribution, schedule: Schedule):
         self.distribution, self.schedule = distribution, schedule
 
-    def denoise(self, x: Tensor, t: float | Tensor) -> Tensor:
-        alpha, sigma = self.schedule(as_time(t, x))
-        return self.distribution.denoise(x / alpha, sigma / alpha)
+    def denoise(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return self.distribution.denoise(x / level.alpha, level.ratio)
 
-    def score(self, x: Tensor, t: float | Tensor) -> Tensor:
-        alpha, sigma = self.schedule(as_time(t, x))
-        return self.distribution.score(x / alpha, sigma / alpha) / alpha
+    def score(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return self.distribution.score(x / level.alpha, level.ratio) / level.alpha
 
-    def noise(self, x: Tensor, t: float | Tensor) -> Tensor:
-        return -self.schedule.sigma(as_time(t, x)) * self.score(x, t)
+    def noise(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return -level.sigma * self.score(x, level)
 
 
 class NetworkDenoiser(nn.Module, Denoiser):
@@ -87,19 +97,17 @@ class NetworkDenoiser(nn.Module, Denoiser):
         self.backbone, self.schedule = backbone, schedule
         self.parameterisation, self.conditioning = parameterisation, conditioning
 
-    def denoise(self, x: Tensor, t: float | Tensor) -> Tensor:
+    def denoise(self, x: Tensor, t: At) -> Tensor:
         return self._read(self.parameterisation.denoise, x, t)
 
-    def noise(self, x: Tensor, t: float | Tensor) -> Tensor:
+    def noise(self, x: Tensor, t: At) -> Tensor:
         return self._read(self.parameterisation.noise, x, t)
 
-    def _read(self, read: Callable[..., Tensor], x: Tensor, t: float | Tensor) -> Tensor:
-        t = as_time(t, x)
-        alpha, sigma = self.schedule(t)
+    def _read(self, read: Callable[..., Tensor], x: Tensor, t: At) -> Tensor:
+        t, alpha, sigma = self._level(x, t)
         F = self.backbone(self.parameterisation.input(x, alpha, sigma), self.conditioning(t, alpha, sigma))
         return read(F, x, alpha, sigma)
 
 
-def as_time(t: float | Tensor, x: Tensor) -> Tensor:
-    """`t` as a tensor of the dtype and on the device of `x`, of shape `(1, 1)` or `(n, 1)`."""
-    return torch.as_tensor(t, dtype=x.dtype, device=x.device).reshape(-1, 1)
+def _column(value: float | Tensor, x: Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=x.dtype, device=x.device).reshape(-1, 1)

@@ -72,6 +72,6 @@ class DenoisingScoreMatching(Objective):
         if len(t) != len(x0):
             x0 = x0.repeat(len(t) // len(x0), 1)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        alpha, sigma = denoiser.schedule(t)
-        x = alpha * x0 + sigma * eps
-        return (denoiser.noise(x, t) - eps).square().mean(dim=-1)
+        level = denoiser.schedule.level(t)
+        x = level.alpha * x0 + level.sigma * eps
+        return (denoiser.noise(x, level) - eps).square().mean(dim=-1)

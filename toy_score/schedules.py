@@ -14,13 +14,31 @@ The discrete ladders of NCSN (L noise levels) and DDPM (T steps) are grids on th
 import math
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from toy_score.component import Component
 
-__all__ = ["DDPM", "VE", "Schedule"]
+__all__ = ["CLEAN", "DDPM", "VE", "Level", "Schedule"]
+
+
+class Level(NamedTuple):
+    """A point of the time axis with its `alpha` and `sigma`: numbers, or tensors that broadcast against `(n, 1)`."""
+
+    time: float | Tensor
+    alpha: float | Tensor
+    sigma: float | Tensor
+
+    @property
+    def ratio(self) -> float | Tensor:
+        """`sigma / alpha`: the noise level in Karras' variables."""
+        return self.sigma / self.alpha
+
+
+CLEAN = Level(0.0, 1.0, 0.0)
+"""The data: where the last step of every sampler leads."""
 
 
 class Schedule(Component, ABC):
@@ -41,6 +59,10 @@ class Schedule(Component, ABC):
     @abstractmethod
     def ladder(self) -> Tensor:
         """The model's own discrete levels: float64 times, descending from 1 to `t_min`."""
+
+    def level(self, t: Tensor) -> Level:
+        """The level at time `t`."""
+        return Level(t, *self(t))
 
     def alpha(self, t: Tensor) -> Tensor:
         """Scale of the signal, in (0, 1]."""

@@ -2,21 +2,19 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from toy_score.distributions import Distribution
+from toy_score.metrics.base import ExactMetric
 
 __all__ = ["InvalidMass", "ModeWeights", "NonFinite"]
 
 
-class ModeWeights(Metric):
+class ModeWeights(ExactMetric):
     """Share of the samples in each mode, `(K,)`, in the order of `distribution.mode_weights`.
 
     The truth's own scatter is binomial: `sqrt(w (1 - w) / n)`.
     """
 
-    full_state_update = False
-    is_differentiable = False
     counts: Tensor
 
     def __init__(self, distribution: Distribution):
@@ -34,12 +32,10 @@ class ModeWeights(Metric):
         return self.counts.double() / self.counts.sum()
 
 
-class _Share(Metric):
+class _Share(ExactMetric):
     """Share of the samples that have some property."""
 
-    full_state_update = False
     higher_is_better = False
-    is_differentiable = False
     plot_lower_bound = 0.0
     n: Tensor
     hits: Tensor

@@ -7,14 +7,14 @@ costs many nats here; in turn, it is blind to wrong mode weights and to modes th
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from toy_score.distributions import Distribution
+from toy_score.metrics.base import ExactMetric
 
 __all__ = ["CrossEntropyGap"]
 
 
-class CrossEntropyGap(Metric):
+class CrossEntropyGap(ExactMetric):
     """The gap, a scalar in nats: 0 for perfect samples, below where they leave the density, above if they huddle in it.
 
     Args:
@@ -22,8 +22,6 @@ class CrossEntropyGap(Metric):
         sigma: the noise `s` of the density that judges, > 0, or a gap in the support would cost infinitely much.
     """
 
-    full_state_update = False
-    is_differentiable = False
     n: Tensor
     total: Tensor
 

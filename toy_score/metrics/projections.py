@@ -14,14 +14,14 @@ import math
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from toy_score.distributions import Distribution
+from toy_score.metrics.base import ExactMetric
 
 __all__ = ["EnergyDistance", "SlicedWasserstein"]
 
 
-class _Projections(Metric):
+class _Projections(ExactMetric):
     """Histograms of the samples on evenly spaced directions, beside those of the exact law.
 
     `update(x)` takes samples `(n, 2)`; rows that are not finite are left out, and counted by `NonFinite`.
@@ -32,9 +32,7 @@ class _Projections(Metric):
         n_bins: the window `[-w, w]`, `w` twice the bounds of the distribution, is cut into so many bins.
     """
 
-    full_state_update = False
     higher_is_better = False
-    is_differentiable = False
     plot_lower_bound = 0.0
     counts: Tensor
     excess: Tensor

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torchmetrics import Metric
 
 from toy_score.denoisers import Denoiser
+from toy_score.metrics.base import ExactMetric
 from toy_score.schedules import VE
 
 __all__ = ["STUDY_LEVELS", "ScoreError"]
@@ -25,16 +25,14 @@ STUDY_LEVELS: list[float] = _STUDY.sigma(_STUDY.ladder).tolist()
 """The ten noise levels of the study, from 5 down to 0.01: the levels at which models of any schedule are compared."""
 
 
-class ScoreError(Metric):
+class ScoreError(ExactMetric):
     """Normalised score error at some noise levels.
 
     Args:
         levels: noise levels `sigma / alpha`, > 0; a schedule that does not reach one is measured at its nearest.
     """
 
-    full_state_update = False
     higher_is_better = False
-    is_differentiable = False
     plot_lower_bound = 0.0
     n: Tensor
     total: Tensor
@@ -52,10 +50,10 @@ class ScoreError(Metric):
         """Compare two denoisers of one schedule at noisy versions of the points `x0`, `(n, 2)`."""
         for i, level in enumerate(self.levels):
             t = model.schedule.time(torch.tensor([[level]], dtype=torch.float64, device=x0.device)).to(x0.dtype)
-            alpha, sigma = model.schedule(t)
+            at = model.schedule.level(t)
             eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
-            x = alpha * x0 + sigma * eps
-            error = 0.5 * (model.noise(x, t) - truth.noise(x, t)).double().square().sum(dim=1)
+            x = at.alpha * x0 + at.sigma * eps
+            error = 0.5 * (model.noise(x, at) - truth.noise(x, at)).double().square().sum(dim=1)
             self.total[i] += error.sum()
             self.squares[i] += error.square().sum()
         self.n += len(x0)

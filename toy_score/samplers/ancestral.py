@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser
-from toy_score.samplers.base import Level, NoiseStream, Sampler
-from toy_score.schedules import Schedule
+from toy_score.samplers.base import NoiseStream, Sampler
+from toy_score.schedules import Level, Schedule
 
 __all__ = ["DDPMAncestral"]
 
@@ -57,7 +57,7 @@ class DDPMAncestral(Sampler):
         a = t.alpha / s.alpha
         b = t.sigma**2 - (a * s.sigma) ** 2
         keep = (s.sigma / t.sigma) ** 2
-        mean = a * keep * x + (s.alpha * b / t.sigma**2) * denoiser.denoise(x, t.time)
+        mean = a * keep * x + (s.alpha * b / t.sigma**2) * denoiser.denoise(x, t)
         if s.sigma == 0.0:
             return mean
         return mean + (b * keep if self.variance == "posterior" else b) ** 0.5 * noise.normal()

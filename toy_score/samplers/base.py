@@ -12,36 +12,18 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser
-from toy_score.schedules import Schedule
+from toy_score.schedules import CLEAN, Level, Schedule
 from toy_score.seeds import seed_of
 
-__all__ = ["CLEAN", "Level", "NoiseStream", "Sampler", "Trajectory"]
+__all__ = ["NoiseStream", "Sampler", "Trajectory"]
 
 ROWS_AT_ONCE = 65_536  # bounds the memory of one network evaluation, about 100 MB for the default backbone
-
-
-class Level(NamedTuple):
-    """A point of the time axis with its `alpha` and `sigma`, as float64 numbers."""
-
-    time: float
-    alpha: float
-    sigma: float
-
-    @property
-    def ratio(self) -> float:
-        """`sigma / alpha`: the noise level in Karras' variables."""
-        return self.sigma / self.alpha
-
-
-CLEAN = Level(0.0, 1.0, 0.0)
-"""The data: where the last step of every sampler leads."""
 
 
 class NoiseStream:

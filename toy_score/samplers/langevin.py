@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser
-from toy_score.samplers.base import Level, NoiseStream, Sampler, positive_int
+from toy_score.samplers.base import NoiseStream, Sampler, positive_int
 from toy_score.samplers.grids import geometric
-from toy_score.schedules import Schedule
+from toy_score.schedules import Level, Schedule
 
 __all__ = ["AnnealedLangevin", "Langevin"]
 
@@ -28,7 +28,7 @@ class _LangevinSampler(Sampler):
 
     def langevin(self, denoiser: Denoiser, x: Tensor, t: Level, step: float, noise: NoiseStream) -> Tensor:
         """`y + (step / 2) score_r(y) + sqrt(step) z`, in `y = x / alpha`."""
-        score = t.alpha * denoiser.score(x, t.time)  # of y
+        score = t.alpha * denoiser.score(x, t)  # of y
         return x + t.alpha * (0.5 * step * score + step**0.5 * noise.normal())
 
 

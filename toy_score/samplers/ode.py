@@ -8,9 +8,9 @@ In Karras' variables `y = x / alpha`, `r = sigma / alpha` it is, for every sched
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser
-from toy_score.samplers.base import Level, NoiseStream, Sampler
+from toy_score.samplers.base import NoiseStream, Sampler
 from toy_score.samplers.grids import karras
-from toy_score.schedules import Schedule
+from toy_score.schedules import Level, Schedule
 
 __all__ = ["Heun"]
 
@@ -44,9 +44,9 @@ class Heun(Sampler):
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         y, h = x / t.alpha, s.ratio - t.ratio
-        d = denoiser.noise(x, t.time)  # dy/dr at t                               (line 4)
+        d = denoiser.noise(x, t)  # dy/dr at t                               (line 4)
         y_next = y + h * d  #                                                     (line 5)
         if s.sigma > 0:
-            d_next = denoiser.noise(s.alpha * y_next, s.time)  #                  (line 7)
+            d_next = denoiser.noise(s.alpha * y_next, s)  #                  (line 7)
             y_next = y + h * 0.5 * (d + d_next)  #                                (line 8)
         return s.alpha * y_next
