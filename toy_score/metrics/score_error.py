@@ -47,7 +47,15 @@ class ScoreError(ExactMetric):
 
     @torch.no_grad()
     def update(self, model: Denoiser, truth: Denoiser, x0: Tensor, generator: Generator) -> None:
-        """Compare two denoisers of one schedule at noisy versions of the points `x0`, `(n, 2)`."""
+        """Compare two denoisers of one schedule at noisy versions of the points `x0`, `(n, 2)`.
+
+        Raises:
+            ValueError: if the schedules differ: the same `t` would then mean two noise levels.
+        """
+        if model.schedule != truth.schedule:
+            raise ValueError(
+                f"the model runs on {model.schedule!r}, the truth on {truth.schedule!r}; give them one schedule"
+            )
         for i, level in enumerate(self.levels):
             t = model.schedule.time(torch.tensor([[level]], dtype=torch.float64, device=x0.device)).to(x0.dtype)
             at = model.schedule.level(t)
@@ -64,13 +72,15 @@ class ScoreError(ExactMetric):
 
     def standard_error(self) -> Tensor:
         """Standard error of `compute`, `(K,)`."""
-        variance = self.squares.double() / self.n - self.compute().square()
-        return (variance.clamp(min=0) / (self.n - 1)).sqrt()
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):  # as `compute` does: over all processes
+            variance = self.squares.double() / self.n - (self.total.double() / self.n).square()
+            return (variance.clamp(min=0) / (self.n - 1)).sqrt()
 
     def plot(self, val: Tensor | None = None, ax: Any = None) -> Any:
         """Error against noise level, both axes logarithmic."""
-        fig, ax = self._plot(torch.tensor(0.0), ax)
-        ax.clear()
+        from matplotlib import pyplot
+
+        ax = pyplot.subplots()[1] if ax is None else ax
         ax.loglog(self.levels, (self.compute() if val is None else val).cpu(), "o-")
         ax.set(xlabel="sigma", ylabel="normalised score error")
-        return fig, ax
+        return ax.figure, ax
