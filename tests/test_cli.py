@@ -49,7 +49,19 @@ def trained(tmp_path_factory):
     here = Path.cwd()
     os.chdir(folder)
     try:
-        entry.main(["fit", "--config", "ncsn_heart", "--trainer.max_steps", "20", *QUICK, *SMALL])
+        entry.main(
+            [
+                "fit",
+                "--config",
+                "ncsn_heart",
+                "--trainer.max_steps",
+                "20",
+                *QUICK,
+                *SMALL,
+                "--trainer.val_check_interval",
+                "1",
+            ]
+        )
     finally:
         os.chdir(here)
     return folder / "lightning_logs/ncsn_heart/version_0"
@@ -80,6 +92,9 @@ def test_losses_reach_tensorboard_and_are_finite(trained):
     assert "train/learning_rate" in scalars
     for tag in scalars:
         assert np.isfinite([event.value for event in events.Scalars(tag)]).all(), tag
+        assert [event.step for event in events.Scalars(tag)][-1] == 20, tag
+    for name in ("val/loss", "val/score_error", "val_loss/sigma_0.63", "val_score_error/sigma_0.01"):
+        assert name in scalars
 
 
 @pytest.mark.parametrize("name", CONFIGS)

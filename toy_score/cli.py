@@ -200,6 +200,11 @@ class ToyCLI(LightningCLI):
         self.trainer.predict(**kwargs, return_predictions=False)
         say(f"{self.datamodule.n_samples} samples of {self.model.sampler!r} in {self.config.predict.output}")
 
+    def validate(self, **kwargs: Any) -> None:
+        self.trainer.validate(**kwargs, verbose=False)
+        for name, value in self.trainer.callback_metrics.items():
+            say(f"{name:<32}{float(value):.6f}")
+
     def test(self, **kwargs: Any) -> None:
         self.trainer.test(**kwargs, verbose=False)
 

@@ -46,8 +46,8 @@ class Floor:
     sd: float
 
 
-def noise_floors(distribution: Distribution, n: int, draws: int = 32) -> dict[str, Floor]:
-    """The floors of the metrics that have one, for `n` samples; about 2 s for 20 000."""
+def noise_floors(distribution: Distribution, n: int, draws: int = 64) -> dict[str, Floor]:
+    """The floors of the metrics that have one, for `n` samples; about 4 s for 20 000."""
     metrics = sample_metrics(distribution)
     for metric in metrics.values():
         metric.distributed_available_fn = lambda: False  # every process draws the same: they must not be added up

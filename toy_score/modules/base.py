@@ -173,18 +173,22 @@ class ScoreModule(pl.LightningModule):
     def validation_step(self, x0: Tensor, batch_idx: int) -> None:
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
-        self.log("val/loss", self.objective(self.denoiser, x0, t, generator).mean(), prog_bar=True)
+        found = {"val/loss": self.objective(self.denoiser, x0, t, generator).mean()}
 
-        levels = torch.tensor(STUDY_LEVELS, dtype=torch.float64, device=self.device)
-        t = self.schedule.time(levels).to(x0.dtype).repeat_interleave(len(x0))[:, None]
+        levels = torch.tensor(STUDY_LEVELS, dtype=torch.float64)
+        t = self.schedule.time(levels).to(x0).repeat_interleave(len(x0))[:, None]
         loss = DenoisingScoreMatching()(self.denoiser, x0, t, generator).view(len(levels), -1).mean(dim=-1)
-        self.log_dict({f"val_loss/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, loss, strict=True)})
+        found |= {f"val_loss/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, loss, strict=True)}
         if self.truth is not None:
             metric = ScoreError().to(self.device)
             metric.update(self.denoiser, self.truth, x0, generator)
             error = metric.compute()
-            self.log("val/score_error", error.mean(), prog_bar=True)
-            self.log_dict({f"val_score_error/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, error, strict=True)})
+            found["val/score_error"] = error.mean()
+            found |= {f"val_score_error/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, error, strict=True)}
+        found = {name: float(value) for name, value in found.items()}
+        self.log_dict(found, logger=False)
+        if self.logger is not None:  # by optimizer steps; Lightning itself would count calls of training_step
+            self.logger.log_metrics(found, step=self.trainer.global_step)
 
     # Sampling
 
