@@ -125,7 +125,7 @@ def test_predict_needs_only_the_checkpoint(ckpt, capsys):
 def test_a_flag_beats_the_checkpoint_and_says_so(ckpt, capsys):
     heun = ["--model.sampler", "Heun", "--model.sampler.n_steps", "5"]
     said = run("predict", "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy", *heun, capsys=capsys)
-    assert "model.sampler: Heun(n_steps=5, rho=7.0) (the checkpoint has AnnealedLangevin(" in said
+    assert "model.sampler: Heun(grid=Karras(rho=7.0), n_steps=5) (the checkpoint has AnnealedLangevin(" in said
     from toy_score import Heun, ScoreModule
     from toy_score.seeds import seed_of
 
@@ -146,7 +146,7 @@ def test_another_sampler_does_not_inherit_the_settings_of_the_one_in_a_config(ck
     )
     argv = ["--config", config, "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy"]
     said = run("predict", *argv, "--model.sampler", "DDPMAncestral", capsys=capsys)
-    assert "DDPMAncestral(variance='posterior', n_steps=None)" in said
+    assert "DDPMAncestral(variance='posterior', n_steps=None, grid=Uniform())" in said
 
 
 def test_predict_is_the_same_for_the_same_seed_and_in_every_format(ckpt):
@@ -200,7 +200,7 @@ def test_what_needs_no_model_imports_nothing_heavy(argv):
 def test_version_and_lists_say_what_there_is(capsys):
     assert run("--version", capsys=capsys).strip() == f"toy_score {__version__}"
     said = run("list", "samplers", capsys=capsys)
-    for name in ("AnnealedLangevin(", "DDPMAncestral(", "Heun(n_steps=18, rho=7.0)", "Langevin("):
+    for name in ("AnnealedLangevin(", "DDPMAncestral(", "Heun(n_steps=18, grid=Karras())", "Langevin("):
         assert name in said
     assert "original/ddpm_heart" in run("list", "configs", capsys=capsys)
 

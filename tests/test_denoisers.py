@@ -4,23 +4,46 @@ import pytest
 import torch
 
 from toy_score.backbones import MLP, Fourier
-from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
+from toy_score.denoisers import ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Heart, SplitNormal
-from toy_score.objectives import AllLevels, DenoisingScoreMatching, RandomLevels, UniformTimes
+from toy_score.objectives import (
+    AllLevels,
+    DenoisingScoreMatching,
+    ExplicitScoreMatching,
+    ImplicitScoreMatching,
+    LikelihoodWeighting,
+    LogNormalSigma,
+    OutputWeighting,
+    RandomLevels,
+    SlicedScoreMatching,
+    UniformLogSNR,
+    UniformTimes,
+)
 from toy_score.parameterisations import (
     DataPrediction,
     EDMPreconditioning,
+    Energy,
+    FlowPrediction,
     LogSigma,
     NoisePrediction,
     ScorePrediction,
     Sigma,
     Time,
+    VelocityPrediction,
 )
-from toy_score.schedules import DDPM, VE
+from toy_score.schedules import DDPM, EDM, VE, VP, Level, LinearFlow, SubVP
 
 f64 = torch.float64
-SCHEDULES = [VE(0.01, 20.0), DDPM()]
-PARAMETERISATIONS = [ScorePrediction(), NoisePrediction(), DataPrediction(), EDMPreconditioning(0.8)]
+SCHEDULES = [VE(0.01, 20.0), DDPM(), SubVP(), LinearFlow()]
+PARAMETERISATIONS = [
+    ScorePrediction(),
+    NoisePrediction(),
+    DataPrediction(),
+    VelocityPrediction(),
+    FlowPrediction(),
+    EDMPreconditioning(0.8),
+    Energy(0.8),
+]
 
 
 def generator(seed=0):
@@ -29,7 +52,7 @@ def generator(seed=0):
 
 def points(schedule, n=500, dtype=f64):
     x = torch.randn(n, 2, generator=generator(), dtype=dtype)
-    t = torch.rand(n, 1, generator=generator(1), dtype=dtype).clamp(min=schedule.t_min)
+    t = torch.rand(n, 1, generator=generator(1), dtype=dtype).clamp(schedule.t_min, schedule.t_max)
     return x, t
 
 
@@ -74,12 +97,17 @@ def test_all_answers_of_a_network_are_one(schedule, parameterisation, conditioni
     D, noise = model.denoise(x, t), model.noise(x, t)
     assert torch.allclose(alpha * D + sigma * noise, x, atol=1e-9)
     assert torch.allclose(model.score(x, t), -noise / sigma)
-    assert torch.allclose(model.velocity(x, t), alpha * noise - sigma * D)
+    assert torch.allclose(model.velocity(x, t), (alpha * noise - sigma * D) / torch.hypot(alpha, sigma), atol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("parameterisation", "answer"),
-    [(ScorePrediction(), "score"), (NoisePrediction(), "noise"), (DataPrediction(), "denoise")],
+    [
+        (ScorePrediction(), "score"),
+        (NoisePrediction(), "noise"),
+        (DataPrediction(), "denoise"),
+        (VelocityPrediction(), "velocity"),
+    ],
     ids=repr,
 )
 def test_a_network_says_what_it_is_said_to_predict(parameterisation, answer):
@@ -87,6 +115,116 @@ def test_a_network_says_what_it_is_said_to_predict(parameterisation, answer):
     model = NetworkDenoiser(net, DDPM(), parameterisation, Time())
     x, t = points(DDPM())
     assert torch.allclose(getattr(model, answer)(x, t), net(x, t), atol=1e-12)
+
+
+def test_flow_prediction_is_the_velocity_of_the_straight_line():
+    net, schedule = MLP((16, 16)).double(), LinearFlow()
+    model = NetworkDenoiser(net, schedule, FlowPrediction(), Time())
+    x, t = points(schedule)
+    assert torch.allclose(model.noise(x, t) - model.denoise(x, t), net(x, t), atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("read", PARAMETERISATIONS[:-1], ids=repr)
+@pytest.mark.parametrize("written", PARAMETERISATIONS[:-1], ids=repr)
+def test_parameterisations_convert_into_one_another_and_back(written, read, schedule):
+    """What one network says, put as the output of another kind and read again, is the same denoised point."""
+    x, t = points(schedule, n=50)
+    alpha, sigma = schedule(t)
+    D = torch.randn(50, 2, generator=generator(2), dtype=f64)
+    for parameterisation in (written, read):
+        skip, out = parameterisation.data(alpha, sigma)
+        F = (D - skip * x) / out
+        k_skip, k_out = parameterisation.noise(alpha, sigma)
+        noise = k_skip * x + k_out * F
+        assert torch.allclose(alpha * (skip * x + out * F) + sigma * noise, x, atol=1e-8)
+        D = skip * x + out * F
+    assert torch.allclose(D, torch.randn(50, 2, generator=generator(2), dtype=f64), atol=1e-8)
+
+
+def test_score_prediction_needs_no_noise():
+    """At sigma = 0 the score is the network's output itself, as for score matching without noise."""
+    net = MLP((16, 16)).double()
+    model = NetworkDenoiser(net, VE(), ScorePrediction(), Sigma())
+    x = torch.randn(5, 2, generator=generator(), dtype=f64)
+    zero = torch.zeros(1, 1, dtype=f64)
+    assert torch.equal(model.score(x, Level(zero, zero + 1, zero)), net(x, zero))
+
+
+@pytest.mark.parametrize("parameterisation", [*PARAMETERISATIONS], ids=repr)
+@pytest.mark.parametrize("activation", ["softplus", "silu", "gelu", "tanh", "relu"])
+def test_the_closed_jacobian_is_the_derivative(parameterisation, activation):
+    schedule = DDPM()
+    if isinstance(parameterisation, Energy) and activation == "relu":
+        pytest.skip("the second derivative of relu is zero almost everywhere: nothing to compare")
+    model = NetworkDenoiser(MLP((16, 16), activation).double(), schedule, parameterisation, LogSigma())
+    for x, t in (points(schedule, n=20), (points(schedule, n=20)[0], 0.3)):
+        noise, jacobian = model.noise_jacobian(x, t)
+        assert torch.allclose(noise, model.noise(x, t))
+        for axis in (0, 1):
+            h = torch.zeros(1, 2, dtype=f64)
+            h[0, axis] = 1e-6
+            slope = (model.noise(x + h, t) - model.noise(x - h, t)) / 2e-6
+            assert torch.allclose(jacobian[:, :, axis], slope, atol=1e-5, rtol=1e-4)
+
+
+def test_an_energy_gives_a_conservative_field_and_a_plain_network_does_not():
+    x, t = points(VP(), n=200)
+    for parameterisation, is_gradient in ((Energy(), True), (EDMPreconditioning(), False)):
+        model = NetworkDenoiser(MLP((16, 16)).double(), VP(), parameterisation, LogSigma())
+        _, J = model.noise_jacobian(x, t)
+        curl = (J[:, 0, 1] - J[:, 1, 0]).abs().max() / J.abs().max()
+        assert (curl < 1e-12) == is_gradient
+
+
+def test_an_energy_can_be_trained():
+    model = NetworkDenoiser(MLP((16, 16)), VP(), Energy(), LogSigma())
+    x0 = Heart().sample(64, generator())
+    loss = DenoisingScoreMatching()(model, x0, UniformTimes()(64, VP(), generator()), generator()).mean()
+    loss.backward()
+    assert model.backbone.layers[0].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
+def test_the_jacobian_of_the_truth_is_the_derivative(p):
+    truth = ExactDenoiser(p, VE(0.01, 20.0))
+    x, t = points(VE(0.01, 20.0))
+    noise, jacobian = truth.noise_jacobian(x, t)
+    assert torch.allclose(noise, truth.noise(x, t))
+    scale = truth.schedule.ratio(t)
+    for axis in (0, 1):
+        h = torch.zeros(len(x), 2, dtype=f64)
+        h[:, axis : axis + 1] = 1e-5 * scale
+        slope = (truth.noise(x + h, t) - truth.noise(x - h, t)) / (2e-5 * scale)
+        assert torch.allclose(scale * jacobian[:, :, axis], scale * slope, atol=1e-6)
+
+
+def test_labels_steer_a_network_that_knows_them_and_none_adds_nothing():
+    net = MLP((16, 16), n_labels=2).double()
+    model = NetworkDenoiser(net, VP(), NoisePrediction(), LogSigma())
+    x, t = points(VP(), n=30)
+    labels = torch.arange(30) % 3 - 1
+    each = model.given(labels).noise(x, t)
+    for label in (-1, 0, 1):
+        assert torch.allclose(each[labels == label], model.given(label).noise(x, t)[labels == label])
+    assert torch.allclose(model.given(-1).noise(x, t), model.noise(x, t))
+    assert not torch.allclose(model.given(0).noise(x, t), model.given(1).noise(x, t))
+    with pytest.raises(ValueError, match="labels go from 0 to 1"):
+        model.given(2)
+    with pytest.raises(ValueError, match="knows no labels"):
+        NetworkDenoiser(MLP(), VP(), NoisePrediction(), LogSigma()).given(0)
+
+
+def test_guidance_of_weight_one_is_the_strong_denoiser_and_zero_the_weak_one():
+    strong, weak = ExactDenoiser(Heart(), VP()), ExactDenoiser(SplitNormal(), EDM(0.001, 500.0))
+    x, t = points(VP())
+    assert torch.allclose(Guided(strong, weak, 1.0).noise(x, t), strong.noise(x, t), atol=1e-9)
+    same = ExactDenoiser(SplitNormal(), VP())  # the weak one runs on another schedule, at the same noise level
+    assert torch.allclose(Guided(strong, weak, 0.0).noise(x, t), same.noise(x, t), atol=1e-9)
+    both = Guided(strong, weak, 2.5)
+    assert torch.allclose(both.noise(x, t), 2.5 * strong.noise(x, t) - 1.5 * same.noise(x, t), atol=1e-8)
+    alpha, sigma = VP()(t)
+    assert torch.allclose(alpha * both.denoise(x, t) + sigma * both.noise(x, t), x, atol=1e-9)
 
 
 def test_edm_preconditioning_is_karras_table_1():
@@ -106,7 +244,8 @@ def test_all_answers_of_the_truth_are_one(schedule, p):
     x, t = points(schedule)
     alpha, sigma = schedule(t)
     assert torch.allclose(alpha * truth.denoise(x, t) + sigma * truth.noise(x, t), x, atol=1e-9)
-    assert torch.allclose(truth.velocity(x, t), alpha * truth.noise(x, t) - sigma * truth.denoise(x, t))
+    velocity = (alpha * truth.noise(x, t) - sigma * truth.denoise(x, t)) / torch.hypot(alpha, sigma)
+    assert torch.allclose(truth.velocity(x, t), velocity)
     log_p = torch.stack([p.log_prob((x / alpha + torch.tensor([d, 0.0])), sigma / alpha) for d in (1e-6, -1e-6)])
     assert torch.allclose(alpha[:, 0] * truth.score(x, t)[:, 0], (log_p[0] - log_p[1]) / 2e-6, atol=2e-3, rtol=1e-4)
 
@@ -171,3 +310,122 @@ def test_random_levels_are_uniform_and_uniform_times_are_even():
     even = UniformTimes()(1000, DDPM(), generator()).sort(dim=0).values
     assert even.min() >= 1e-3
     assert even.diff(dim=0).max() < 1.01e-3
+
+
+@pytest.mark.parametrize("schedule", [VE(0.05, 5.0), VP(sigma_min=0.05)], ids=repr)
+def test_all_objectives_have_one_mean(schedule):
+    """Stein's lemma: denoising, implicit and sliced score matching agree on average, each pair within 4.9 standard
+
+    errors (level 1e-6); explicit score matching is what they exceed the truth's loss by.
+    """
+    n = 100_000
+    model = NetworkDenoiser(MLP((16, 16)), schedule, EDMPreconditioning(), LogSigma())
+    truth = ExactDenoiser(Heart(), schedule)
+    x0, t = Heart().sample(n, generator(1)), UniformTimes()(n, schedule, generator(2))[torch.randperm(n)]
+
+    def losses(objective, denoiser):
+        with torch.no_grad():
+            return objective(denoiser, x0, t, generator(3), truth).double()
+
+    denoising = losses(DenoisingScoreMatching(), model)
+    for objective in (ImplicitScoreMatching(), SlicedScoreMatching()):
+        difference = losses(objective, model) - denoising
+        assert abs(difference.mean()) < 4.9 * difference.std() / n**0.5, objective
+    difference = losses(ExplicitScoreMatching(), model) - (denoising - losses(DenoisingScoreMatching(), truth))
+    assert abs(difference.mean()) < 4.9 * difference.std() / n**0.5
+
+
+def test_a_wrong_divergence_would_be_found_by_the_same_test():
+    """The twin of the test above: half the divergence shifts the mean by far more than the threshold."""
+    n, schedule = 100_000, VE(0.05, 5.0)
+    model = NetworkDenoiser(MLP((16, 16)), schedule, EDMPreconditioning(), LogSigma())
+
+    class Half(ImplicitScoreMatching):
+        def divergence(self, denoiser, x, level, generator):
+            noise, divergence = super().divergence(denoiser, x, level, generator)
+            return noise, 0.5 * divergence
+
+    x0, t = Heart().sample(n, generator(1)), UniformTimes()(n, schedule, generator(2))
+    with torch.no_grad():
+        difference = Half()(model, x0, t, generator(3)) - DenoisingScoreMatching()(model, x0, t, generator(3))
+    assert abs(difference.mean()) > 4.9 * difference.std() / n**0.5
+
+
+def test_noise_free_score_matching_is_least_for_the_true_score():
+    """E[|s|^2 / 2 + div s] at clean points: the true score's is lower than scaled ones', by E|s|^2 (c - 1)^2 / 2.
+
+    Level 1e-6."""
+    schedule, x0 = VE(0.3, 5.0), Heart().sample(50_000, generator(1)).double()
+    x0 = x0 + 0.3 * torch.randn(x0.shape, generator=generator(2), dtype=f64)  # data that have a smooth density
+
+    class Scaled(ExactDenoiser):
+        factor = 1.0
+
+        def noise(self, x, t):
+            return self.factor * super().noise(x, t)
+
+    truth, found = Scaled(Heart(), schedule), {}
+    for objective in (ImplicitScoreMatching(noise_free=True), SlicedScoreMatching(noise_free=True)):
+        for truth.factor in (0.8, 1.0):
+            found[truth.factor] = objective(truth, x0, torch.zeros(len(x0), 1), generator(3))
+        excess = found[0.8] - found[1.0] - 0.02 * truth.score(x0, 0.0).square().sum(1)
+        assert abs(excess.mean()) < 4.9 * excess.std() / len(x0) ** 0.5
+        assert (found[0.8] - found[1.0]).mean() > 4.9 * excess.std() / len(x0) ** 0.5
+
+
+def test_the_likelihood_weighting_is_importance_sampled_by_uniform_log_snr():
+    """E over uniform t of g^2 / sigma^2 l(t) = (2 log(r_max / r_min) / range of t) E over uniform log r of l(t)."""
+    schedule = VP(sigma_min=0.05)
+    model = ExactDenoiser(Heart(), schedule)
+    t = UniformTimes()(200_000, schedule, generator()).double()
+    weight = LikelihoodWeighting()(model, schedule.level(t))
+    plain = (weight * schedule.ratio(t).sin()).mean()
+    sampled = schedule.ratio(UniformLogSNR()(200_000, schedule, generator()).double()).sin().mean()
+    low, high = schedule.ratios
+    assert plain.item() == pytest.approx(
+        (2 * torch.tensor(high / low).log() / (schedule.t_max - schedule.t_min) * sampled).item(), rel=1e-3
+    )
+
+
+def test_output_weighting_is_the_papers_loss():
+    x0 = Heart().sample(100, generator(1)).double()
+    net = MLP((16, 16)).double()
+    for schedule, parameterisation, target in (
+        (EDM(), EDMPreconditioning(0.8), None),
+        (LinearFlow(), FlowPrediction(), "line"),
+        (VP(), DataPrediction(), "data"),
+    ):
+        model = NetworkDenoiser(net, schedule, parameterisation, LogSigma())
+        t = UniformTimes()(100, schedule, generator()).double()
+        loss = DenoisingScoreMatching(OutputWeighting())(model, x0, t, generator(5))
+        eps = torch.randn(100, 2, generator=generator(5), dtype=f64)
+        level = schedule.level(t)
+        x, sigma = level.alpha * x0 + level.sigma * eps, level.sigma
+        D = model.denoise(x, t)
+        if target is None:  # Karras et al. 2022, eq. 2 and table 1
+            expected = (sigma**2 + 0.8**2) / (sigma * 0.8) ** 2 * (D - x0) ** 2
+        elif target == "line":
+            expected = (model.noise(x, t) - D - (eps - x0)) ** 2
+        else:
+            expected = (D - x0) ** 2
+        assert torch.allclose(loss, expected.mean(dim=1), rtol=1e-6)
+
+
+def test_levels_are_drawn_as_they_say():
+    """Logarithms of the ratio: normal, uniform; evenly spread, so quantiles are met to a few parts in ten thousand."""
+    schedule, n = EDM(1e-4, 1e4), 10_000
+    log_normal = schedule.ratio(LogNormalSigma(-0.5, 1.5)(n, schedule, generator()).double()).log().sort(dim=0).values
+    assert log_normal[[n // 2, n * 8413 // 10_000], 0].tolist() == pytest.approx([-0.5, 1.0], abs=2e-3)
+    uniform = schedule.ratio(UniformLogSNR()(n, schedule, generator()).double()).log10().sort(dim=0).values
+    assert uniform[[n // 4, n // 2], 0].tolist() == pytest.approx([-2.0, 0.0], abs=2e-3)
+    with pytest.raises(ValueError, match="std must be positive, got 0"):
+        LogNormalSigma(std=0.0)
+
+
+def test_what_cannot_be_is_refused():
+    truth, x0 = ExactDenoiser(Heart(), VP()), Heart().sample(4, generator())
+    t = torch.full((4, 1), 0.5)
+    with pytest.raises(ValueError, match="needs the exact score"):
+        ExplicitScoreMatching()(truth, x0, t, generator())
+    with pytest.raises(TypeError, match="weighs the output of a network"):
+        DenoisingScoreMatching(OutputWeighting())(truth, x0, t, generator())

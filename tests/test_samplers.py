@@ -7,16 +7,39 @@ and with it the exact law of its samples: no statistics, no flakes.
 import inspect
 import math
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Heart, SplitNormal
-from toy_score.samplers import AnnealedLangevin, DDPMAncestral, Heun, Langevin, NoiseStream
-from toy_score.samplers.grids import geometric, karras
-from toy_score.schedules import DDPM, VE, Level
+from toy_score.samplers import (
+    DDIM,
+    AdamsBashforth,
+    AdaptiveDormandPrince,
+    Angular,
+    AnnealedLangevin,
+    DDPMAncestral,
+    DormandPrince,
+    DPMSolver2M,
+    EDMStochastic,
+    Euler,
+    EulerMaruyama,
+    ExponentialAdams,
+    Geometric,
+    Heun,
+    Karras,
+    Langevin,
+    LangevinCorrector,
+    NoiseStream,
+    NoPredictor,
+    PredictorCorrector,
+    ReverseDiffusion,
+    RungeKutta4,
+    Trailing,
+    Uniform,
+)
+from toy_score.schedules import DDPM, EDM, VE, VP, Cosine, Level, LinearFlow, SubVP
 
 f64 = torch.float64
 ALPHA = 1e-6
@@ -26,9 +49,24 @@ QUICK = [
     Langevin(n_steps=20),
     DDPMAncestral("posterior", n_steps=10),
     DDPMAncestral("forward", n_steps=10),
+    DDIM(6),
+    DDIM(6, eta=0.5, grid=Trailing()),
+    Euler(6),
     Heun(n_steps=6),
+    RungeKutta4(4),
+    DormandPrince(4),
+    AdamsBashforth(7, order=3),
+    DPMSolver2M(7),
+    ExponentialAdams(7),
+    EDMStochastic(6),
+    EulerMaruyama(8),
+    ReverseDiffusion(8),
+    PredictorCorrector(ReverseDiffusion(5), LangevinCorrector(n_steps=2)),
+    PredictorCorrector(Heun(5)),
+    PredictorCorrector(NoPredictor(5), LangevinCorrector(n_steps=2)),
 ]
-SCHEDULES = [VE(0.01, 5.0), DDPM(n_steps=50, beta_max=0.3)]
+ADAPTIVE = AdaptiveDormandPrince(1e-2)
+SCHEDULES = [VE(0.01, 5.0), DDPM(n_steps=50, beta_max=0.3), LinearFlow()]
 quick = pytest.mark.parametrize("sampler", QUICK, ids=repr)
 
 
@@ -50,12 +88,19 @@ class GaussianDenoiser(Denoiser):
     def denoise(self, x, t):
         self.evaluations += 1
         alpha, sigma = self.at(t)
+        if sigma == 0:
+            return x / alpha
         gain = alpha * self.std**2 / (alpha**2 * self.std**2 + sigma**2)
         return self.mean + gain * (x - alpha * self.mean)
 
     def noise(self, x, t):
         alpha, sigma = self.at(t)
         return (x - alpha * self.denoise(x, t)) / sigma
+
+    def velocity(self, x, t):
+        alpha, sigma = self.at(t)
+        D = self.denoise(x, t)
+        return (alpha * (x - alpha * D) / sigma - sigma * D) / math.hypot(alpha, sigma)
 
 
 class UnitNoise:
@@ -85,23 +130,205 @@ def law(sampler, denoiser):
 # What can be known exactly
 
 
-@pytest.mark.parametrize("schedule", [VE(0.01, 20.0), DDPM()], ids=repr)
-def test_heun_converges_with_order_two(schedule):
-    """Against the closed-form flow of Gaussian data, in Karras' variables, down to the last level."""
-    s, errors = 0.7, []
-    for n in (64, 128, 256):
-        levels = Heun(n).levels(schedule)
-        low, high = levels[-2].ratio, levels[0].ratio
-        seen = {}
-        start = torch.full((1, 2), levels[0].sigma, dtype=f64)
-        sampler = Heun(n)
-        sampler.start = lambda *_, start=start: start
-        sampler.run(GaussianDenoiser(0.0, s, schedule), None, lambda i, x, seen=seen: seen.update({i: x}))
-        y = seen[n - 1][0, 0].item() / levels[-2].alpha
-        exact = high * math.sqrt((s**2 + low**2) / (s**2 + high**2))
-        errors.append(abs(y - exact))
-    orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
-    assert np.all(np.abs(orders - 2) < 0.15), orders
+def end_of_flow(sampler, denoiser, y, final=False):
+    """Where the sampler takes `y`, given at the highest level: at the lowest level, or in the data."""
+    levels, seen = sampler.levels(denoiser.schedule), {}
+    sampler.start = lambda *_: levels[0].alpha * y
+    sampler.run(denoiser, NoiseStream(0, 0, len(y)), lambda i, x: seen.update({i: x}))
+    return seen[len(levels) - 1] if final else seen[len(levels) - 2] / levels[-2].alpha
+
+
+def short(value):
+    return getattr(value, "__name__", None)
+
+
+ORDERS = [
+    (Euler, {}, 1, 0.1),
+    (DDIM, {}, 1, 0.1),
+    (Heun, {}, 2, 0.15),
+    (DPMSolver2M, {}, 2, 0.15),
+    (AdamsBashforth, {}, 2, 0.15),
+    (ExponentialAdams, {"order": 2}, 2, 0.15),
+    (RungeKutta4, {}, 4, 0.3),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "order", "tolerance"), ORDERS, ids=lambda v: getattr(v, "__name__", None)
+)
+@pytest.mark.parametrize("schedule", [VE(0.01, 20.0), DDPM(), LinearFlow(0.01, 20.0)], ids=repr)
+def test_flow_solvers_converge_with_their_order_also_in_the_last_step(kind, arguments, order, tolerance, schedule):
+    """Against the closed-form flow of Gaussian data: down to the last level, and, from there, into the data.
+
+    `y(r) = y(r_max) sqrt((s^2 + r^2) / (s^2 + r_max^2))`; the last step's own error, of order `r_min^4`, is below.
+    """
+    s, low, high = 0.7, *schedule.ratios
+    truth, y = GaussianDenoiser(0.0, s, schedule), torch.tensor([[high, -0.6 * high]], dtype=f64)
+    errors = {False: [], True: []}
+    for n in (64, 128) if order == 4 else (200, 400):
+        for final, r in ((False, low), (True, 0.0)):
+            exact = y * math.sqrt((s**2 + r**2) / (s**2 + high**2))
+            errors[final].append((end_of_flow(kind(n, **arguments), truth, y, final) - exact).norm().item())
+    assert abs(math.log2(errors[False][0] / errors[False][1]) - order) < tolerance
+    if order > 1:  # others end in the denoised point
+        assert all(last < before + 2 * low**4 for before, last in zip(*errors.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "order", "tolerance"), ORDERS, ids=lambda v: getattr(v, "__name__", None)
+)
+@pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
+def test_flow_solvers_converge_with_their_order_on_the_toys(kind, arguments, order, tolerance, p):
+    """Mean error of 32 rows against a solution of order 5 with 400 steps."""
+    truth = ExactDenoiser(p, VE(0.05, 20.0))
+    y = 20.0 * torch.randn(32, 2, generator=generator(), dtype=f64)
+    exact = end_of_flow(DormandPrince(400), truth, y)
+    n = 100 if order == 4 else 250
+    errors = [(end_of_flow(kind(k, **arguments), truth, y) - exact).norm(dim=1).mean().item() for k in (n, 2 * n)]
+    assert abs(math.log2(errors[0] / errors[1]) - order) < tolerance + 0.05 * (order == 1)
+
+
+def test_dormand_prince_converges_with_order_five_and_knows_its_error():
+    truth = ExactDenoiser(Heart(), EDM(0.05, 80.0))
+    y = 80.0 * torch.randn(64, 2, generator=generator(), dtype=f64)
+    exact = end_of_flow(DormandPrince(300), truth, y)
+    errors = [(end_of_flow(DormandPrince(n), truth, y) - exact).norm(dim=1).mean() for n in (40, 80)]
+    assert math.log2(errors[0] / errors[1]) > 4.5
+    x, estimate = DormandPrince(12).with_error(truth, 500, generator(1))
+    better = DormandPrince(100)(truth, 500, generator(1))
+    true = (x - better).norm(dim=1)
+    assert torch.equal(x, DormandPrince(12)(truth, 500, generator(1)))
+    assert (true < estimate + 1e-4).float().mean() > 0.99
+    assert estimate.median() < 1e3 * true.median() + 1e-4
+
+
+def test_the_adaptive_solver_errs_less_with_a_smaller_tolerance_and_each_row_for_itself():
+    truth = ExactDenoiser(SplitNormal(), EDM(0.02, 80.0))
+    y = 80.0 * torch.randn(200, 2, generator=generator(), dtype=f64)
+    exact = end_of_flow(DormandPrince(400), truth, y)
+    errors = []
+    for tolerance in (1e-2, 1e-4, 1e-6):
+        found = end_of_flow(AdaptiveDormandPrince(tolerance), truth, y)
+        errors.append((found - exact).norm(dim=1).mean().item())
+        alone = end_of_flow(AdaptiveDormandPrince(tolerance), truth, y[17:18])
+        assert torch.allclose(found[17], alone[0], atol=1e-12)
+    assert errors[0] > 5 * errors[1] > 25 * errors[2]
+    assert errors[2] < 1e-5
+
+
+def test_the_adaptive_solver_says_what_it_costs():
+    schedule = EDM(0.02, 80.0)
+    costs = [AdaptiveDormandPrince(tolerance).nfe(schedule) for tolerance in (1e-2, 1e-4, 1e-6)]
+    assert 10 < costs[0] < costs[1] < costs[2] < 500
+
+
+# Identities
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, VP(), SubVP(), Cosine(), EDM()], ids=repr)
+def test_ddim_without_new_noise_is_euler_in_sigma_over_alpha(schedule):
+    truth = ExactDenoiser(Heart(), schedule)
+    for grid in (Karras(), Uniform()):
+        ours, euler = DDIM(30, 0.0, grid)(truth, 64, generator()), Euler(30, grid)(truth, 64, generator())
+        assert torch.allclose(ours, euler, atol=2e-4)
+
+
+def test_ddim_with_all_new_noise_is_ancestral_sampling_with_the_posterior_variance():
+    truth = ExactDenoiser(Heart(), DDPM())
+    ancestral = DDPMAncestral("posterior", 100, Trailing())(truth, 64, generator())
+    assert torch.allclose(DDIM(100, 1.0, Trailing())(truth, 64, generator()), ancestral, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", [Heun(20), RungeKutta4(8), AdamsBashforth(20), DPMSolver2M(20)], ids=repr)
+def test_ve_vp_and_edm_give_the_same_flow_after_rescaling(sampler):
+    """One range of sigma / alpha, one start in Karras' variables: one result, to rounding."""
+    ends = VP(sigma_min=0.02).ratios
+    y = ends[1] * torch.randn(64, 2, generator=generator(), dtype=f64)
+    results = []
+    for schedule in (VP(sigma_min=0.02), VE(*ends), EDM(*ends), LinearFlow(*ends), Cosine(0.008, *ends)):
+        results.append(end_of_flow(sampler, ExactDenoiser(SplitNormal(), schedule), y, final=True))
+    for result in results[1:]:
+        assert torch.allclose(result, results[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", [VE(0.01, 5.0), VP()], ids=repr)
+def test_annealed_langevin_is_the_corrector_without_a_predictor(schedule):
+    """`snr = sqrt(eps / 2) / sigma_L`; all but the last step, which for annealed Langevin is a step like the others."""
+    truth, eps = ExactDenoiser(Heart(), schedule), 0.5 * schedule.ratios[0] ** 2
+    snr = math.sqrt(eps / 2) / schedule.ratios[0]
+    ours = PredictorCorrector(NoPredictor(6), LangevinCorrector(snr, 5)).trajectory(truth, 50, generator())
+    theirs = AnnealedLangevin(5, eps, n_levels=6).trajectory(truth, 50, generator())
+    r = schedule.ratio(Geometric()(schedule, 6)).tolist()
+    alphas = schedule.alpha(Geometric()(schedule, 6)).tolist()
+    for level in range(1, 6):  # where both arrive after the steps of the level before
+        mine = ours.x[level] / alphas[level]
+        assert torch.allclose(mine, theirs.x[5 * level] / alphas[level], rtol=1e-4, atol=1e-4 * r[level])
+
+
+def test_a_predictor_with_an_idle_corrector_is_the_predictor():
+    truth = ExactDenoiser(Heart(), VP())
+
+    class Idle(LangevinCorrector):
+        def __call__(self, denoiser, x, t, noise):
+            return x
+
+    for predictor in (ReverseDiffusion(10), Heun(10), DDPMAncestral(n_steps=10)):
+        both = PredictorCorrector(predictor, Idle())
+        assert torch.equal(both(truth, 20, generator()), predictor(truth, 20, generator()))
+
+
+def test_edm_without_churn_is_heun():
+    truth = ExactDenoiser(Heart(), EDM())
+    assert torch.equal(EDMStochastic(15, S_churn=0.0)(truth, 50, generator()), Heun(15)(truth, 50, generator()))
+
+
+def test_reverse_diffusion_is_equation_46_line_by_line():
+    """Song et al. 2021 on DDPM's ladder: x <- (2 - sqrt(1 - beta)) x + beta score + sqrt(beta) z."""
+    T, schedule = 20, DDPM(1e-3, 0.2, 20)
+    truth = GaussianDenoiser(0.4, 0.6, schedule)
+    draws = torch.randn(T + 1, 5, 2, generator=generator(), dtype=f64)
+
+    class Given:
+        def __init__(self):
+            self.draws = iter(draws)
+
+        def normal(self):
+            return next(self.draws)
+
+    ours = ReverseDiffusion(T, Uniform()).run(truth, Given())
+    beta = torch.linspace(1e-3, 0.2, T, dtype=f64)
+    x = draws[0] * (1 - torch.cumprod(1 - beta, 0)[-1]).sqrt()
+    for i in range(T - 1, 0, -1):
+        x = (2 - (1 - beta[i]).sqrt()) * x + beta[i] * truth.score(x, (i + 1) / T) + beta[i].sqrt() * draws[T - i]
+    assert torch.allclose(ours, truth.denoise(x, 1 / T), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [EulerMaruyama, ReverseDiffusion], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("schedule", [VP(sigma_min=1e-3), VE(1e-3, 20.0)], ids=repr)
+def test_the_reverse_sde_is_solved_with_weak_order_one(kind, schedule):
+    """The exact law of the samples of N(0.3, 0.6^2): the error of its standard deviation halves with the step."""
+    errors = []
+    for n in (300, 600, 1200):
+        _, std = law(kind(n, Uniform()), GaussianDenoiser(0.3, 0.6, schedule))
+        errors.append(abs(std - 0.6))
+    assert errors[0] / errors[1] > 2**0.85
+    assert errors[1] / errors[2] > 2**0.85
+    assert errors[2] < 0.01
+
+
+def test_chains_of_a_corrector_do_not_know_one_another():
+    truth, sampler = ExactDenoiser(Heart(), VP()), PredictorCorrector(ReverseDiffusion(20))
+    x = sampler(truth, 100, generator())
+
+    class OneFarOff(PredictorCorrector):
+        def start(self, schedule, noise):
+            x = super().start(schedule, noise)
+            x[3] = 1e3
+            return x
+
+    y = OneFarOff(ReverseDiffusion(20))(truth, 100, generator())
+    others = torch.arange(100) != 3
+    assert torch.equal(x[others], y[others])
 
 
 @pytest.mark.parametrize("variance", ["posterior", "forward"])
@@ -180,7 +407,7 @@ def test_annealed_langevin_is_algorithm_1_of_song_and_ermon_line_by_line():
 def test_langevin_settles_at_the_stated_variance(schedule):
     """On N(0, s^2) at noise level r the chain is AR(1): variance step / (1 - (1 - step / (2 v))^2), v = s^2 + r^2."""
     s, r, step = 0.8, 0.5, 0.2
-    sampler = Langevin(n_steps=400, step_size=step, sigma=r)
+    sampler = Langevin(n_steps=400, eps=step, sigma=r)
     _, std = law(sampler, GaussianDenoiser(0.0, s, schedule))
     v = s**2 + r**2
     assert std**2 == pytest.approx(step / (1 - (1 - step / (2 * v)) ** 2), rel=1e-6)
@@ -270,16 +497,29 @@ def test_noise_is_standard_and_its_rows_independent_of_the_window():
     assert stats.kstest(u.flatten().numpy(), "uniform").pvalue > ALPHA
 
 
-def test_grids_run_from_the_highest_to_the_lowest_level():
-    for schedule in SCHEDULES:
-        for times in (geometric(schedule, 12), karras(schedule, 12)):
-            ratios = schedule.ratio(times)
-            assert (ratios.diff() < 0).all()
-            assert ratios[[0, -1]].tolist() == pytest.approx(list(schedule.ratios[::-1]))
-    assert geometric(VE(0.01, 5.0), 10).tolist() == pytest.approx(VE(0.01, 5.0).ladder.tolist())
-    rho = karras(VE(0.01, 5.0), 5)
+@pytest.mark.parametrize("grid", [Uniform(), Geometric(), Karras(), Karras(3.0), Angular(), Angular(3.0)], ids=repr)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_grids_run_from_the_highest_to_the_lowest_level(schedule, grid):
+    ratios = schedule.ratio(grid(schedule, 12))
+    assert (ratios.diff() < 0).all()
+    assert ratios[[0, -1]].tolist() == pytest.approx(list(schedule.ratios[::-1]))
+    assert grid(schedule, 1).tolist() == [schedule.t_max]
+
+
+def test_grids_are_spaced_as_they_say():
+    schedule = VE(0.01, 5.0)
+    assert Geometric()(schedule, 10).tolist() == pytest.approx(schedule.ladder.tolist())
     expected = [(5 ** (1 / 7) + i / 4 * (0.01 ** (1 / 7) - 5 ** (1 / 7))) ** 7 for i in range(5)]
-    assert VE(0.01, 5.0).sigma(rho).tolist() == pytest.approx(expected)
+    assert schedule.sigma(Karras()(schedule, 5)).tolist() == pytest.approx(expected)
+    assert Geometric()(DDPM(), 9).log().isfinite().all()
+    log_snr = DDPM().ratio(Geometric()(DDPM(), 9)).log()
+    assert log_snr.diff().tolist() == pytest.approx([log_snr.diff()[0].item()] * 8)
+    angle = LinearFlow().ratio(Angular(0.5)(LinearFlow(), 9)).div(0.5).atan()
+    assert angle.diff().tolist() == pytest.approx([angle.diff()[0].item()] * 8)
+    trailing = Trailing()(VP(), 10)
+    assert trailing.diff().tolist() == pytest.approx([(VP().t_min - 1) / 10] * 9)
+    assert trailing[-1].item() == pytest.approx(VP().t_min + (1 - VP().t_min) / 10)
+    assert Uniform()(DDPM(), 1000).tolist() == pytest.approx(DDPM().ladder.tolist())
 
 
 @pytest.mark.parametrize(
@@ -289,12 +529,21 @@ def test_grids_run_from_the_highest_to_the_lowest_level():
         (lambda: AnnealedLangevin(eps=0), "eps must be positive, got 0"),
         (lambda: AnnealedLangevin(n_levels=1), "n_levels must be at least 2, got 1"),
         (lambda: Langevin(n_steps=0), "n_steps must be at least 1, got 0"),
-        (lambda: Langevin(step_size=-1), "step_size must be positive, got -1"),
+        (lambda: Langevin(eps=-1), "eps must be positive, got -1"),
         (lambda: Langevin(sigma=0.0), "sigma must be positive, got 0"),
         (lambda: DDPMAncestral("prior"), "unknown variance 'prior'"),
-        (lambda: DDPMAncestral(n_steps=1), "n_steps must be at least 2, got 1"),
-        (lambda: Heun(1), "n_steps must be at least 2, got 1"),
-        (lambda: Heun(10, rho=0), "rho must be positive, got 0"),
+        (lambda: DDPMAncestral(n_steps=0), "n_steps must be at least 1, got 0"),
+        (lambda: Heun(0), "n_steps must be at least 1, got 0"),
+        (lambda: Karras(rho=0), "rho must be positive, got 0"),
+        (lambda: Angular(scale=-1), "scale must be positive, got -1"),
+        (lambda: DDIM(eta=1.5), r"eta must be in \[0, 1\], got 1.5"),
+        (lambda: EDMStochastic(S_tmin=2.0, S_tmax=1.0), "got 2.0 and 1.0; swap them"),
+        (lambda: EDMStochastic(S_churn=-1.0), "got -1.0 and 1.0"),
+        (lambda: AdaptiveDormandPrince(0.0), "tolerance must be positive, got 0.0"),
+        (lambda: AdamsBashforth(order=5), "order must be 1, 2, 3 or 4, got 5"),
+        (lambda: LangevinCorrector(snr=2.0), "where Langevin steps are stable, got 2.0"),
+        (lambda: PredictorCorrector(DPMSolver2M()), "DPMSolver2M cannot be a predictor"),
+        (lambda: PredictorCorrector(DormandPrince()), "DormandPrince cannot be a predictor"),
         (lambda: Heun()(ExactDenoiser(Heart(), VE()), 0), "at least 1, got 0"),
     ],
 )
@@ -313,6 +562,17 @@ def threshold(n):
 
 FOLLOW = [
     (Heun(n_steps=60), VE(0.01, 40.0), 20_000),
+    (RungeKutta4(8), VP(), 20_000),
+    (AdamsBashforth(20), LinearFlow(0.02, 200.0), 20_000),
+    (DormandPrince(8), SubVP(), 20_000),
+    (AdaptiveDormandPrince(), Cosine(), 20_000),
+    (DPMSolver2M(40, Trailing()), LinearFlow(0.02, 200.0), 20_000),
+    (ExponentialAdams(40), EDM(), 20_000),
+    (DDIM(300, 0.5), EDM(), 20_000),
+    (EDMStochastic(60), EDM(), 20_000),
+    (EulerMaruyama(400), VP(), 20_000),
+    (ReverseDiffusion(400), EDM(), 20_000),
+    (PredictorCorrector(ReverseDiffusion(150)), VE(0.01, 40.0), 20_000),
     (DDPMAncestral("posterior", n_steps=400), DDPM(), 20_000),
     (DDPMAncestral("forward", n_steps=400), DDPM(), 20_000),
     (AnnealedLangevin(100, 2e-5, n_levels=20), VE(0.01, 10.0), 8_000),
@@ -361,10 +621,11 @@ class _HalfScore(ExactDenoiser):
     [
         (_LessNoise("forward", n_steps=400), ExactDenoiser(Heart(), DDPM())),
         (AnnealedLangevin(100, 2e-5, n_levels=20), _HalfScore(Heart(), VE(0.01, 10.0))),
-        (Heun(n_steps=60), ExactDenoiser(Heart(), VE(0.2, 40.0))),
+        (Heun(n_steps=60), ExactDenoiser(Heart(), VE(1.0, 40.0))),
+        (EulerMaruyama(), _HalfScore(Heart(), VP())),
         (Heun(n_steps=60), ExactDenoiser(Heart(), VE(0.01, 2.0))),
     ],
-    ids=["noise too small", "half the score", "stops too early", "prior too narrow"],
+    ids=["noise too small", "half the score", "stops too early", "half the score in the SDE", "prior too narrow"],
 )
 def test_planted_errors_are_found_by_the_same_test(sampler, denoiser):
     assert distance(Heart(), sampler(denoiser, 8000, generator(11))) > threshold(8000)

@@ -3,6 +3,7 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +11,26 @@ from torch import Tensor, nn
 
 from toy_score.component import Component
 
-__all__ = ["MLP", "Backbone", "Embedding", "Fourier", "Raw"]
+__all__ = ["MLP", "Backbone", "Embedding", "Fourier", "Raw", "forward_jacobian"]
+
+
+def _silu_slope(h: Tensor) -> Tensor:
+    sigmoid = torch.sigmoid(h)
+    return sigmoid * (1.0 + h * (1.0 - sigmoid))
+
+
+def _gelu_slope(h: Tensor) -> Tensor:
+    return torch.special.ndtr(h) + h * torch.exp(-0.5 * h * h) / math.sqrt(2.0 * math.pi)
+
 
 ACTIVATIONS = {
-    "softplus": F.softplus,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "tanh": torch.tanh,
-    "relu": F.relu,
+    "softplus": (F.softplus, torch.sigmoid),
+    "silu": (F.silu, _silu_slope),
+    "gelu": (F.gelu, _gelu_slope),
+    "tanh": (torch.tanh, lambda h: 1.0 - torch.tanh(h).square()),
+    "relu": (F.relu, lambda h: (h > 0).to(h)),
 }
+"""By name, the function and its derivative."""
 
 
 class Embedding(Component, ABC):
@@ -61,25 +73,47 @@ class Fourier(Embedding):
 
 
 class Backbone(nn.Module, ABC):
-    """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a conditioning number `c`, `(n, 1)` or `(1, 1)`."""
+    """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a conditioning number `c`, `(n, 1)` or `(1, 1)`.
+
+    Where it knows class labels, they are integers `(n,)` or `(1,)`; -1 or None stands for no label.
+    """
+
+    n_labels: int = 0
 
     @abstractmethod
-    def forward(self, x: Tensor, c: Tensor) -> Tensor: ...
+    def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+    def jacobian(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The output `F`, `(n, 2)`, and `dF_i / dx_j`, `(n, 2, 2)`, by two forward-mode products."""
+        return forward_jacobian(lambda z: self(z, c, labels), x)
+
+
+def forward_jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """`f(x)`, `(n, 2)`, and `df_i / dx_j`, `(n, 2, 2)`, of a function of the rows of `x`, by forward-mode products."""
+    columns = []
+    for axis in (0, 1):
+        direction = torch.zeros_like(x)
+        direction[:, axis] = 1.0
+        value, column = torch.func.jvp(f, (x,), (direction,))
+        columns.append(column)
+    return value, torch.stack(columns, dim=-1)
 
 
 class MLP(Backbone):
     """The multilayer perceptron that all models share: (x, c) -> hidden layers -> 2.
 
     The default, 3 -> 128 -> 128 -> 2 with softplus, is the study's network of 17 282 parameters, and the shape that
-    Song & Ermon (2019, appendix B.1) use for their toy example.
+    Song & Ermon (2019, appendix B.1) use for their toy example. A class label adds a learned vector to the first layer,
+    as a one-hot input would; no label adds nothing.
 
     Args:
         hidden: widths of the hidden layers.
         activation: softplus, silu, gelu, tanh or relu; on a CPU, silu makes the whole network about 1.6 times faster.
         embedding: features of the conditioning number; by default the number itself.
+        n_labels: how many class labels there are, >= 0.
 
     Raises:
-        ValueError: for an unknown activation, or a width below 1.
+        ValueError: for an unknown activation, a width below 1, or a negative `n_labels`.
     """
 
     def __init__(
@@ -87,26 +121,45 @@ class MLP(Backbone):
         hidden: tuple[int, ...] = (128, 128),
         activation: str = "softplus",
         embedding: Embedding = Raw(),
+        n_labels: int = 0,
     ):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
         if not hidden or min(hidden) < 1:
             raise ValueError(f"hidden needs at least one width, each at least 1, got {tuple(hidden)}; e.g. [128, 128]")
-        self.hidden, self.activation, self.embedding = tuple(hidden), activation, embedding
+        if n_labels < 0:
+            raise ValueError(f"n_labels must be at least 0, got {n_labels}")
+        self.hidden, self.activation, self.embedding, self.n_labels = tuple(hidden), activation, embedding, n_labels
         widths = [2 + embedding.n_features, *hidden, 2]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
-        self._activate = ACTIVATIONS[activation]
+        if n_labels:
+            self.label_vectors = nn.Embedding(n_labels + 1, widths[1], padding_idx=n_labels)
+        self._activate, self._slope = ACTIVATIONS[activation]
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        first, *rest = self.layers
-        features = self.embedding(c)
+    def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
+        h = self._first(x, c, labels)
+        for layer in self.layers[1:]:
+            h = layer(self._activate(h))
+        return h
+
+    def jacobian(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The output `F`, `(n, 2)`, and `dF_i / dx_j`, `(n, 2, 2)`, in closed form: the chain rule, layer by layer."""
+        h = self._first(x, c, labels)
+        tangents = self.layers[0].weight[:, :2].T[:, None, :]  # [j, n, width]: dh / dx_j
+        for layer in self.layers[1:]:
+            tangents = (self._slope(h) * tangents) @ layer.weight.T
+            h = layer(self._activate(h))
+        return h, tangents.permute(1, 2, 0)
+
+    def _first(self, x: Tensor, c: Tensor, labels: Tensor | None) -> Tensor:
+        first, features = self.layers[0], self.embedding(c)
         if len(features) == len(x):
             h = first(torch.cat([x, features], dim=-1))
         else:
             # One noise level for all rows: its share of the first layer is computed once, not once per row.
             from_level = F.linear(features, first.weight[:, 2:], first.bias)
             h = torch.addmm(from_level, x, first.weight[:, :2].T)
-        for layer in rest:
-            h = layer(self._activate(h))
-        return h
+        if labels is None or not self.n_labels:
+            return h
+        return h + self.label_vectors(torch.where(labels < 0, self.n_labels, labels))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent
 KINDS = {
     "distributions": ("Distribution", "distributions"),
     "samplers": ("Sampler", "samplers"),
-    "schedules": ("Schedule", "schedules.py"),
+    "schedules": ("Schedule", "schedules"),
     "modules": ("ScoreModule", "modules"),
     "configs": None,
 }

@@ -68,6 +68,7 @@ FIT_DEFAULTS = {
     "num_sanity_val_steps": 0,
     "log_every_n_steps": 50,
     "enable_model_summary": False,
+    "inference_mode": False,  # energies and divergences are derivatives, in validation and sampling too
 }
 
 

@@ -4,25 +4,26 @@ For `x_t = alpha x_0 + sigma eps`, whoever can say `D(x, t) = E[x_0 | x_t = x]` 
 
     noise(x, t)    = E[eps | x_t = x] = (x - alpha D) / sigma,
     score(x, t)    = grad log p_t(x)  = -noise / sigma          (Tweedie; Vincent 2011, Efron 2011),
-    velocity(x, t) = alpha noise - sigma D                      (Salimans & Ho 2022).
+    velocity(x, t) = (alpha noise - sigma D) / R,  R^2 = alpha^2 + sigma^2      (Salimans & Ho 2022).
 
 Samplers, metrics and pictures ask these questions of a `Denoiser` and need not know who answers: a trained network,
 or, because this is the plane, the truth.
 """
 
+import copy
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from toy_score.backbones import Backbone
+from toy_score.backbones import Backbone, forward_jacobian
 from toy_score.component import Component
 from toy_score.distributions import Distribution
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.schedules import Level, Schedule
 
-__all__ = ["Denoiser", "ExactDenoiser", "NetworkDenoiser"]
+__all__ = ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"]
 
 At = float | Tensor | Level
 """When a denoiser is asked: a time, or a level, which spares working out `alpha` and `sigma` again."""
@@ -49,9 +50,30 @@ class Denoiser(ABC):
         return -self.noise(x, t) / self._level(x, t).sigma
 
     def velocity(self, x: Tensor, t: At) -> Tensor:
-        """`alpha noise - sigma denoise`, `(n, 2)`: the slope of the flow for `alpha^2 + sigma^2 = 1`."""
+        """`(alpha noise - sigma denoise) / R`, `(n, 2)`, with `R^2 = alpha^2 + sigma^2`."""
         level = self._level(x, t)
-        return level.alpha * self.noise(x, level) - level.sigma * self.denoise(x, level)
+        R = torch.hypot(level.alpha, level.sigma)
+        return level.alpha / R * self.noise(x, level) - level.sigma / R * self.denoise(x, level)
+
+    def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        """`noise(x, t)`, `(n, 2)`, and its derivatives `d noise_i / d x_j`, `(n, 2, 2)`."""
+        return forward_jacobian(lambda z: self.noise(z, t), x)
+
+    def flow(self, angle: float | Tensor, z: Tensor) -> Tensor:
+        """Slope `dz / dphi` of the probability flow on the circle, `(n, 2)`: the velocity.
+
+        In `z = x / R`, with `cos(phi) = alpha / R` and `sin(phi) = sigma / R`, all schedules are one, state and
+        slope are of the size of the data or of unit noise all the way, and the flow is as smooth as it can be made
+        (Salimans & Ho 2022, appendix D). `angle`, that is `phi`, is a number or a tensor `(n, 1)`.
+        """
+        level = self.level_at_angle(angle)
+        return self.velocity(level.radius * z, level)
+
+    def level_at_angle(self, angle: float | Tensor) -> Level:
+        """The schedule's level at which `sigma / alpha = tan(angle)`: of numbers, or of tensors `(n, 1)`."""
+        if isinstance(angle, Tensor):
+            return self.schedule.level(self.schedule.time(angle.tan()))
+        return self.schedule.level_at(math.tan(angle))
 
     def _level(self, x: Tensor, t: At) -> Level:
         """`t` as a level of tensors `(1, 1)` or `(n, 1)`, of the dtype and on the device of `x`."""
@@ -82,9 +104,16 @@ class ExactDenoiser(Component, Denoiser):
         level = self._level(x, t)
         return -level.sigma * self.score(x, level)
 
+    def given(self, label: int) -> "ExactDenoiser":
+        """The truth of one class."""
+        return ExactDenoiser(self.distribution.given(label), self.schedule)
+
 
 class NetworkDenoiser(nn.Module, Denoiser):
     """A backbone, read through a parameterisation: what its output means, and how it is told the noise level."""
+
+    labels: Tensor | None = None
+    """The class labels that the network is told, `(n,)` or `(1,)`; see `given`."""
 
     def __init__(
         self,
@@ -97,16 +126,110 @@ class NetworkDenoiser(nn.Module, Denoiser):
         self.backbone, self.schedule = backbone, schedule
         self.parameterisation, self.conditioning = parameterisation, conditioning
 
+    def given(self, labels: int | Tensor) -> "NetworkDenoiser":
+        """The same network, told the class: one for all points, or one for each, `(n,)`; -1 for none.
+
+        Raises:
+            ValueError: for a label that the network does not know.
+        """
+        n = self.backbone.n_labels
+        labels = torch.as_tensor(labels, device=next(self.parameters()).device).reshape(-1)
+        if not n:
+            raise ValueError("this network knows no labels; train one with backbone.n_labels and data.labels")
+        if labels.device.type == "cpu" and not ((labels >= -1) & (labels < n)).all():
+            raise ValueError(f"labels go from 0 to {n - 1} (-1: none), got {labels.min()} to {labels.max()}")
+        told = copy.copy(self)
+        object.__setattr__(told, "labels", labels)
+        return told
+
     def denoise(self, x: Tensor, t: At) -> Tensor:
-        return self._read(self.parameterisation.denoise, x, t)
+        level = self._level(x, t)
+        return _affine(*self.parameterisation.data(level.alpha, level.sigma), x, self._output(x, level))
 
     def noise(self, x: Tensor, t: At) -> Tensor:
-        return self._read(self.parameterisation.noise, x, t)
+        level = self._level(x, t)
+        return _affine(*self.parameterisation.noise(level.alpha, level.sigma), x, self._output(x, level))
 
-    def _read(self, read: Callable[..., Tensor], x: Tensor, t: At) -> Tensor:
-        t, alpha, sigma = self._level(x, t)
-        F = self.backbone(self.parameterisation.input(x, alpha, sigma), self.conditioning(t, alpha, sigma))
-        return read(F, x, alpha, sigma)
+    def score(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return _affine(*self.parameterisation.score(level.alpha, level.sigma), x, self._output(x, level))
+
+    def velocity(self, x: Tensor, t: At) -> Tensor:
+        t, alpha, sigma = level = self._level(x, t)
+        R = torch.hypot(alpha, sigma)
+        (c_skip, c_out), (k_skip, k_out) = (
+            self.parameterisation.data(alpha, sigma),
+            self.parameterisation.noise(alpha, sigma),
+        )
+        skip, out = (alpha * k_skip - sigma * c_skip) / R, (alpha * k_out - sigma * c_out) / R
+        return _affine(skip, out, x, self._output(x, level))
+
+    def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        t, alpha, sigma = level = self._level(x, t)
+        if type(self.parameterisation).output is not Parameterisation.output:
+            return super().noise_jacobian(x, level)
+        c_in, (skip, out) = self.parameterisation.c_in(alpha, sigma), self.parameterisation.noise(alpha, sigma)
+        labels = self._labels_for(x)
+        F, J = self.backbone.jacobian(c_in * x, self.conditioning(t, alpha, sigma), labels)
+        scale = (out * c_in)[:, :, None]
+        identity = torch.eye(2, dtype=x.dtype, device=x.device)
+        return _affine(skip, out, x, F), scale * J + (skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0)
+
+    def _output(self, x: Tensor, level: Level) -> Tensor:
+        t, alpha, sigma = level
+        c_in = self.parameterisation.c_in(alpha, sigma)
+        shown = x if isinstance(c_in, float) else c_in * x
+        return self.parameterisation.output(
+            self.backbone, shown, self.conditioning(t, alpha, sigma), self._labels_for(x)
+        )
+
+    def _labels_for(self, x: Tensor) -> Tensor | None:
+        """One label for each row: a batch is repeated for each of its noise levels."""
+        if self.labels is None or len(self.labels) in (1, len(x)):
+            return self.labels
+        return self.labels.repeat(len(x) // len(self.labels))
+
+
+class Guided(Denoiser):
+    """Away from a weaker denoiser: `D = D_weak + weight (D_strong - D_weak)`, and the same for the noise.
+
+    With the same network, told the class and not told it, this is classifier-free guidance (Ho & Salimans 2022, with
+    `weight = 1 + w`); with a smaller or less trained network as the weak one it is autoguidance (Karras et al. 2024).
+    `weight = 1` is the strong denoiser. The two may run on different schedules: they are asked at one noise level.
+    """
+
+    def __init__(self, strong: Denoiser, weak: Denoiser, weight: float):
+        self.strong, self.weight, self.schedule = strong, weight, strong.schedule
+        self.weak = weak if weak.schedule == strong.schedule else Rescheduled(weak, strong.schedule)
+
+    def denoise(self, x: Tensor, t: At) -> Tensor:
+        return torch.lerp(self.weak.denoise(x, t), self.strong.denoise(x, t), self.weight)
+
+    def noise(self, x: Tensor, t: At) -> Tensor:
+        return torch.lerp(self.weak.noise(x, t), self.strong.noise(x, t), self.weight)
+
+
+class Rescheduled(Denoiser):
+    """A denoiser seen from another schedule: asked at the same noise level `sigma / alpha`, at the rescaled point."""
+
+    def __init__(self, denoiser: Denoiser, schedule: Schedule):
+        self.denoiser, self.schedule = denoiser, schedule
+
+    def denoise(self, x: Tensor, t: At) -> Tensor:
+        return self.denoiser.denoise(*self._own(x, t))
+
+    def noise(self, x: Tensor, t: At) -> Tensor:
+        return self.denoiser.noise(*self._own(x, t))
+
+    def _own(self, x: Tensor, t: At) -> tuple[Tensor, Level]:
+        level, own = self._level(x, t), self.denoiser.schedule
+        there = own.level(own.time(level.ratio))
+        return x * (there.alpha / level.alpha), there
+
+
+def _affine(skip: Tensor | float, out: Tensor, x: Tensor, F: Tensor) -> Tensor:
+    """`skip x + out F`."""
+    return torch.addcmul(out * F, skip, x) if isinstance(skip, Tensor) else out * F
 
 
 def _column(value: float | Tensor, x: Tensor) -> Tensor:

@@ -1,23 +1,42 @@
-r"""What is minimised, and at which noise levels.
+r"""What is minimised, at which noise levels, and how the levels are weighted.
 
 Denoising score matching (Vincent 2011) with the weight `sigma^2` that Song & Ermon (2019, section 4.2) choose is the
 plain noise-prediction loss of DDPM (Ho et al. 2020, eq. 14): with `score = -noise / sigma`,
 
     sigma^2 |score_theta(x_t, t) - (-eps / sigma)|^2 = |noise_theta(x_t, t) - eps|^2,   x_t = alpha x_0 + sigma eps.
 
-Its minimum is not zero but `2 - sigma^2 E|score|^2`; what exceeds it is exactly `sigma^2 E|score_theta - score|^2`.
+Its minimum is not zero but `2 - sigma^2 E|score|^2`; what exceeds it is exactly `sigma^2 E|score_theta - score|^2`. The
+other objectives have the same excess, and here the same mean: `E[noise_theta . eps] = sigma E[tr d noise_theta / dx]`
+(Stein's lemma) turns one into the other.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.component import Component
-from toy_score.denoisers import Denoiser
-from toy_score.schedules import Schedule
+from toy_score.denoisers import Denoiser, NetworkDenoiser
+from toy_score.schedules import Level, Schedule
 
-__all__ = ["AllLevels", "DenoisingScoreMatching", "Objective", "RandomLevels", "TrainingTimes", "UniformTimes"]
+__all__ = [
+    "AllLevels",
+    "DenoisingScoreMatching",
+    "ExplicitScoreMatching",
+    "ImplicitScoreMatching",
+    "LikelihoodWeighting",
+    "LogNormalSigma",
+    "Objective",
+    "OutputWeighting",
+    "RandomLevels",
+    "SigmaSquared",
+    "SlicedScoreMatching",
+    "TrainingTimes",
+    "UniformLogSNR",
+    "UniformTimes",
+    "Weighting",
+]
 
 
 class TrainingTimes(Component, ABC):
@@ -45,33 +64,205 @@ class RandomLevels(TrainingTimes):
 
 
 class UniformTimes(TrainingTimes):
-    """One time per point, uniform on [`t_min`, 1] and evenly spread over the batch.
+    """One time per point, uniform on [`t_min`, `t_max`] and evenly spread over the batch."""
 
-    The n times are `(i + u) / n` with one uniform `u`: every part of the axis is visited in every batch, which lowers
-    the variance of the loss (Kingma et al. 2021, appendix I.1).
+    def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
+        return (schedule.t_min + (schedule.t_max - schedule.t_min) * even(n, generator))[:, None]
+
+
+class UniformLogSNR(TrainingTimes):
+    """One level per point, uniform in `log(sigma / alpha)`, that is, in the log-SNR, and evenly spread over the batch.
+
+    With `SigmaSquared` this is the likelihood weighting `g^2`, importance-sampled (Song et al. 2021b, section 5.2): the
+    density of `t` proportional to `g^2 / sigma^2 = 2 d log(sigma / alpha) / dt` is the uniform one in `log r`.
     """
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
-        u = torch.rand(1, generator=generator, device=generator.device)
-        unit = (torch.arange(n, device=generator.device, dtype=u.dtype) + u) / n
-        return (schedule.t_min + (1.0 - schedule.t_min) * unit)[:, None]
+        low, high = (math.log(r) for r in schedule.ratios)
+        return schedule.time(torch.exp(low + (high - low) * even(n, generator)))[:, None]
+
+
+class LogNormalSigma(TrainingTimes):
+    """One level per point, `log(sigma / alpha) ~ N(mean, std^2)`, evenly spread over the batch (Karras et al. 2022).
+
+    Args:
+        mean: of the logarithm; the paper's -1.2 is for images of standard deviation 0.5.
+        std: of the logarithm, > 0; the paper's 1.2.
+
+    Raises:
+        ValueError: if `std` is not positive.
+    """
+
+    def __init__(self, mean: float = -1.2, std: float = 1.2):
+        if not std > 0:
+            raise ValueError(f"std must be positive, got {std}; the paper uses 1.2")
+        self.mean, self.std = mean, std
+
+    def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
+        normal = torch.special.ndtri(even(n, generator).clamp(1e-6, 1 - 1e-6))
+        return schedule.time(torch.exp(self.mean + self.std * normal))[:, None]
+
+
+def even(n: int, generator: Generator) -> Tensor:
+    """`(i + u) / n`, `(n,)`, with one uniform `u`: every part of [0, 1) is visited in every batch.
+
+    This lowers the variance of the loss (Kingma et al. 2021, appendix I.1).
+    """
+    u = torch.rand(1, generator=generator, device=generator.device)
+    return (torch.arange(n, device=generator.device, dtype=u.dtype) + u) / n
+
+
+class Weighting(Component, ABC):
+    """How much the squared error of the noise counts at each noise level."""
+
+    @abstractmethod
+    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+        """The weight at a level of tensors `(m, 1)`: `(m, 1)`, or a number."""
+
+
+class SigmaSquared(Weighting):
+    """`sigma^2` for the score, and so 1 for the noise: NCSN's and DDPM's."""
+
+    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+        return 1.0
+
+
+class LikelihoodWeighting(Weighting):
+    """`g^2` for the score, and so `g^2 / sigma^2` for the noise.
+
+    With times uniform in `t` the loss then bounds the negative log-likelihood (Song et al. 2021b, theorem 1). The
+    weight is large near the data; `UniformLogSNR` with `SigmaSquared` has the same expectation, up to a factor, and
+    less variance.
+    """
+
+    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+        return (denoiser.schedule.diffusion(level.time) / level.sigma).square()
+
+
+class OutputWeighting(Weighting):
+    """The squared error of the network's own output `F` counts: `1 / k_out^2` for the noise.
+
+    With `EDMPreconditioning` it is EDM's `lambda(sigma)` (Karras et al. 2022, table 1), with `FlowPrediction` the loss
+    of flow matching, with `DataPrediction` the squared error of the denoised point.
+    """
+
+    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+        if not isinstance(denoiser, NetworkDenoiser):
+            raise TypeError("OutputWeighting weighs the output of a network; choose SigmaSquared for other denoisers")
+        return denoiser.parameterisation.noise(level.alpha, level.sigma)[1].square().reciprocal()
 
 
 class Objective(Component, ABC):
-    """A loss per row whose mean is minimised."""
+    """A loss per row whose mean is minimised: the mean over the two coordinates, weighted by noise level.
 
-    @abstractmethod
-    def __call__(self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator) -> Tensor:
-        """Loss of each row, `(m,)`, for clean points `x0`, `(n, 2)`, and times `t`, `(m, 1)`, m a multiple of n."""
+    Args:
+        weighting: of the noise levels.
+    """
 
+    def __init__(self, weighting: Weighting = SigmaSquared()):
+        self.weighting = weighting
 
-class DenoisingScoreMatching(Objective):
-    """`|noise_theta(alpha x_0 + sigma eps, t) - eps|^2 / 2`: the mean over the two coordinates."""
+    def __call__(
+        self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator, truth: Denoiser | None = None
+    ) -> Tensor:
+        """Loss of each row, `(m,)`.
 
-    def __call__(self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator) -> Tensor:
+        Args:
+            denoiser: what is trained.
+            x0: clean points, `(n, 2)`.
+            t: times, `(m, 1)`, m a multiple of n.
+            generator: source of the noise.
+            truth: the exact denoiser of the data, on the same schedule, where it is known.
+        """
         if len(t) != len(x0):
             x0 = x0.repeat(len(t) // len(x0), 1)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         level = denoiser.schedule.level(t)
-        x = level.alpha * x0 + level.sigma * eps
+        loss = self.loss(denoiser, level.alpha * x0 + level.sigma * eps, level, eps, generator, truth)
+        weight = self.weighting(denoiser, level)
+        return loss if isinstance(weight, float) else loss * weight[:, 0]
+
+    @abstractmethod
+    def loss(
+        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+    ) -> Tensor:
+        """Loss of each noisy point `x = alpha x_0 + sigma eps`, `(m,)`, before it is weighted."""
+
+
+class DenoisingScoreMatching(Objective):
+    """`|noise_theta - eps|^2 / 2` (Vincent 2011)."""
+
+    def loss(
+        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+    ) -> Tensor:
         return (denoiser.noise(x, level) - eps).square().mean(dim=-1)
+
+
+class ExplicitScoreMatching(Objective):
+    """`|noise_theta - noise|^2 / 2` against the exact noise: no variance but that of `x`; only possible here."""
+
+    def loss(
+        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+    ) -> Tensor:
+        if truth is None:
+            raise ValueError("explicit score matching needs the exact score, known for the data modules of toy_score")
+        return (denoiser.noise(x, level) - truth.noise(x, level)).square().mean(dim=-1)
+
+
+class _NoTarget(Objective):
+    """Score matching without a target, by the divergence of the network (Hyvarinen 2005).
+
+    Args:
+        noise_free: match the score of the data without noise, `|score_theta|^2 / 2 + div score_theta` at clean points,
+            with the network told the schedule's lowest level (Song & Ermon 2019, section 3.1). What is learned then
+            serves `Langevin` at that level, and no other.
+        weighting: of the noise levels.
+    """
+
+    def __init__(self, noise_free: bool = False, weighting: Weighting = SigmaSquared()):
+        super().__init__(weighting)
+        self.noise_free = noise_free
+
+    def __call__(
+        self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator, truth: Denoiser | None = None
+    ) -> Tensor:
+        if not self.noise_free:
+            return super().__call__(denoiser, x0, t, generator, truth)
+        level = denoiser.schedule.level(torch.full_like(x0[:, :1], denoiser.schedule.t_min))
+        x = level.alpha * x0
+        noise, divergence = self.divergence(denoiser, x, level, generator)
+        sigma = level.sigma[:, 0]
+        return (0.5 * noise.square().sum(dim=-1) - sigma * divergence) / sigma**2
+
+    def loss(
+        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+    ) -> Tensor:
+        noise, divergence = self.divergence(denoiser, x, level, generator)
+        return 0.5 * noise.square().sum(dim=-1) - level.sigma[:, 0] * divergence + 1.0
+
+    @abstractmethod
+    def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
+        """The noise, `(m, 2)`, and its divergence or an unbiased estimate of it, `(m,)`."""
+
+
+class ImplicitScoreMatching(_NoTarget):
+    """`|noise_theta|^2 / 2 - sigma div noise_theta + 1`, the divergence exact (Hyvarinen 2005).
+
+    The constant makes its mean that of `DenoisingScoreMatching`.
+    """
+
+    def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
+        noise, jacobian = denoiser.noise_jacobian(x, level)
+        return noise, jacobian.diagonal(dim1=1, dim2=2).sum(dim=1)
+
+
+class SlicedScoreMatching(_NoTarget):
+    """As `ImplicitScoreMatching`, the divergence estimated along one random direction (Song et al. 2019).
+
+    `div f` is the mean of `v . (df / dx) v` over `v` with entries +1 and -1: one forward-mode product.
+    """
+
+    def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
+        v = 2.0 * torch.randint(2, x.shape, generator=generator, device=x.device).to(x) - 1.0
+        noise, slope = torch.func.jvp(lambda z: denoiser.noise(z, level), (x,), (v,))
+        return noise, (v * slope).sum(dim=1)

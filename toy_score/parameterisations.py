@@ -7,14 +7,17 @@ Every parameterisation reads the network's output `F` linearly (Karras et al. 20
                                                    and k_out = -alpha c_out / sigma.
 
 The second pair follows from the first by `eps = (x - alpha D) / sigma`, but is written out for each: simplified by
-hand, it does not divide a rounding error by a small sigma.
+hand, it does not divide a rounding error by a small sigma. With `R^2 = alpha^2 + sigma^2`, `s = sigma / alpha` and
+`q^2 = s^2 + sigma_data^2`:
 
 | predicts | c_in | c_skip | c_out | k_skip | k_out |
 |---|---|---|---|---|---|
 | score (Song & Ermon 2019) | 1 | 1 / alpha | sigma^2 / alpha | 0 | -sigma |
 | noise (Ho et al. 2020) | 1 | 1 / alpha | -sigma / alpha | 0 | 1 |
 | data | 1 | 0 | 1 | 1 / sigma | -alpha / sigma |
-| EDM, with s = sigma / alpha, r^2 = s^2 + sigma_data^2 | 1 / (alpha r) | sigma_data^2 / (alpha r^2) | s sigma_data / r | s / (alpha r^2) | -sigma_data / r |
+| velocity (alpha eps - sigma x0) / R (Salimans & Ho 2022) | 1 | alpha / R^2 | -sigma / R | sigma / R^2 | alpha / R |
+| flow eps - x0 (Lipman et al. 2023; Liu et al. 2023) | 1 | 1 / (alpha + sigma) | -sigma / (alpha + sigma) | 1 / (alpha + sigma) | alpha / (alpha + sigma) |
+| EDM (Karras et al. 2022) | 1 / (alpha q) | sigma_data^2 / (alpha q^2) | s sigma_data / q | s / (alpha q^2) | -sigma_data / q |
 """  # noqa: E501
 
 from abc import ABC, abstractmethod
@@ -22,65 +25,108 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from toy_score.backbones import Backbone
 from toy_score.component import Component
 
 __all__ = [
     "Conditioning",
     "DataPrediction",
     "EDMPreconditioning",
+    "Energy",
+    "FlowPrediction",
     "LogSigma",
     "NoisePrediction",
     "Parameterisation",
     "ScorePrediction",
     "Sigma",
     "Time",
+    "VelocityPrediction",
 ]
+
+Pair = tuple[Tensor | float, Tensor]
+"""The factors of `x` and of `F`; a factor that is always 0 is the number 0.0."""
 
 
 class Parameterisation(Component, ABC):
-    """The rows of the table above; `alpha` and `sigma` are tensors that broadcast against `(n, 1)`, `x` is `(n, 2)`."""
+    """The rows of the table above; `alpha` and `sigma` are tensors that broadcast against `(n, 1)`."""
 
-    def input(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """What the network is shown: `c_in x`."""
-        return x
-
-    @abstractmethod
-    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """The denoised point, `c_skip x + c_out F`."""
+    def c_in(self, alpha: Tensor, sigma: Tensor) -> Tensor | float:
+        """What `x` is multiplied by before the network is shown it."""
+        return 1.0
 
     @abstractmethod
-    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """The noise, `k_skip x + k_out F`."""
+    def data(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        """`(c_skip, c_out)`."""
+
+    @abstractmethod
+    def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        """`(k_skip, k_out)`."""
+
+    def score(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        """The factors for the score, `(-k_skip / sigma, -k_out / sigma)`."""
+        k_skip, k_out = self.noise(alpha, sigma)
+        return -k_skip / sigma, -k_out / sigma
+
+    def output(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
+        """`F`, `(n, 2)`: what the network says of its input `x`, which is `c_in x` already."""
+        return backbone(x, c, labels)
 
 
 class ScorePrediction(Parameterisation):
     """The network predicts the score, as in NCSN."""
 
-    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (x + sigma * sigma * F) / alpha
+    def data(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        return 1.0 / alpha, sigma * sigma / alpha
 
-    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return -sigma * F
+    def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        return 0.0, -sigma
+
+    def score(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        return 0.0, torch.ones_like(sigma)
 
 
 class NoisePrediction(Parameterisation):
     """The network predicts the noise, as in DDPM."""
 
-    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (x - sigma * F) / alpha
+    def data(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        return 1.0 / alpha, -sigma / alpha
 
-    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return F
+    def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        return 0.0, torch.ones_like(sigma)
 
 
 class DataPrediction(Parameterisation):
     """The network predicts the clean point."""
 
-    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return F
+    def data(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        return 0.0, torch.ones_like(alpha)
 
-    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (x - alpha * F) / sigma
+    def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        return 1.0 / sigma, -alpha / sigma
+
+
+class VelocityPrediction(Parameterisation):
+    """The network predicts the velocity on the circle, `(alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2)`."""
+
+    def data(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        R = torch.hypot(alpha, sigma)
+        return alpha / R**2, -sigma / R
+
+    def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        R = torch.hypot(alpha, sigma)
+        return sigma / R**2, alpha / R
+
+
+class FlowPrediction(Parameterisation):
+    """The network predicts the velocity of the straight line, `eps - x_0`, as in flow matching."""
+
+    def data(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        total = alpha + sigma
+        return 1.0 / total, -sigma / total
+
+    def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        total = alpha + sigma
+        return 1.0 / total, alpha / total
 
 
 class EDMPreconditioning(Parameterisation):
@@ -102,16 +148,28 @@ class EDMPreconditioning(Parameterisation):
         s = sigma / alpha
         return s, torch.sqrt(s * s + self.sigma_data**2)
 
-    def input(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return x / (alpha * self._ratio_and_radius(alpha, sigma)[1])
+    def c_in(self, alpha: Tensor, sigma: Tensor) -> Tensor | float:
+        return 1.0 / (alpha * self._ratio_and_radius(alpha, sigma)[1])
 
-    def denoise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        s, r = self._ratio_and_radius(alpha, sigma)
-        return (self.sigma_data**2 / (alpha * r * r)) * x + (s * self.sigma_data / r) * F
+    def data(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        s, q = self._ratio_and_radius(alpha, sigma)
+        return self.sigma_data**2 / (alpha * q * q), s * self.sigma_data / q
 
-    def noise(self, F: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        s, r = self._ratio_and_radius(alpha, sigma)
-        return (s / (alpha * r * r)) * x - (self.sigma_data / r) * F
+    def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
+        s, q = self._ratio_and_radius(alpha, sigma)
+        return s / (alpha * q * q), -self.sigma_data / q
+
+
+class Energy(EDMPreconditioning):
+    """As `EDMPreconditioning`, with `F` the gradient of a scalar: the score is then the gradient of an energy.
+
+    A network that gives vectors need not give a conservative field; one that gives a scalar `e` cannot but do so
+    (Salimans & Ho 2021). Here `F = grad e` with `e` the sum of the network's two outputs; the learned energy is
+    `-log p = (k_skip |x|^2 / 2 + k_out e(c_in x) / c_in) / sigma`, up to a constant at each level.
+    """
+
+    def output(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
+        return torch.func.grad(lambda z: backbone(z, c, labels).sum())(x)
 
 
 class Conditioning(Component, ABC):
@@ -130,7 +188,7 @@ class Sigma(Conditioning):
 
 
 class Time(Conditioning):
-    """The scaled time `t = i / T`, as the study's DDPM has it."""
+    """The time, for DDPM `i / T`, as the study's DDPM has it."""
 
     def __call__(self, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return t

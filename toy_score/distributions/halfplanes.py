@@ -20,6 +20,7 @@ with `m0 = a.(mu - c) / sqrt(a' S a)`, and, with the hazard `h(z) = phi(z) / Phi
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -113,17 +114,65 @@ class _Parts:
         # Without noise the posterior is certain: the factor is the indicator of the half-plane.
         self.z = torch.where(self.tau > 0, m / self.tau, torch.copysign(torch.full_like(m, torch.inf), m))
         quadratic = d0 * self.Cd0 + d1 * self.Cd1
-        self.log_q = log_weight - 0.5 * (quadratic + det.log()) + torch.special.log_ndtr(self.z)
+        self.log_q = log_weight - 0.5 * (quadratic + det.log()) + _LogNdtr.apply(self.z)
         self.mu0, self.mu1, self.s00, self.s01, self.s11, self.v = mu0, mu1, s00, s01, s11, v
 
     def responsibilities_and_hazards(self) -> tuple[Tensor, Tensor]:
-        """Posterior weights of the parts, and `h(z) / tau`.
+        """Posterior weights of the parts, and `h(z) / tau`."""
+        return torch.softmax(self.log_q, dim=0), _Hazard.apply(self.z) / self.tau
 
-        The hazard as `sqrt(2 / pi) / erfcx(-z / sqrt 2)` is right in both tails; `exp(-z^2/2) / Phi(z)` is 0/0 in
-        the left one, and autograd through `log_ndtr` is wrong there.
-        """
-        hazard = math.sqrt(2.0 / math.pi) / torch.special.erfcx(self.z * -math.sqrt(0.5))
-        return torch.softmax(self.log_q, dim=0), hazard / self.tau
+
+def _hazard(z: Tensor) -> Tensor:
+    """`h(z) = phi(z) / Phi(z)`.
+
+    As `sqrt(2 / pi) / erfcx(-z / sqrt 2)` it is right in both tails; `exp(-z^2/2) / Phi(z)` is 0/0 in the left one.
+    """
+    return math.sqrt(2.0 / math.pi) / torch.special.erfcx(z * -math.sqrt(0.5))
+
+
+class _Smooth(torch.autograd.Function):
+    """A function of one variable with a derivative that is right in both tails, where torch's own rules are not."""
+
+    @staticmethod
+    def slope(z: Tensor, value: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @classmethod
+    def jvp(cls, ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent * cls.slope(*ctx.saved_tensors)
+
+    @classmethod
+    def backward(cls, ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * cls.slope(*ctx.saved_tensors)
+
+
+class _LogNdtr(_Smooth):
+    """`log Phi(z)`, whose derivative is the hazard."""
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        return torch.special.log_ndtr(z)
+
+    @staticmethod
+    def slope(z: Tensor, value: Tensor) -> Tensor:
+        return _hazard(z)
+
+
+class _Hazard(_Smooth):
+    """`h(z)`, whose derivative is `-h (z + h)`."""
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        return _hazard(z)
+
+    @staticmethod
+    def slope(z: Tensor, value: Tensor) -> Tensor:
+        return -value * (z + value)
 
 
 class FoldedNormal(HalfPlaneGaussians):

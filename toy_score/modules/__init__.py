@@ -2,7 +2,21 @@
 
 from toy_score.modules.base import ScoreModule, read_checkpoint
 from toy_score.modules.ddpm import DDPMModule
+from toy_score.modules.edm import EDMModule
+from toy_score.modules.flow_matching import FlowMatchingModule
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.ncsn import NCSNModule
+from toy_score.modules.sde import ScoreSDEModule
 
-__all__ = ["Constant", "DDPMModule", "LRSchedule", "NCSNModule", "ScoreModule", "WarmupCosine", "read_checkpoint"]
+__all__ = [
+    "Constant",
+    "DDPMModule",
+    "EDMModule",
+    "FlowMatchingModule",
+    "LRSchedule",
+    "NCSNModule",
+    "ScoreModule",
+    "ScoreSDEModule",
+    "WarmupCosine",
+    "read_checkpoint",
+]

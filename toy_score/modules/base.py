@@ -112,12 +112,12 @@ class ScoreModule(pl.LightningModule):
 
     def training_step(self, batches: list[Tensor], batch_idx: int) -> None:
         """One optimizer step per batch `(n, 2)` of the group that the data module hands over."""
-        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        optimizer, scheduler, truth = self.optimizers(), self.lr_schedulers(), self.truth
         for x0 in batches:
             seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
             generator = self._generator(seed)
             t = self.times(len(x0), self.schedule, generator)
-            loss = self.objective(self.denoiser, x0, t, generator).mean()
+            loss = self.objective(self.denoiser, x0, t, generator, truth).mean()
             optimizer.zero_grad()
             self.manual_backward(loss)
             if self.gradient_clip is not None:
@@ -173,7 +173,7 @@ class ScoreModule(pl.LightningModule):
     def validation_step(self, x0: Tensor, batch_idx: int) -> None:
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
-        found = {"val/loss": self.objective(self.denoiser, x0, t, generator).mean()}
+        found = {"val/loss": self.objective(self.denoiser, x0, t, generator, self.truth).mean()}
 
         levels = torch.tensor(STUDY_LEVELS, dtype=torch.float64)
         t = self.schedule.time(levels).to(x0).repeat_interleave(len(x0))[:, None]

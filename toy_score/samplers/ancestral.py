@@ -6,58 +6,88 @@ Between two levels `t` and a lower `s`, the forward process is `x_t = a x_s + N(
     mean     = a (sigma_s / sigma_t)^2 x_t + alpha_s (b / sigma_t^2) x_0,
     variance = b (sigma_s / sigma_t)^2.
 
-The sampler puts the denoised point in the place of `x_0`.
+The samplers put the denoised point in the place of `x_0`. DDIM keeps the mean of `x_s` given `x_0` but says freely how
+much of the noise is new.
 """
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser
-from toy_score.samplers.base import NoiseStream, Sampler
+from toy_score.samplers.base import GridSampler, NoiseStream, positive_int
+from toy_score.samplers.grids import Grid, Karras, Uniform
 from toy_score.schedules import Level, Schedule
 
-__all__ = ["DDPMAncestral"]
+__all__ = ["DDIM", "DDPMAncestral"]
 
 
-class DDPMAncestral(Sampler):
+class DDPMAncestral(GridSampler):
     """DDPM's sampler (Ho et al. 2020, algorithm 2), over the levels of any schedule.
 
     Args:
         variance: of the reverse step, one of the two that section 3.2 of the paper gives: `forward` is `b`, which for
             DDPM's ladder is `beta_t`, exact for normal data of unit variance; `posterior` is `b (sigma_s / sigma_t)^2`,
             exact for data in a single point. The last step, to the data, adds no noise.
-        n_steps: number of steps, >= 2: that many levels, evenly chosen from the schedule's ladder, or, where the
-            ladder has fewer, evenly spaced in time. All levels of the ladder if None.
+        n_steps: number of steps, >= 1; the schedule's own T if None.
+        grid: at which times they begin; DDPM's chain is uniform in time.
 
     Raises:
-        ValueError: for an unknown variance, or `n_steps < 2`.
+        ValueError: for an unknown variance, or `n_steps < 1`.
     """
 
-    def __init__(self, variance: Literal["posterior", "forward"] = "posterior", n_steps: int | None = None):
+    def __init__(
+        self,
+        variance: Literal["posterior", "forward"] = "posterior",
+        n_steps: int | None = None,
+        grid: Grid = Uniform(),
+    ):
         if variance not in ("posterior", "forward"):
             raise ValueError(f"unknown variance {variance!r}; choose posterior or forward")
-        if n_steps is not None and n_steps < 2:
-            raise ValueError(f"n_steps must be at least 2, got {n_steps}; DDPM uses 1000")
-        self.variance, self.n_steps = variance, n_steps
+        self.variance, self.grid = variance, grid
+        self.n_steps = None if n_steps is None else positive_int("n_steps", n_steps)
 
     def times(self, schedule: Schedule) -> Tensor:
-        ladder = schedule.ladder
-        if self.n_steps is None:
-            return ladder
-        if self.n_steps <= len(ladder):
-            return ladder[torch.linspace(0, len(ladder) - 1, self.n_steps, dtype=torch.float64).round().long()]
-        return torch.linspace(1.0, schedule.t_min, self.n_steps, dtype=torch.float64)
-
-    def nfe(self, schedule: Schedule) -> int:
-        return len(self.times(schedule))
+        return self.grid(schedule, schedule.n_steps if self.n_steps is None else self.n_steps)
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
-        a = t.alpha / s.alpha
-        b = t.sigma**2 - (a * s.sigma) ** 2
+        a, b = forward_step(t, s)
         keep = (s.sigma / t.sigma) ** 2
         mean = a * keep * x + (s.alpha * b / t.sigma**2) * denoiser.denoise(x, t)
-        if s.sigma == 0.0:
-            return mean
         return mean + (b * keep if self.variance == "posterior" else b) ** 0.5 * noise.normal()
+
+
+class DDIM(GridSampler):
+    """Denoising diffusion implicit models (Song, Meng & Ermon 2021, eq. 12): from all old noise to all new.
+
+    `x_s = alpha_s D + sqrt(sigma_s^2 - c^2) noise + c z` with `c^2 = eta^2 b (sigma_s / sigma_t)^2`: `eta = 1` is
+    ancestral sampling with the posterior variance, `eta = 0` is Euler's method for the flow in `sigma / alpha`.
+
+    Args:
+        n_steps: number of steps, >= 1, as many evaluations.
+        eta: share of new noise, in [0, 1].
+        grid: at which times the steps begin.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(self, n_steps: int = 100, eta: float = 0.0, grid: Grid = Karras()):
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta must be in [0, 1], got {eta}; 0 is deterministic, 1 is ancestral")
+        super().__init__(n_steps, grid)
+        self.eta = eta
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        _, b = forward_step(t, s)
+        eps = denoiser.noise(x, t)
+        fresh = self.eta**2 * b * (s.sigma / t.sigma) ** 2
+        D = (x - t.sigma * eps) / t.alpha
+        mean = s.alpha * D + (s.sigma**2 - fresh) ** 0.5 * eps
+        return mean + fresh**0.5 * noise.normal() if fresh > 0 else mean
+
+
+def forward_step(t: Level, s: Level) -> tuple[float, float]:
+    """`a` and `b` of the forward process between two levels, `x_t = a x_s + N(0, b I)`."""
+    a = t.alpha / s.alpha
+    return a, t.sigma**2 - (a * s.sigma) ** 2

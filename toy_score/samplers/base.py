@@ -1,13 +1,14 @@
 """What all samplers share: the walk down the noise levels, the randomness, the recording.
 
-A sampler of a family writes one thing, `step`: how to get from one level to the next. The last step leads to the data
-itself, the level `CLEAN` with `alpha = 1`, `sigma = 0`; the formulas hold there as well, so it is no special case.
+A sampler of a family writes one thing, `step`: how to get from one level to the next. From the lowest level, `last`
+leads to the data itself: unless a family knows better, to the denoised point.
 
 Every row of a result is a function of the seed and of its own number alone: noise is drawn in blocks of 4096 rows, each
 block from a generator of its own. Sample i is therefore the same however many are drawn, in chunks of whatever size,
 on however many devices.
 """
 
+import copy
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from torch import Generator, Tensor
 
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser
+from toy_score.samplers.grids import Grid
 from toy_score.schedules import CLEAN, Level, Schedule
 from toy_score.seeds import seed_of
 
-__all__ = ["NoiseStream", "Sampler", "Trajectory"]
+__all__ = ["GridSampler", "NoiseStream", "Sampler", "Trajectory"]
 
 ROWS_AT_ONCE = 65_536  # bounds the memory of one network evaluation, about 100 MB for the default backbone
 
@@ -66,7 +68,16 @@ class Trajectory:
 
 
 class Sampler(Component, ABC):
-    """Turns noise into samples by asking a denoiser; any sampler runs with any denoiser, the exact one included."""
+    """Turns noise into samples by asking a denoiser; any sampler runs with any denoiser, the exact one included.
+
+    A walk runs on a copy of the sampler, so that a method of several steps may note what it will need again.
+    """
+
+    evaluations_per_step: int = 1
+    """How often a `step` asks the denoiser."""
+
+    memory: bool = False
+    """Whether a step builds on the ones before it; such a sampler cannot predict: a corrector would move its points."""
 
     @abstractmethod
     def times(self, schedule: Schedule) -> Tensor:
@@ -76,13 +87,17 @@ class Sampler(Component, ABC):
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         """One step from level `t` to the lower level `s`, `(n, 2)` to `(n, 2)`."""
 
-    @abstractmethod
+    def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
+        """The step from the lowest level `t` to the data, `(n, 2)` to `(n, 2)`; it asks the denoiser once."""
+        return denoiser.denoise(x, t)
+
     def nfe(self, schedule: Schedule) -> int:
         """Number of evaluations of the denoiser per sample."""
+        return self.evaluations_per_step * (len(self.times(schedule)) - 1) + 1
 
     def start(self, schedule: Schedule, noise: NoiseStream) -> Tensor:
-        """Where the samples begin: the prior `N(0, sigma(1)^2 I)` of the schedule, unless a sampler says otherwise."""
-        return schedule.sigma(torch.ones((), dtype=torch.float64)).item() * noise.normal()
+        """Where the samples begin: the prior `N(0, sigma(t_max)^2 I)` of the schedule, unless a sampler differs."""
+        return schedule.prior_sigma * noise.normal()
 
     def levels(self, schedule: Schedule) -> list[Level]:
         """The levels at which the steps begin, highest first, followed by `CLEAN`."""
@@ -141,12 +156,16 @@ class Sampler(Component, ABC):
         self, denoiser: Denoiser, noise: NoiseStream, observe: Callable[[int, Tensor], None] | None = None
     ) -> Tensor:
         """The walk: start, then a step from each level to the next. `observe(i, x)` is shown every position."""
-        levels = self.levels(denoiser.schedule)
+        return copy.copy(self)._walk(denoiser, noise, observe)
+
+    def _walk(
+        self, denoiser: Denoiser, noise: NoiseStream, observe: Callable[[int, Tensor], None] | None = None
+    ) -> Tensor:
         x = self.start(denoiser.schedule, noise)
         if observe is not None:
             observe(0, x)
-        for i, (t, s) in enumerate(itertools.pairwise(levels), start=1):
-            x = self.step(denoiser, x, t, s, noise)
+        for i, (t, s) in enumerate(itertools.pairwise(self.levels(denoiser.schedule)), start=1):
+            x = self.last(denoiser, x, t, noise) if s is CLEAN else self.step(denoiser, x, t, s, noise)
             if observe is not None:
                 observe(i, x)
         return x
@@ -156,6 +175,24 @@ def draw_seed(generator: Generator | None) -> tuple[int, torch.device]:
     """A seed drawn from the generator, and its device."""
     device = generator.device if generator is not None else torch.device("cpu")
     return torch.randint(2**62, (), generator=generator, device=device).item(), device
+
+
+class GridSampler(Sampler):
+    """A sampler that takes `n_steps` steps, the last one to the data, from the times of a grid.
+
+    Args:
+        n_steps: number of steps, >= 1.
+        grid: at which times they begin.
+
+    Raises:
+        ValueError: if `n_steps < 1`.
+    """
+
+    def __init__(self, n_steps: int, grid: Grid):
+        self.n_steps, self.grid = positive_int("n_steps", n_steps), grid
+
+    def times(self, schedule: Schedule) -> Tensor:
+        return self.grid(schedule, self.n_steps)
 
 
 def positive_int(name: str, value: int) -> int:

@@ -1,30 +1,95 @@
 """Step grids: at which times a sampler asks the denoiser.
 
-Each returns `n` float64 times, descending from `t = 1` to the schedule's `t_min`; they are chosen by noise level
+A grid of `n` times descends from the schedule's `t_max`, in float64. All but the first two are chosen by noise level
 `r = sigma / alpha`, in which all schedules are alike.
 """
+
+import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
+from toy_score.component import Component
 from toy_score.schedules import Schedule
 
-__all__ = ["geometric", "karras"]
+__all__ = ["Angular", "Geometric", "Grid", "Karras", "Trailing", "Uniform"]
 
 
-def geometric(schedule: Schedule, n: int) -> Tensor:
-    """Noise levels in geometric progression: evenly spaced in `log r` (NCSN's ladder; Song & Ermon 2019)."""
-    low, high = schedule.ratios
-    return _times(schedule, torch.logspace(0.0, 1.0, n, base=low / high, dtype=torch.float64) * high)
+class Grid(Component, ABC):
+    """At which times a sampler asks the denoiser."""
+
+    @abstractmethod
+    def __call__(self, schedule: Schedule, n: int) -> Tensor:
+        """`n` times, `(n,)` float64, descending from `t_max`; below the last one there is only the step to the data."""
 
 
-def karras(schedule: Schedule, n: int, rho: float = 7.0) -> Tensor:
-    """Evenly spaced in `r^(1/rho)`: shorter steps at low noise (Karras et al. 2022, eq. 5)."""
-    low, high = (r ** (1.0 / rho) for r in schedule.ratios)
-    return _times(schedule, torch.linspace(high, low, n, dtype=torch.float64) ** rho)
+class Uniform(Grid):
+    """Evenly spaced in time, from `t_max` to `t_min`: DDPM's chain, and NCSN's where time is `log sigma`."""
+
+    def __call__(self, schedule: Schedule, n: int) -> Tensor:
+        return torch.linspace(schedule.t_max, schedule.t_min, n, dtype=torch.float64)
+
+
+class Trailing(Grid):
+    """Evenly spaced in time, the last step, to the data, as long as the others (Lin et al. 2024, table 2)."""
+
+    def __call__(self, schedule: Schedule, n: int) -> Tensor:
+        return torch.linspace(schedule.t_max, schedule.t_min, n + 1, dtype=torch.float64)[:-1]
+
+
+class Geometric(Grid):
+    """Noise levels in geometric progression: NCSN's ladder (Song & Ermon 2019, section 3.2).
+
+    Evenly spaced in `log r`, that is, uniform in the log-SNR, which is `-2 log r`.
+    """
+
+    def __call__(self, schedule: Schedule, n: int) -> Tensor:
+        low, high = schedule.ratios
+        return _times(schedule, high * torch.logspace(0.0, 1.0, n, base=low / high, dtype=torch.float64))
+
+
+class Karras(Grid):
+    """Evenly spaced in `r^(1 / rho)`: shorter steps at low noise (Karras et al. 2022, eq. 5).
+
+    Args:
+        rho: how much low noise is favoured, > 0; the paper's 7. 1 is uniform in `r`; infinity would be `Geometric`.
+
+    Raises:
+        ValueError: if `rho` is not positive.
+    """
+
+    def __init__(self, rho: float = 7.0):
+        if not rho > 0:
+            raise ValueError(f"rho must be positive, got {rho}; the paper uses 7")
+        self.rho = rho
+
+    def __call__(self, schedule: Schedule, n: int) -> Tensor:
+        low, high = (r ** (1.0 / self.rho) for r in schedule.ratios)
+        return _times(schedule, torch.linspace(high, low, n, dtype=torch.float64) ** self.rho)
+
+
+class Angular(Grid):
+    """Evenly spaced in the angle `phi = arctan(r / scale)`: the cosine schedule's steps, few far from the data.
+
+    Args:
+        scale: the noise level that stands in the middle, > 0; the size of the data.
+
+    Raises:
+        ValueError: if `scale` is not positive.
+    """
+
+    def __init__(self, scale: float = 1.0):
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale}; take the data's standard deviation")
+        self.scale = scale
+
+    def __call__(self, schedule: Schedule, n: int) -> Tensor:
+        low, high = (math.atan(r / self.scale) for r in schedule.ratios)
+        return _times(schedule, self.scale * torch.linspace(high, low, n, dtype=torch.float64).tan())
 
 
 def _times(schedule: Schedule, ratios: Tensor) -> Tensor:
     times = schedule.time(ratios)
-    times[0] = 1.0  # exactly, whatever the inverse rounds to
+    times[0] = schedule.t_max  # exactly, whatever the inverse rounds to
     return times

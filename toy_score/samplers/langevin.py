@@ -10,14 +10,20 @@ from torch import Tensor
 
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.base import NoiseStream, Sampler, positive_int
-from toy_score.samplers.grids import geometric
-from toy_score.schedules import Level, Schedule
+from toy_score.samplers.grids import Geometric
+from toy_score.schedules import CLEAN, Level, Schedule
 
-__all__ = ["AnnealedLangevin", "Langevin"]
+__all__ = ["AnnealedLangevin", "Langevin", "langevin_step"]
+
+
+def langevin_step(denoiser: Denoiser, x: Tensor, t: Level, step: float, noise: NoiseStream) -> Tensor:
+    """`y + (step / 2) score_r(y) + sqrt(step) z`, in `y = x / alpha`; one evaluation."""
+    score = t.alpha * denoiser.score(x, t)  # of y
+    return x + t.alpha * (0.5 * step * score + step**0.5 * noise.normal())
 
 
 class _LangevinSampler(Sampler):
-    """What the two have in common: the start, and the step of a size that the level decides."""
+    """What the two have in common: the start, and steps that keep `y` from level to level."""
 
     uniform_start: float | None
 
@@ -26,10 +32,16 @@ class _LangevinSampler(Sampler):
             return super().start(schedule, noise)
         return self.uniform_start * (2.0 * noise.uniform() - 1.0)
 
-    def langevin(self, denoiser: Denoiser, x: Tensor, t: Level, step: float, noise: NoiseStream) -> Tensor:
-        """`y + (step / 2) score_r(y) + sqrt(step) z`, in `y = x / alpha`."""
-        score = t.alpha * denoiser.score(x, t)  # of y
-        return x + t.alpha * (0.5 * step * score + step**0.5 * noise.normal())
+    def step_size(self, schedule: Schedule, t: Level) -> float:
+        """The size of a step at a level."""
+        raise NotImplementedError
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        x = langevin_step(denoiser, x, t, self.step_size(denoiser.schedule, t), noise)
+        return x * (s.alpha / t.alpha)
+
+    def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
+        return self.step(denoiser, x, t, CLEAN, noise)
 
 
 class AnnealedLangevin(_LangevinSampler):
@@ -41,7 +53,7 @@ class AnnealedLangevin(_LangevinSampler):
         steps_per_level: T >= 1.
         eps: step size at the lowest level, > 0. The chain is stable for `eps < 4 sigma_L^2` and, being unadjusted,
             ends too wide: by a factor `1 / (1 - eps / (4 sigma_L^2))` in the variance that noise contributes.
-        n_levels: L >= 2 levels in geometric progression; the ladder of the schedule if None.
+        n_levels: L >= 2 levels in geometric progression; as many as the schedule has if None, for NCSN its ladder.
         uniform_start: start uniform on the square `[-w, w]^2` instead of from the schedule's prior.
 
     Raises:
@@ -63,16 +75,11 @@ class AnnealedLangevin(_LangevinSampler):
         self.eps, self.n_levels, self.uniform_start = eps, n_levels, uniform_start
 
     def times(self, schedule: Schedule) -> Tensor:
-        ladder = schedule.ladder if self.n_levels is None else geometric(schedule, self.n_levels)
-        return ladder.repeat_interleave(self.steps_per_level)
+        levels = Geometric()(schedule, schedule.n_levels if self.n_levels is None else self.n_levels)
+        return levels.repeat_interleave(self.steps_per_level)
 
-    def nfe(self, schedule: Schedule) -> int:
-        return len(self.times(schedule))
-
-    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
-        size = self.eps * (t.ratio / denoiser.schedule.ratios[0]) ** 2
-        x = self.langevin(denoiser, x, t, size, noise)
-        return x * (s.alpha / t.alpha)  # y is kept from level to level, x = alpha y is not
+    def step_size(self, schedule: Schedule, t: Level) -> float:
+        return self.eps * (t.ratio / schedule.ratios[0]) ** 2
 
 
 class Langevin(_LangevinSampler):
@@ -80,7 +87,7 @@ class Langevin(_LangevinSampler):
 
     Args:
         n_steps: number of steps, >= 1.
-        step_size: > 0, stable below `4 sigma^2` at the noise level `sigma`.
+        eps: step size, > 0, stable below `4 sigma^2` at the noise level `sigma`.
         sigma: the noise level `sigma / alpha` at which the chain stays; the schedule's lowest if None.
         uniform_start: start uniform on the square `[-w, w]^2` instead of from the schedule's prior.
 
@@ -91,24 +98,20 @@ class Langevin(_LangevinSampler):
     def __init__(
         self,
         n_steps: int = 1000,
-        step_size: float = 1e-4,
+        eps: float = 1e-4,
         sigma: float | None = None,
         uniform_start: float | None = None,
     ):
-        if not step_size > 0:
-            raise ValueError(f"step_size must be positive, got {step_size}")
+        if not eps > 0:
+            raise ValueError(f"eps must be positive, got {eps}")
         if sigma is not None and not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}; leave it out for the schedule's lowest")
         self.n_steps = positive_int("n_steps", n_steps)
-        self.step_size, self.sigma, self.uniform_start = step_size, sigma, uniform_start
+        self.eps, self.sigma, self.uniform_start = eps, sigma, uniform_start
 
     def times(self, schedule: Schedule) -> Tensor:
         ratio = schedule.ratios[0] if self.sigma is None else self.sigma
         return schedule.time(torch.tensor([ratio], dtype=torch.float64)).repeat(self.n_steps)
 
-    def nfe(self, schedule: Schedule) -> int:
-        return self.n_steps
-
-    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
-        x = self.langevin(denoiser, x, t, self.step_size, noise)
-        return x * (s.alpha / t.alpha)
+    def step_size(self, schedule: Schedule, t: Level) -> float:
+        return self.eps

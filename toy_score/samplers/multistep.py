@@ -1,0 +1,146 @@
+r"""Methods of several steps: what the denoiser said in earlier steps is used again, so a step costs one evaluation.
+
+Exponential methods: in `lambda = -log r` the flow is `dy / dlambda = D - y`, whose linear part is solved exactly
+(variation of constants),
+
+    y_s = e^-h y_t + int_0^h e^(tau - h) D(lambda_t + tau) dtau,    h = lambda_s - lambda_t,
+
+with something simple in the place of `D` under the integral. On the circle (see `ode.py`) no exponential is needed,
+
+    z_s = z_t + int_0^h velocity(phi_t + tau) dtau,                 h = phi_s - phi_t.
+
+In both, the integrand is replaced by a combination of its latest values, whose weights depend on the grid alone.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from toy_score.denoisers import Denoiser
+from toy_score.samplers.base import GridSampler, NoiseStream
+from toy_score.samplers.grids import Angular, Grid, Karras
+from toy_score.samplers.ode import to_data
+from toy_score.schedules import Level
+
+__all__ = ["AdamsBashforth", "DPMSolver2M", "ExponentialAdams"]
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+class _Multistep(GridSampler):
+    """Remembers where the latest steps began and what was said there, newest first."""
+
+    memory = True
+    order: int
+    """How many steps are remembered; the first steps of a walk have fewer."""
+    _past: tuple[tuple[float, Tensor], ...] = ()
+
+    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
+        """Weights of the remembered values for a step from 0 to `h`, given where they stand, the newest at 0."""
+        raise NotImplementedError
+
+    def advance(self, now: float, then: float, value: Tensor) -> Tensor:
+        """What the remembered values and the new one add over a step."""
+        self._past = ((now, value), *self._past)[: self.order]
+        weights = self.weights(then - now, [u - now for u, _ in self._past])
+        return sum(w * value for w, (_, value) in zip(weights, self._past, strict=True))
+
+    def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
+        return to_data(denoiser, x, t)
+
+
+class _Exponential(_Multistep):
+    """The exponential methods."""
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        D = self.advance(-math.log(t.ratio), -math.log(s.ratio), denoiser.denoise(x, t))
+        return s.alpha * (s.ratio / t.ratio * (x / t.alpha) + D)
+
+
+class DPMSolver2M(_Exponential):
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): `D` extrapolated to the middle of the step; order 2.
+
+    Args:
+        n_steps: number of steps, >= 1, as many evaluations.
+        grid: at which times they begin.
+    """
+
+    order = 2
+
+    def __init__(self, n_steps: int = 20, grid: Grid = Karras()):
+        super().__init__(n_steps, grid)
+
+    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
+        whole = -math.expm1(-h)
+        if len(nodes) == 1:
+            return [whole]
+        half = 0.5 * h / -nodes[1]  # 1 / (2 r) of the paper
+        return [whole * (1.0 + half), -whole * half]
+
+
+class ExponentialAdams(_Exponential):
+    """Exponential Adams-Bashforth: under the integral, the polynomial through the latest denoised points, exactly.
+
+    Hochbruck & Ostermann 2010, section 2.5; the idea of DEIS (Zhang & Chen 2023), here for the denoised point.
+
+    Args:
+        n_steps: number of steps, >= 1, as many evaluations.
+        order: number of points, in 1 ... 4; the first steps have fewer. 1 is Euler's method in `r`.
+        grid: at which times the steps begin.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(self, n_steps: int = 20, order: int = 3, grid: Grid = Karras()):
+        super().__init__(n_steps, grid)
+        self.order = check_order(order)
+
+    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
+        return lagrange_weights(h, nodes, lambda tau: np.exp(tau - h))
+
+
+class AdamsBashforth(_Multistep):
+    """Adams-Bashforth on the circle: the polynomial through the latest velocities, integrated.
+
+    Args:
+        n_steps: number of steps, >= 1, as many evaluations.
+        order: number of velocities, in 1 ... 4; the first steps have fewer.
+        grid: at which times the steps begin.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(self, n_steps: int = 12, order: int = 2, grid: Grid = Angular()):
+        super().__init__(n_steps, grid)
+        self.order = check_order(order)
+
+    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
+        return lagrange_weights(h, nodes, np.ones_like)
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        return s.radius * (x / t.radius + self.advance(t.angle, s.angle, denoiser.velocity(x, t)))
+
+
+def check_order(order: int) -> int:
+    """`order`, if it is in 1 ... 4.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if order not in (1, 2, 3, 4):
+        raise ValueError(f"order must be 1, 2, 3 or 4, got {order}")
+    return order
+
+
+def lagrange_weights(h: float, nodes: Sequence[float], kernel: Callable[[np.ndarray], np.ndarray]) -> list[float]:
+    """`int_0^h kernel(tau) L_j(tau) dtau` of the Lagrange polynomials of the nodes, by Gauss-Legendre quadrature."""
+    tau, dtau = 0.5 * h * (NODES + 1.0), 0.5 * h * WEIGHTS
+    nodes, weights = np.array(nodes), []
+    for j, node in enumerate(nodes):
+        others = np.delete(nodes, j)[:, None]
+        weights.append(float((kernel(tau) * np.prod((tau - others) / (node - others), axis=0) * dtau).sum()))
+    return weights

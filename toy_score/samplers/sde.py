@@ -1,0 +1,156 @@
+r"""The reverse-time stochastic differential equation, and predictors with correctors (Song et al. 2021).
+
+The forward process of a schedule is `dx = f x dt + g dw`; run backwards it is, with the score (eq. 6),
+
+    dx = (f x - g^2 score) dt + g dw,    dt < 0.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from toy_score.component import Component
+from toy_score.denoisers import Denoiser
+from toy_score.samplers.ancestral import forward_step
+from toy_score.samplers.base import GridSampler, NoiseStream, Sampler, positive_int
+from toy_score.samplers.grids import Geometric, Grid, Karras
+from toy_score.samplers.langevin import langevin_step
+from toy_score.schedules import Level, Schedule
+
+__all__ = ["Corrector", "EulerMaruyama", "LangevinCorrector", "NoPredictor", "PredictorCorrector", "ReverseDiffusion"]
+
+
+class EulerMaruyama(GridSampler):
+    """Euler and Maruyama's method for the reverse SDE: weak order 1.
+
+    `x_s = x + (f x - g^2 score) (s - t) + g sqrt(t - s) z`; the last step is the denoised point.
+
+    Args:
+        n_steps: number of steps, >= 1, as many evaluations.
+        grid: at which times they begin.
+    """
+
+    def __init__(self, n_steps: int = 500, grid: Grid = Karras()):
+        super().__init__(n_steps, grid)
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        time = torch.tensor(t.time, dtype=torch.float64)
+        f, g = denoiser.schedule.drift(time).item(), denoiser.schedule.diffusion(time).item()
+        dt = s.time - t.time
+        return x + dt * (f * x - g**2 * denoiser.score(x, t)) + g * (-dt) ** 0.5 * noise.normal()
+
+
+class ReverseDiffusion(GridSampler):
+    """The reverse SDE discretised as the forward chain is (Song et al. 2021, eq. 46).
+
+    Where the chain takes `x_t = a x_s + sqrt(b) z`, the way back is `x_s = (2 - a) x_t + b score + sqrt(b) z`; the last
+    step is the denoised point.
+
+    Args:
+        n_steps: number of steps, >= 1, as many evaluations.
+        grid: at which times they begin.
+    """
+
+    def __init__(self, n_steps: int = 500, grid: Grid = Karras()):
+        super().__init__(n_steps, grid)
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        a, b = forward_step(t, s)
+        return (2.0 - a) * x + b * denoiser.score(x, t) + b**0.5 * noise.normal()
+
+
+class NoPredictor(GridSampler):
+    """Goes to the next level without a move: all work is left to the corrector.
+
+    Args:
+        n_steps: number of levels, >= 1.
+        grid: which.
+    """
+
+    evaluations_per_step = 0
+
+    def __init__(self, n_steps: int = 40, grid: Grid = Geometric()):
+        super().__init__(n_steps, grid)
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        return x * (s.alpha / t.alpha)
+
+
+class Corrector(Component, ABC):
+    """Moves points at one noise level towards its law."""
+
+    evaluations: int
+    """How often it asks the denoiser at each level."""
+
+    @abstractmethod
+    def __call__(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
+        """`(n, 2)` to `(n, 2)`, at level `t`."""
+
+
+class LangevinCorrector(Corrector):
+    """Some steps of Langevin dynamics, of a size by the signal-to-noise rule (Song et al. 2021, algorithms 4 and 5).
+
+    The paper's size is `2 (snr |z| / |score|)^2` with norms averaged over the batch, which ties the chains together.
+    Here the norms are what they are on average in the noise, `|z| / |score| = r`: the size is `2 (snr r)^2`, in
+    `y = x / alpha`, for every chain alone. Annealed Langevin dynamics is the case `snr = sqrt(eps / 2) / sigma_L`.
+
+    Args:
+        snr: > 0, stable below sqrt(2); the paper's 0.16.
+        n_steps: steps at each level, >= 1.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(self, snr: float = 0.16, n_steps: int = 1):
+        if not 0 < snr < 2**0.5:
+            raise ValueError(f"snr must be in (0, 1.41), where Langevin steps are stable, got {snr}; 0.16 is common")
+        self.snr, self.n_steps = snr, positive_int("n_steps", n_steps)
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        return self.n_steps
+
+    def __call__(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
+        for _ in range(self.n_steps):
+            x = langevin_step(denoiser, x, t, 2.0 * (self.snr * t.ratio) ** 2, noise)
+        return x
+
+
+class PredictorCorrector(Sampler):
+    """At each level the corrector improves the law, then the predictor goes on (Song et al. 2021, algorithm 1).
+
+    Any sampler that goes from level to level without memory can predict; `NoPredictor` leaves all to the corrector,
+    which then is annealed Langevin dynamics.
+
+    Args:
+        predictor: also decides the levels, the start and the last step.
+        corrector: applied at every level, before the predictor leaves it.
+
+    Raises:
+        ValueError: for a predictor with a memory, whose remembered points the corrector would move.
+    """
+
+    def __init__(self, predictor: Sampler = ReverseDiffusion(), corrector: Corrector = LangevinCorrector()):
+        if predictor.memory:
+            raise ValueError(
+                f"{type(predictor).__name__} cannot be a predictor: it builds on points that a corrector moves; "
+                "choose a sampler of single steps, such as ReverseDiffusion or Heun"
+            )
+        self.predictor, self.corrector = predictor, corrector
+
+    def times(self, schedule: Schedule) -> Tensor:
+        return self.predictor.times(schedule)
+
+    def nfe(self, schedule: Schedule) -> int:
+        return self.predictor.nfe(schedule) + self.corrector.evaluations * len(self.times(schedule))
+
+    def start(self, schedule: Schedule, noise: NoiseStream) -> Tensor:
+        return self.predictor.start(schedule, noise)
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        return self.predictor.step(denoiser, self.corrector(denoiser, x, t, noise), t, s, noise)
+
+    def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
+        return self.predictor.last(denoiser, self.corrector(denoiser, x, t, noise), t, noise)

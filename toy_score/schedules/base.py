@@ -1,0 +1,144 @@
+r"""Noise schedules: how much signal and how much noise remain at time `t`.
+
+A schedule is two functions of `t`, from data (0) to noise (1):
+
+    x_t = alpha(t) x_0 + sigma(t) eps,    eps ~ N(0, I).
+
+They are the marginals of a stochastic differential equation, `dx = f(t) x dt + g(t) dw` (Song et al. 2021, eq. 5) with
+
+    f = d log alpha / dt,    g^2 = d sigma^2 / dt - 2 f sigma^2 = alpha^2 d(r^2) / dt,    r = sigma / alpha.
+
+In Karras' variables, `x / alpha` and `r`, all schedules are one and the same process run at different speeds (Karras et
+al. 2022, section 2), so the ratio `r` is the common currency: `time(ratio)` inverts it, and samplers that think in
+noise levels run on any schedule.
+
+The discrete ladders of NCSN (L noise levels) and DDPM (T steps) are grids on this axis, not schedules of another kind.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from toy_score.component import Component
+
+__all__ = ["CLEAN", "Level", "Schedule", "check_levels"]
+
+
+class Level(NamedTuple):
+    """A point of the time axis with its `alpha` and `sigma`: numbers, or tensors that broadcast against `(n, 1)`."""
+
+    time: float | Tensor
+    alpha: float | Tensor
+    sigma: float | Tensor
+
+    @property
+    def ratio(self) -> float | Tensor:
+        """`r = sigma / alpha`: the noise level in Karras' variables."""
+        return self.sigma / self.alpha
+
+    @property
+    def radius(self) -> float | Tensor:
+        """`sqrt(alpha^2 + sigma^2)`: 1 where the variance is preserved."""
+        return (self.alpha**2 + self.sigma**2) ** 0.5
+
+    @property
+    def angle(self) -> float:
+        """`phi = arctan r`, for a level of numbers: from 0 for data towards pi / 2 for noise."""
+        return math.atan2(self.sigma, self.alpha)
+
+
+CLEAN = Level(0.0, 1.0, 0.0)
+"""The data: where the last step of every sampler leads."""
+
+
+class Schedule(Component, ABC):
+    """Signal and noise as functions of `t`; tensors of any shape go in, tensors of that shape come out."""
+
+    t_min: float = 0.0
+    """The lowest time at which there is noise to remove; samplers step from here to the data."""
+
+    t_max: float = 1.0
+    """The highest time; below 1 where `alpha(1) = 0`, since there nothing is left of the data."""
+
+    n_levels: int = 10
+    """L: how many noise levels annealed Langevin dynamics takes, unless told otherwise."""
+
+    n_steps: int = 1000
+    """T: how many steps a discrete chain over the schedule has, unless told otherwise (Song et al. 2021: 1000)."""
+
+    widest: str = "sigma_max"
+    """The argument that says how noisy the end is; raise it where the prior is wrong."""
+
+    @abstractmethod
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """`(alpha, sigma)`: scale of the signal, in (0, 1], and standard deviation of the noise, >= 0."""
+
+    @abstractmethod
+    def time_of(self, ratio: Tensor) -> Tensor:
+        """The `t` at which `sigma / alpha` equals `ratio`, for any ratio > 0 the formula admits."""
+
+    @abstractmethod
+    def drift(self, t: Tensor) -> Tensor:
+        """`f(t) = d log alpha / dt`, <= 0, per unit of `t`."""
+
+    @abstractmethod
+    def diffusion(self, t: Tensor) -> Tensor:
+        """`g(t) >= 0`, with `g^2 = d sigma^2 / dt - 2 f sigma^2`."""
+
+    @cached_property
+    def ladder(self) -> Tensor:
+        """The levels of discrete training: float64 times, descending from `t_max` to `t_min`."""
+        return torch.linspace(self.t_max, self.t_min, self.n_steps, dtype=torch.float64)
+
+    def time(self, ratio: Tensor) -> Tensor:
+        """The `t` at which `sigma / alpha` equals `ratio`, clamped to [`t_min`, `t_max`]."""
+        return self.time_of(ratio).clamp(self.t_min, self.t_max)
+
+    def level(self, t: Tensor) -> Level:
+        """The level at time `t`."""
+        return Level(t, *self(t))
+
+    def level_at(self, ratio: float) -> Level:
+        """The level, of plain numbers, at which `sigma / alpha` is nearest to `ratio`."""
+        t = self.time(torch.tensor(ratio, dtype=torch.float64))
+        return Level(*(v.item() for v in self.level(t)))
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """Scale of the signal, in (0, 1]."""
+        return self(t)[0]
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Standard deviation of the noise, >= 0."""
+        return self(t)[1]
+
+    def ratio(self, t: Tensor) -> Tensor:
+        """`sigma(t) / alpha(t)`, the noise level in Karras' variables."""
+        alpha, sigma = self(t)
+        return sigma / alpha
+
+    @cached_property
+    def ratios(self) -> tuple[float, float]:
+        """The lowest and the highest `sigma / alpha` of the schedule."""
+        low, high = self.ratio(torch.tensor([self.t_min, self.t_max], dtype=torch.float64)).tolist()
+        return low, high
+
+    @cached_property
+    def prior_sigma(self) -> float:
+        """Standard deviation of the prior `N(0, sigma(t_max)^2 I)`, which samplers start from."""
+        return self.sigma(torch.tensor(self.t_max, dtype=torch.float64)).item()
+
+
+def check_levels(sigma_min: float, sigma_max: float) -> None:
+    """`0 < sigma_min < sigma_max < inf`.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if not 0 < sigma_min < float("inf"):
+        raise ValueError(f"sigma_min must be a positive number, got {sigma_min}; NCSN uses 0.01")
+    if not sigma_min < sigma_max < float("inf"):
+        raise ValueError(f"sigma_min must be below sigma_max, got {sigma_min} >= {sigma_max}; swap them?")

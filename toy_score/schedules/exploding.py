@@ -1,0 +1,81 @@
+"""Schedules that keep the signal, `alpha = 1`, and let the noise explode."""
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from toy_score.schedules.base import Schedule, check_levels
+
+__all__ = ["EDM", "VE"]
+
+
+class VE(Schedule):
+    """Variance exploding: `alpha = 1`, `sigma(t) = sigma_min (sigma_max / sigma_min)^t`.
+
+    Its ladder of `n_levels` evenly spaced times is NCSN's geometric sequence of noise levels (Song & Ermon 2019,
+    section 3.2); in continuous time it is the VE SDE (Song et al. 2021, eq. 9).
+
+    Args:
+        sigma_min: the lowest noise level, > 0; below the finest detail of the data.
+        sigma_max: the highest; well above the data's diameter, or the prior `N(0, sigma_max^2 I)` is visibly wrong.
+        n_levels: L, how many levels the ladder has, >= 2.
+
+    Raises:
+        ValueError: if `0 < sigma_min < sigma_max` fails, or `n_levels < 2`.
+    """
+
+    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 20.0, n_levels: int = 10):
+        check_levels(sigma_min, sigma_max)
+        if n_levels < 2:
+            raise ValueError(f"n_levels must be at least 2, got {n_levels}; NCSN uses 10")
+        self.sigma_min, self.sigma_max, self.n_levels = sigma_min, sigma_max, n_levels
+        self._log_range = math.log(sigma_max / sigma_min)
+
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(t), self.sigma_min * torch.exp(t * self._log_range)
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        return torch.log(ratio / self.sigma_min) / self._log_range
+
+    def drift(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return self.sigma(t) * math.sqrt(2.0 * self._log_range)
+
+    @cached_property
+    def ladder(self) -> Tensor:
+        return torch.linspace(1.0, 0.0, self.n_levels, dtype=torch.float64)
+
+
+class EDM(Schedule):
+    """The schedule of EDM: `alpha = 1`, `sigma(t) = sigma_max t`, so that the flow's trajectories are nearly straight.
+
+    Where to step is a matter for the sampler's grid (Karras et al. 2022, table 1 and section 3).
+
+    Args:
+        sigma_min: the lowest noise level, > 0; the paper's 0.002 is for images.
+        sigma_max: the highest; the paper's 80.
+
+    Raises:
+        ValueError: if `0 < sigma_min < sigma_max` fails.
+    """
+
+    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 80.0):
+        check_levels(sigma_min, sigma_max)
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        self.t_min = sigma_min / sigma_max
+
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(t), self.sigma_max * t
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        return ratio / self.sigma_max
+
+    def drift(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return self.sigma_max * torch.sqrt(2.0 * t)

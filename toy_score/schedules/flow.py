@@ -1,0 +1,40 @@
+"""The schedule of flow matching and rectified flow: a straight line from data to noise."""
+
+import torch
+from torch import Tensor
+
+from toy_score.schedules.base import Schedule, check_levels
+
+__all__ = ["LinearFlow"]
+
+
+class LinearFlow(Schedule):
+    """The straight line from data to noise: `alpha(t) = 1 - t`, `sigma(t) = t`.
+
+    It is the path of rectified flow (Liu et al. 2023) and of flow matching (Lipman et al. 2023, with time reversed). At
+    `t = 1` nothing of the data is left; the schedule ends where `sigma / alpha` is `sigma_max`.
+
+    Args:
+        sigma_min: the lowest noise level `sigma / alpha`, > 0.
+        sigma_max: the highest.
+
+    Raises:
+        ValueError: if `0 < sigma_min < sigma_max` fails.
+    """
+
+    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 100.0):
+        check_levels(sigma_min, sigma_max)
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        self.t_min, self.t_max = sigma_min / (1.0 + sigma_min), sigma_max / (1.0 + sigma_max)
+
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return 1.0 - t, t
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        return ratio / (1.0 + ratio)
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -1.0 / (1.0 - t)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return torch.sqrt(2.0 * t / (1.0 - t))

@@ -1,0 +1,200 @@
+r"""Schedules that trade signal for noise so that the variance stays, `alpha^2 + sigma^2 = 1`, and sub-VP, their kin.
+
+For all of them `log alpha` is the primitive: `sigma^2 = 1 - alpha^2 = -expm1(2 log alpha)` does not cancel near the
+data, `f` is its derivative, and `g^2 = -2 f`.
+"""
+
+import math
+from abc import abstractmethod
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from toy_score.schedules.base import Schedule, check_levels
+
+__all__ = ["DDPM", "VP", "Cosine", "SubVP"]
+
+
+class _VariancePreserving(Schedule):
+    """What follows from `log alpha` where `alpha^2 + sigma^2 = 1`."""
+
+    @abstractmethod
+    def log_alpha(self, t: Tensor) -> Tensor:
+        """`log alpha(t)`, <= 0."""
+
+    @abstractmethod
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        """Its inverse."""
+
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        log_alpha = self.log_alpha(t)
+        return log_alpha.exp(), (-torch.expm1(2.0 * log_alpha)).sqrt()
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        return self.time_of_log_alpha(-0.5 * torch.log1p(ratio * ratio))
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return torch.sqrt(-2.0 * self.drift(t))
+
+
+class VP(_VariancePreserving):
+    """Variance preserving: `log alpha(t) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2`, `alpha^2 + sigma^2 = 1`.
+
+    DDPM's chain in continuous time, `dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw` with a linear `beta` (Song et al. 2021,
+    eqs. 11 and 32-33).
+
+    Args:
+        beta_min: `beta(0)`, > 0; the paper's 0.1.
+        beta_max: `beta(1)`; the paper's 20.
+        sigma_min: the lowest noise level `sigma / alpha` that is trained and sampled, > 0.
+
+    Raises:
+        ValueError: if `0 < beta_min < beta_max` fails, or the noise never exceeds `sigma_min`.
+    """
+
+    widest = "beta_max"
+
+    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, sigma_min: float = 0.01):
+        if not 0 < beta_min < beta_max < math.inf:
+            raise ValueError(f"betas must satisfy 0 < beta_min < beta_max, got {beta_min} and {beta_max}; swap them?")
+        self.beta_min, self.beta_max, self.sigma_min = beta_min, beta_max, sigma_min
+        end = self.ratio(torch.ones((), dtype=torch.float64)).item()
+        check_levels(sigma_min, end)
+        self.t_min = self.time_of(torch.tensor(sigma_min, dtype=torch.float64)).item()
+
+    def log_alpha(self, t: Tensor) -> Tensor:
+        return -0.25 * (self.beta_max - self.beta_min) * t * t - 0.5 * self.beta_min * t
+
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        q = torch.sqrt(0.25 * self.beta_min**2 - (self.beta_max - self.beta_min) * log_alpha)
+        return -2.0 * log_alpha / (q + 0.5 * self.beta_min)  # the root that does not cancel
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -0.5 * (self.beta_min + t * (self.beta_max - self.beta_min))
+
+
+class SubVP(VP):
+    """Sub-VP: the signal of `VP` with less noise, `sigma = 1 - alpha^2` (Song et al. 2021, eqs. 12 and 29).
+
+    `g^2 = beta (1 - alpha^4)`. The arguments are those of `VP`.
+    """
+
+    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, sigma_min: float = 0.01):
+        super().__init__(beta_min, beta_max, sigma_min)
+
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        log_alpha = self.log_alpha(t)
+        return log_alpha.exp(), -torch.expm1(2.0 * log_alpha)
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        # sigma / alpha = 1 / alpha - alpha = -2 sinh(log alpha)
+        return self.time_of_log_alpha(-torch.asinh(0.5 * ratio))
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return torch.sqrt(2.0 * self.drift(t) * torch.expm1(4.0 * self.log_alpha(t)))
+
+
+class Cosine(_VariancePreserving):
+    """The cosine schedule: `alpha(t) = cos(theta(t)) / cos(theta(0))`, `theta(t) = (t + s) / (1 + s) pi / 2`.
+
+    Nichol & Dhariwal 2021, eq. 17. At `t = 1` nothing of the data is left; where the paper clips its betas, the
+    schedule ends where `sigma / alpha` is `sigma_max`.
+
+    Args:
+        s: offset, > 0, without which the first steps would be too small; the paper's 0.008.
+        sigma_min: the lowest noise level `sigma / alpha`, > 0.
+        sigma_max: the highest.
+
+    Raises:
+        ValueError: if `s` is not positive or `0 < sigma_min < sigma_max` fails.
+    """
+
+    def __init__(self, s: float = 0.008, sigma_min: float = 0.01, sigma_max: float = 100.0):
+        if not s > 0:
+            raise ValueError(f"s must be positive, got {s}; the paper uses 0.008")
+        check_levels(sigma_min, sigma_max)
+        self.s, self.sigma_min, self.sigma_max = s, sigma_min, sigma_max
+        self._theta0, self._speed = s / (1.0 + s) * math.pi / 2.0, math.pi / 2.0 / (1.0 + s)
+        ends = torch.tensor([sigma_min, sigma_max], dtype=torch.float64)
+        self.t_min, self.t_max = self.time_of(ends).tolist()
+
+    def log_alpha(self, t: Tensor) -> Tensor:
+        half = 0.5 * self._speed * t  # cos(theta) - cos(theta0) as a product, which does not cancel near the data
+        return torch.log1p(-2.0 * torch.sin(self._theta0 + half) * torch.sin(half) / math.cos(self._theta0))
+
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        cos0, sin0 = math.cos(self._theta0), math.sin(self._theta0)
+        sin = torch.sqrt(sin0**2 - cos0**2 * torch.expm1(2.0 * log_alpha))
+        return (torch.atan2(sin, cos0 * log_alpha.exp()) - self._theta0) / self._speed
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -self._speed * torch.tan(self._theta0 + self._speed * t)
+
+
+class DDPM(_VariancePreserving):
+    """The ladder of `n_steps` steps of DDPM: `alpha(i / T)^2 = prod_{j <= i} (1 - beta_j)`, `sigma^2 = 1 - alpha^2`.
+
+    `beta_1 ... beta_T` rise linearly from `beta_min` to `beta_max` (Ho et al. 2020, section 4). Step `i` of T sits at
+    `t = i / T`; between two steps, `log alpha` is interpolated linearly, that is, `beta` is constant.
+
+    Args:
+        beta_min: variance of the first step, in (0, 1).
+        beta_max: variance of the last step, in (0, 1).
+        n_steps: T, >= 2. With few steps raise `beta_max`, or the last level still carries signal.
+
+    Raises:
+        ValueError: if `0 < beta_min <= beta_max < 1` fails, or `n_steps < 2`.
+    """
+
+    widest = "beta_max"
+
+    def __init__(self, beta_min: float = 1e-4, beta_max: float = 0.02, n_steps: int = 1000):
+        if not 0 < beta_min <= beta_max < 1:
+            raise ValueError(
+                f"betas must satisfy 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}; swap them?"
+            )
+        if n_steps < 2:
+            raise ValueError(f"n_steps must be at least 2, got {n_steps}; DDPM uses 1000")
+        self.beta_min, self.beta_max, self.n_steps = beta_min, beta_max, n_steps
+        self.t_min = 1.0 / n_steps
+        self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    @cached_property
+    def betas(self) -> Tensor:
+        """`beta_1 ... beta_T`, `(T,)` float64."""
+        return torch.linspace(self.beta_min, self.beta_max, self.n_steps, dtype=torch.float64)
+
+    @cached_property
+    def _log_alpha(self) -> Tensor:
+        """`log alpha` at `t = 0, 1/T, ..., 1`, `(T + 1,)` float64."""
+        return torch.nn.functional.pad(0.5 * torch.log1p(-self.betas).cumsum(0), (1, 0))
+
+    def _table(self, like: Tensor) -> Tensor:
+        key = (like.device, like.dtype)
+        if key not in self._tables:
+            self._tables[key] = self._log_alpha.to(like)
+        return self._tables[key]
+
+    def _position(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """`t` in steps, and the step below."""
+        position = (t * self.n_steps).clamp(0, self.n_steps)
+        return position, position.long().clamp(max=self.n_steps - 1)
+
+    def log_alpha(self, t: Tensor) -> Tensor:
+        table, (position, below) = self._table(t), self._position(t)
+        return torch.lerp(table[below], table[below + 1], position - below)
+
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        table = self._table(log_alpha)
+        index = torch.searchsorted(-table, -log_alpha.contiguous()).clamp(1, self.n_steps)
+        position = index + (log_alpha - table[index]) / (table[index] - table[index - 1])
+        return position / self.n_steps
+
+    def drift(self, t: Tensor) -> Tensor:
+        table, below = self._table(t), self._position(t)[1]
+        return (table[below + 1] - table[below]) * self.n_steps
+
+    @cached_property
+    def ladder(self) -> Tensor:
+        return torch.arange(self.n_steps, 0, -1, dtype=torch.float64) / self.n_steps
