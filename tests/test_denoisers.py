@@ -159,13 +159,14 @@ def test_the_closed_jacobian_is_the_derivative(parameterisation, activation):
         pytest.skip("the second derivative of relu is zero almost everywhere: nothing to compare")
     model = NetworkDenoiser(MLP((16, 16), activation).double(), schedule, parameterisation, LogSigma())
     for x, t in (points(schedule, n=20), (points(schedule, n=20)[0], 0.3)):
-        noise, jacobian = model.noise_jacobian(x, t)
-        assert torch.allclose(noise, model.noise(x, t))
-        for axis in (0, 1):
-            h = torch.zeros(1, 2, dtype=f64)
-            h[0, axis] = 1e-6
-            slope = (model.noise(x + h, t) - model.noise(x - h, t)) / 2e-6
-            assert torch.allclose(jacobian[:, :, axis], slope, atol=1e-5, rtol=1e-4)
+        for answer, derivative in ((model.noise, model.noise_jacobian), (model.velocity, model.velocity_jacobian)):
+            value, jacobian = derivative(x, t)
+            assert torch.allclose(value, answer(x, t))
+            for axis in (0, 1):
+                h = torch.zeros(1, 2, dtype=f64)
+                h[0, axis] = 1e-6
+                slope = (answer(x + h, t) - answer(x - h, t)) / 2e-6
+                assert torch.allclose(jacobian[:, :, axis], slope, atol=1e-5, rtol=1e-4)
 
 
 def test_an_energy_gives_a_conservative_field_and_a_plain_network_does_not():

@@ -59,6 +59,10 @@ class Denoiser(ABC):
         """`noise(x, t)`, `(n, 2)`, and its derivatives `d noise_i / d x_j`, `(n, 2, 2)`."""
         return forward_jacobian(lambda z: self.noise(z, t), x)
 
+    def velocity_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        """`velocity(x, t)`, `(n, 2)`, and its derivatives `d velocity_i / d x_j`, `(n, 2, 2)`."""
+        return forward_jacobian(lambda z: self.velocity(z, t), x)
+
     def flow(self, angle: float | Tensor, z: Tensor) -> Tensor:
         """Slope `dz / dphi` of the probability flow on the circle, `(n, 2)`: the velocity.
 
@@ -155,25 +159,32 @@ class NetworkDenoiser(nn.Module, Denoiser):
         return _affine(*self.parameterisation.score(level.alpha, level.sigma), x, self._output(x, level))
 
     def velocity(self, x: Tensor, t: At) -> Tensor:
-        t, alpha, sigma = level = self._level(x, t)
-        R = torch.hypot(alpha, sigma)
-        (c_skip, c_out), (k_skip, k_out) = (
-            self.parameterisation.data(alpha, sigma),
-            self.parameterisation.noise(alpha, sigma),
-        )
-        skip, out = (alpha * k_skip - sigma * c_skip) / R, (alpha * k_out - sigma * c_out) / R
-        return _affine(skip, out, x, self._output(x, level))
+        level = self._level(x, t)
+        return _affine(*self._velocity_factors(level), x, self._output(x, level))
 
     def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
-        t, alpha, sigma = level = self._level(x, t)
-        if type(self.parameterisation).output is not Parameterisation.output:
-            return super().noise_jacobian(x, level)
-        c_in, (skip, out) = self.parameterisation.c_in(alpha, sigma), self.parameterisation.noise(alpha, sigma)
-        labels = self._labels_for(x)
-        F, J = self.backbone.jacobian(c_in * x, self.conditioning(t, alpha, sigma), labels)
-        scale = (out * c_in)[:, :, None]
+        level = self._level(x, t)
+        return self._jacobian(*self.parameterisation.noise(level.alpha, level.sigma), x, level)
+
+    def velocity_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        level = self._level(x, t)
+        return self._jacobian(*self._velocity_factors(level), x, level)
+
+    def _velocity_factors(self, level: Level) -> tuple[Tensor, Tensor]:
+        _, alpha, sigma = level
+        (c_skip, c_out), (k_skip, k_out) = (
+            f(alpha, sigma) for f in (self.parameterisation.data, self.parameterisation.noise)
+        )
+        return (alpha * k_skip - sigma * c_skip) / level.radius, (alpha * k_out - sigma * c_out) / level.radius
+
+    def _jacobian(self, skip: Tensor | float, out: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        """`skip x + out F(c_in x)` and its derivatives, `skip I + out c_in dF`."""
+        t, alpha, sigma = level
+        c_in, c = self.parameterisation.c_in(alpha, sigma), self.conditioning(t, alpha, sigma)
+        F, dF = self.parameterisation.jacobian(self.backbone, c_in * x, c, self._labels_for(x))
         identity = torch.eye(2, dtype=x.dtype, device=x.device)
-        return _affine(skip, out, x, F), scale * J + (skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0)
+        skipped = skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0
+        return _affine(skip, out, x, F), skipped + (out * c_in)[:, :, None] * dF
 
     def _output(self, x: Tensor, level: Level) -> Tensor:
         t, alpha, sigma = level

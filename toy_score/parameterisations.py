@@ -25,7 +25,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from toy_score.backbones import Backbone
+from toy_score.backbones import Backbone, forward_jacobian
 from toy_score.component import Component
 
 __all__ = [
@@ -70,6 +70,10 @@ class Parameterisation(Component, ABC):
     def output(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
         """`F`, `(n, 2)`: what the network says of its input `x`, which is `c_in x` already."""
         return backbone(x, c, labels)
+
+    def jacobian(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`F`, `(n, 2)`, and `dF_i / dx_j`, `(n, 2, 2)`."""
+        return backbone.jacobian(x, c, labels)
 
 
 class ScorePrediction(Parameterisation):
@@ -170,6 +174,9 @@ class Energy(EDMPreconditioning):
 
     def output(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
         return torch.func.grad(lambda z: backbone(z, c, labels).sum())(x)
+
+    def jacobian(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return forward_jacobian(lambda z: self.output(backbone, z, c, labels), x)
 
 
 class Conditioning(Component, ABC):
