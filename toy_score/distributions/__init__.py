@@ -2,5 +2,15 @@
 
 from toy_score.distributions.base import Distribution
 from toy_score.distributions.halfplanes import FoldedNormal, HalfPlaneGaussians, Heart, SplitNormal
+from toy_score.distributions.mixtures import EightGaussians, GaussianMixture, Gaussians
 
-__all__ = ["Distribution", "FoldedNormal", "HalfPlaneGaussians", "Heart", "SplitNormal"]
+__all__ = [
+    "Distribution",
+    "EightGaussians",
+    "FoldedNormal",
+    "GaussianMixture",
+    "Gaussians",
+    "HalfPlaneGaussians",
+    "Heart",
+    "SplitNormal",
+]

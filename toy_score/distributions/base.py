@@ -34,6 +34,9 @@ class Distribution(Component, ABC):
     mode_weights: dict[str, float] = {"all": 1.0}
     """The true share of each mode, by name."""
 
+    n_labels: int = 0
+    """How many classes the points come in, 0 if they have no labels. Class k is mode k of `mode_weights`."""
+
     name: str = ""
     """How titles and file names call it: lower case, words joined by underscores."""
 
@@ -56,6 +59,26 @@ class Distribution(Component, ABC):
     @abstractmethod
     def entropy(self) -> float:
         """Differential entropy of the clean density, in nats: the least negative log-likelihood a model can reach."""
+
+    def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """The points that `sample` draws, `(n, 2)`, and the class of each, `(n,)` int64; all 0 where there is one."""
+        x = self.sample(n, generator)
+        return x, torch.zeros(n, dtype=torch.long, device=x.device)
+
+    def given(self, label: int) -> "Distribution":
+        """The exact distribution of one class, whose share is entry `label` of `mode_weights`.
+
+        Raises:
+            ValueError: if there is no class of that label.
+        """
+        if self.n_labels == 0:
+            raise ValueError(f"{self!r} has no labels, so no class {label}")
+        if not 0 <= label < self.n_labels:
+            raise ValueError(f"{self!r} has no class {label}: labels are 0 to {self.n_labels - 1}")
+        return self._given(int(label))
+
+    def _given(self, label: int) -> "Distribution":
+        raise NotImplementedError(f"{type(self).__name__} has labels, so it must say what `_given(label)` is")
 
     def reference(self, n: int = 65_536) -> Tensor:
         """A fixed set of points, `(n, 2)` float64, that stands for the exact law in comparisons with samples."""

@@ -1,0 +1,296 @@
+r"""Mixtures of Gaussians.
+
+Component k, with weight `w_k`, mean `mu_k` and covariance `S_k`, becomes under noise of level `sigma` a Gaussian with
+covariance `C_k = S_k + sigma^2 I`. Written out, its logarithm is a polynomial in the point,
+
+    log w_k N(x; mu_k, C_k) = -1/2 x' A_k x + b_k' x + c_k,    A_k = C_k^-1,  b_k = A_k mu_k,
+    c_k = log w_k - 1/2 b_k' mu_k - 1/2 log det C_k - log 2 pi,
+
+and with the responsibilities `r_k(x)`, the softmax of these over k,
+
+    grad log p_sigma = sum_k r_k (b_k - A_k x),      E[x0 | x] = x + sigma^2 grad log p_sigma.
+
+So all components at all points are one matrix product, a softmax, and a second matrix product. The polynomial and
+Tweedie's formula cancel digits, `x^2 / sigma^2` many of them: all of it is therefore worked out in float64, whatever
+the type of the points, which costs less than the differences `x - mu_k` that float32 would need.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.distributions.base import Distribution
+from toy_score.seeds import seed_of
+
+__all__ = ["EightGaussians", "GaussianMixture", "Gaussians"]
+
+LOG_2PI = math.log(2.0 * math.pi)
+CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components times points at once: what stays in the cache; 32 MB
+MAX_NODES = 1 << 22  # of the grid on which an entropy is integrated
+
+
+class Gaussians(Distribution):
+    """A mixture of Gaussians; the formulas are at the top of this file.
+
+    Args:
+        means: `mu`, `(K, 2)`.
+        covariances: `S`, `(K, 2, 2)`, symmetric positive definite, or semidefinite if only noisy versions are needed.
+        weights: `(K,)`, positive, in any unit; equal if None.
+        labels: `(K,)`, the class of each component, counted from 0; if None, each is a class of its own.
+        names: of the classes; their numbers if None.
+    """
+
+    def __init__(
+        self,
+        means: Tensor,
+        covariances: Tensor,
+        weights: Tensor | None = None,
+        labels: Tensor | None = None,
+        names: Sequence[str] | None = None,
+    ):
+        K = len(means)
+        weights = torch.ones(K) if weights is None else weights
+        labels = torch.arange(K) if labels is None else labels
+        mu, S, w = means.double(), covariances.double(), weights.double() / weights.double().sum()
+        of_class = torch.nn.functional.one_hot(labels).double()  # (K, classes)
+        shares = (w @ of_class).tolist()
+        names = [str(k) for k in range(len(shares))] if names is None else names
+        self.mode_weights = dict(zip(names, shares, strict=True))
+        self.n_labels = len(shares) if len(shares) > 1 else 0
+        reach = mu.abs() + 3.0 * torch.diagonal(S, dim1=-2, dim2=-1).sqrt()
+        self.bounds = math.ceil(2.0 * reach.max().item()) / 2.0
+        self._mu, self._S, self._w, self._labels, self._of_class = mu, S, w, labels, of_class
+        self._columns = torch.stack([*mu.T, S[:, 0, 0], S[:, 0, 1], S[:, 1, 1], w.log() - LOG_2PI])[:, None, :]
+        self._on: dict[torch.device, Tensor] = {}
+
+    def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
+        def log_p(p: _Components) -> Tensor:
+            return p.top[:, 0] + p.exp.sum(dim=-1).log()
+
+        return self._by_rows(log_p, x, sigma).to(x.dtype)
+
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        return self._by_rows(_Components.score, x, sigma).to(x.dtype)
+
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        return self._by_rows(lambda p: p.x + p.v * p.score(), x, sigma).to(x.dtype)
+
+    def modes(self, x: Tensor) -> Tensor:
+        """The class with the largest posterior probability, `(n,)` integers."""
+        of_class = self._of_class.to(x.device)
+        return self._by_rows(lambda p: (p.exp @ of_class).argmax(dim=-1), x, 0.0)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        return self.sample_labelled(n, generator)[0]
+
+    def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        device = generator.device if generator is not None else None
+        u = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+        z = torch.randn(n, 2, generator=generator, device=device)
+        k = self._component(u)
+        return self._place(k, z), self._labels.to(k.device)[k]
+
+    def _component(self, u: Tensor) -> Tensor:
+        """The component that uniform numbers on [0, 1) fall on, `(n,)`: its inverse distribution function."""
+        edges = self._w.cumsum(dim=0)[:-1].to(u.device)
+        return torch.searchsorted(edges, u, right=True)
+
+    def _place(self, k: Tensor, z: Tensor) -> Tensor:
+        """`mu_k + L_k z` with `S_k = L_k L_k'`: standard normal points become points of the components `k`."""
+        mu, S = (c.to(z)[k] for c in (self._mu, self._S))
+        l00 = S[:, 0, 0].sqrt()
+        l10 = torch.where(l00 > 0, S[:, 0, 1] / l00, 0.0)
+        l11 = (S[:, 1, 1] - l10.square()).clamp(min=0).sqrt()
+        return mu + torch.stack([l00 * z[:, 0], l10 * z[:, 0] + l11 * z[:, 1]], dim=-1)
+
+    def reference(self, n: int = 65_536) -> Tensor:
+        # A scrambled Sobol set: its first dimension chooses the component, the others the point of it.
+        sobol = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed_of("reference points") % 2**31)
+        u = sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        return self._place(self._component(u[:, 0].contiguous()), torch.special.ndtri(u[:, 1:]))
+
+    def _given(self, label: int) -> Distribution:
+        return _Class(self, label)
+
+    def entropy(self) -> float:
+        """By the trapezoidal rule with steps of a quarter of the smallest standard deviation, right to 1e-7 nats.
+
+        Where that would take more than four million points, the mean over low-discrepancy points, right to 1e-3 nats.
+        """
+        return self._entropy
+
+    @functools.cached_property
+    def _entropy(self) -> float:
+        smallest = torch.linalg.eigvalsh(self._S).min().clamp(min=1e-12).sqrt().item()
+        reach = 9.0 * torch.diagonal(self._S, dim1=-2, dim2=-1).sqrt()
+        low, high = (self._mu - reach).amin(dim=0), (self._mu + reach).amax(dim=0)
+        steps = ((high - low) / (smallest / 4.0)).ceil()
+        if steps.prod() > MAX_NODES:
+            return -self.log_prob(self.reference(1 << 18)).mean().item()
+        sides = [
+            torch.linspace(a, b, int(m) + 1, dtype=torch.float64) for a, b, m in zip(low, high, steps, strict=True)
+        ]
+        cell = ((high - low) / steps).prod()
+        log_p = self.log_prob(torch.cartesian_prod(*sides))
+        return -(log_p.exp() * log_p).sum().mul(cell).item()
+
+    def _by_rows(self, function: Callable[["_Components"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
+        """`function` of the components, a chunk of rows at a time, so that memory stays bounded."""
+        if x.device not in self._on:
+            self._on[x.device] = self._columns.to(x.device)
+        columns = self._on[x.device]
+        v = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1).square()  # (1, 1) or (n, 1)
+        rows = max((CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // columns.shape[-1], 1)
+        chunks = x.double().split(rows)
+        levels = v.split(rows) if len(v) > 1 else [v] * len(chunks)
+        return torch.cat([function(_Components(columns, y, u)) for y, u in zip(chunks, levels, strict=True)])
+
+
+class _Components:
+    """All components at some points: `exp(log w_k N(x; mu_k, C_k) - top)`, `(n, K)`, `top` being the largest."""
+
+    def __init__(self, columns: Tensor, x: Tensor, v: Tensor):
+        mu0, mu1, s00, s01, s11, log_weight = columns  # (1, K)
+        c00, c11 = s00 + v, s11 + v  # (1, K), or (n, K) where each row has a noise level of its own
+        det = c00 * c11 - s01 * s01
+        a00, a01, a11 = c11 / det, -s01 / det, c00 / det
+        b0, b1 = a00 * mu0 + a01 * mu1, a01 * mu0 + a11 * mu1
+        constant = log_weight - 0.5 * (b0 * mu0 + b1 * mu1 + det.log())
+        self.x, self.v = x, v
+        x0, x1 = x[:, 0], x[:, 1]
+        powers = torch.stack([-0.5 * x0 * x0, -x0 * x1, -0.5 * x1 * x1, x0, x1, torch.ones_like(x0)], dim=-1)
+        log_q = _contract(powers, torch.stack([a00, a01, a11, b0, b1, constant], dim=-2))
+        self.top = log_q.detach().amax(dim=-1, keepdim=True)
+        self.exp = (log_q - self.top).exp()
+        self.parts = torch.stack([a00, a01, a11, b0, b1, torch.ones_like(b0)], dim=-1)
+
+    def score(self) -> Tensor:
+        """`sum_k r_k (b_k - A_k x)`, `(n, 2)`."""
+        *sums, total = _contract(self.exp, self.parts).unbind(dim=-1)
+        a00, a01, a11, b0, b1 = (s / total for s in sums)
+        x0, x1 = self.x[:, 0], self.x[:, 1]
+        return torch.stack([b0 - a00 * x0 - a01 * x1, b1 - a01 * x0 - a11 * x1], dim=-1)
+
+
+def _contract(rows: Tensor, matrices: Tensor) -> Tensor:
+    """Each row `(n, m)` times its matrix: `(1, m, k)` for all, or `(n, m, k)`; `(n, k)`."""
+    if len(matrices) == 1:
+        return rows @ matrices[0]
+    return (rows[:, None, :] @ matrices)[:, 0, :]
+
+
+class _Class(Gaussians):
+    """The components of one class of a mixture, as a distribution of their own."""
+
+    def __init__(self, mixture: Gaussians, label: int):
+        self.mixture, self.label = mixture, label
+        k = (mixture._labels == label).nonzero()[:, 0]
+        super().__init__(mixture._mu[k], mixture._S[k], mixture._w[k], torch.zeros(len(k), dtype=torch.long), ["all"])
+        self.bounds, self.name = mixture.bounds, f"{mixture.name}_{list(mixture.mode_weights)[label]}"
+
+    def __repr__(self) -> str:
+        return f"{self.mixture!r}.given({self.label})"
+
+
+class GaussianMixture(Gaussians):
+    """A mixture of Gaussians of the user's own.
+
+    Args:
+        means: K points.
+        stds: the standard deviation of all components, or one for each: round Gaussians.
+        covariances: instead of `stds`, K symmetric positive definite 2 x 2 matrices.
+        weights: K positive numbers in any unit; equal if None.
+        labels: the class of each component, counted from 0; if None, each is a class of its own.
+
+    Raises:
+        ValueError: if the numbers do not describe a mixture.
+    """
+
+    name = "gaussian_mixture"
+
+    def __init__(
+        self,
+        means: list[list[float]],
+        stds: float | list[float] | None = None,
+        covariances: list[list[list[float]]] | None = None,
+        weights: list[float] | None = None,
+        labels: list[int] | None = None,
+    ):
+        self.means, self.stds, self.covariances = means, stds, covariances
+        self.weights, self.labels = weights, labels
+        mu = _numbers("means", means, ("K", 2))
+        K = len(mu)
+        if (stds is None) == (covariances is None):
+            raise ValueError("give either stds or covariances")
+        if stds is not None:
+            s = _numbers("stds", [stds] * K if isinstance(stds, int | float) else stds, (K,))
+            if not (s > 0).all():
+                raise ValueError(f"stds must be positive, got {stds}")
+            S = isotropic(s)
+        else:
+            S = _numbers("covariances", covariances, (K, 2, 2))
+            ok = (S[:, 0, 1] == S[:, 1, 0]) & (S[:, 0, 0] > 0) & (torch.linalg.det(S) > 0)
+            if not ok.all():
+                k = int((~ok).nonzero()[0])
+                raise ValueError(f"covariance {k} must be symmetric and positive definite, got {S[k].tolist()}")
+        w = None if weights is None else _numbers("weights", weights, (K,))
+        if w is not None and not (w > 0).all():
+            raise ValueError(f"weights must be positive, got {weights}; leave out what has no weight")
+        c = None if labels is None else _numbers("labels", labels, (K,)).long()
+        if c is not None and set(c.tolist()) != set(range(int(c.max()) + 1)):
+            raise ValueError(f"labels must count from 0 without gaps, got {labels}")
+        super().__init__(mu, S, w, c)
+
+
+class EightGaussians(Gaussians):
+    """Eight round Gaussians on a circle.
+
+    The defaults are those of FFJORD (Grathwohl et al. 2019, `8gaussians` of its toy data); the ring on which WGAN-GP
+    was shown (Gulrajani et al. 2017) is `EightGaussians(radius=2.0, std=0.02)`.
+
+    Args:
+        radius: of the circle, > 0.
+        std: of each Gaussian, > 0.
+        scale: what both are divided by, > 0.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    name = "eight_gaussians"
+
+    def __init__(self, radius: float = 4.0, std: float = 0.5, scale: float = 1.414):
+        check_positive(radius=radius, std=std, scale=scale)
+        self.radius, self.std, self.scale = radius, std, scale
+        angles = torch.arange(8, dtype=torch.float64) * (math.pi / 4.0)
+        mu = radius / scale * torch.stack([angles.cos(), angles.sin()], dim=-1)
+        super().__init__(mu, isotropic(torch.full((8,), std / scale, dtype=torch.float64)))
+
+
+def isotropic(stds: Tensor) -> Tensor:
+    """Covariances of round Gaussians, `(K, 2, 2)`, from their standard deviations, `(K,)`."""
+    return stds.double().square()[:, None, None] * torch.eye(2, dtype=torch.float64)
+
+
+def check_positive(**numbers: float) -> None:
+    """Raise a ValueError that names the first argument that is not positive and finite."""
+    for name, value in numbers.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _numbers(name: str, values: object, shape: tuple[int | str, ...]) -> Tensor:
+    """Values as a float64 tensor of that shape, in which a letter stands for any number but 0."""
+    try:
+        numbers = torch.tensor(values, dtype=torch.float64)
+        fits = len(shape) == numbers.dim() and all(
+            n == m if isinstance(m, int) else n > 0 for n, m in zip(numbers.shape, shape, strict=True)
+        )
+    except (TypeError, ValueError):
+        fits = False
+    if not fits or not numbers.isfinite().all():
+        raise ValueError(f"{name} must be {' x '.join(map(str, shape))} finite numbers, got {values}")
+    return numbers
