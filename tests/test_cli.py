@@ -144,9 +144,24 @@ def test_another_sampler_does_not_inherit_the_settings_of_the_one_in_a_config(ck
     config.write_text(
         "model: {class_path: NCSNModule, init_args: {sampler: {class_path: Heun, init_args: {n_steps: 3}}}}"
     )
-    argv = ["--config", config, "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy"]
+    argv = ["--config", config, "--ckpt_path", ckpt, "--n_samples", 10, "--overwrite", "true", "--output", "x.npy"]
     said = run("predict", *argv, "--model.sampler", "DDPMAncestral", capsys=capsys)
     assert "DDPMAncestral(variance='posterior', n_steps=None, grid=Uniform())" in said
+    said = run("predict", *argv, "--model.sampler", "RungeKutta4", capsys=capsys)
+    assert "of RungeKutta4(n_steps=5, grid=Angular(scale=1.0))" in said
+    said = run("predict", *argv, "--model.sampler.grid", "Trailing", capsys=capsys)  # the same class keeps its own
+    assert "of Heun(n_steps=3, grid=Trailing())" in said
+
+
+def test_another_sampler_in_a_config_does_not_inherit_the_settings_of_the_models_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("edm.yaml").write_text("model: {class_path: EDMModule, init_args: {sampler: {class_path: RungeKutta4}}}")
+    few = ["--trainer.max_steps", 2, "--trainer.val_check_interval", 1, *QUICK, *SMALL, "--data", "HeartDataModule"]
+    run("fit", "--config", "edm.yaml", *few)
+    from toy_score import ScoreModule
+
+    model = ScoreModule.load_from_checkpoint("lightning_logs/edm/version_0/checkpoints/last.ckpt")
+    assert repr(model.sampler) == "RungeKutta4(n_steps=5, grid=Angular(scale=1.0))"
 
 
 def test_predict_is_the_same_for_the_same_seed_and_in_every_format(ckpt):

@@ -15,14 +15,14 @@ def test_batch_k_is_a_function_of_k_alone(module, fresh):
     settings = {"n_train": 1000, "batch_size": 128, "fresh": fresh}
     one, other = module(**settings), module(**settings)
     for k in (17, 3, 9, 17):
-        assert torch.equal(one.batch(k), other.batch(k))
-    assert not torch.equal(one.batch(0), one.batch(8))
-    assert not torch.equal(one.batch(0), module(**settings, data_seed=1).batch(0))
+        assert torch.equal(one.batch(k).x, other.batch(k).x)
+    assert not torch.equal(one.batch(0).x, one.batch(8).x)
+    assert not torch.equal(one.batch(0).x, module(**settings, data_seed=1).batch(0).x)
 
 
 def test_an_epoch_over_a_fixed_set_holds_every_point_once():
     data = HeartDataModule(n_train=1000, batch_size=128, fresh=False)
-    epochs = [torch.cat([data.batch(8 * epoch + k) for k in range(8)]) for epoch in range(2)]
+    epochs = [torch.cat([data.batch(8 * epoch + k).x for k in range(8)]) for epoch in range(2)]
     assert [len(e) for e in epochs] == [1000, 1000]
     assert not torch.equal(*epochs)
     assert torch.equal(*(e[e[:, 0].argsort()] for e in epochs))
@@ -30,7 +30,7 @@ def test_an_epoch_over_a_fixed_set_holds_every_point_once():
 
 def test_fresh_points_never_come_twice():
     data = HeartDataModule(n_train=256, batch_size=128, fresh=True)
-    points = torch.cat([data.batch(k) for k in range(8)])
+    points = torch.cat([data.batch(k).x for k in range(8)])
     assert len(points.unique(dim=0)) == 8 * 128
 
 
@@ -46,8 +46,11 @@ def test_a_loader_goes_on_where_it_was_interrupted():
     resumed = data.train_dataloader()
     resumed.load_state_dict(loader.state_dict())
     again = [*seen, *resumed, *resumed]
-    batches = [torch.cat(group) for group in whole]
-    assert all(torch.equal(a, torch.cat(b)) for a, b in zip(batches, again, strict=True))
+
+    def rows(groups):
+        return [torch.cat([x for x, _ in group]) for group in groups]
+
+    assert all(torch.equal(a, b) for a, b in zip(rows(whole), rows(again), strict=True))
 
 
 def test_training_noise_and_training_points_are_independent():
@@ -55,7 +58,7 @@ def test_training_noise_and_training_points_are_independent():
     from toy_score.seeds import seed_of
 
     n = 100_000
-    points = HeartDataModule(batch_size=n, n_train=n).batch(0)
+    points = HeartDataModule(batch_size=n, n_train=n).batch(0).x
     noise = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed_of("training noise", 0, 0, 0)))
     for shift in (0, 1, 2):
         products = points[shift:] * noise[: n - shift]
@@ -72,7 +75,7 @@ def test_requests_cover_every_row_once(total):
 
 def test_points_that_are_not_numbers_are_named():
     data = HeartDataModule(n_train=10, batch_size=10)
-    data.distribution.sample = lambda n, generator: torch.full((n, 2), torch.nan)
+    data.distribution.sample_labelled = lambda n, generator: (torch.full((n, 2), torch.nan), None)
     with pytest.raises(ValueError, match="point 0 of the data is \\[nan, nan\\]"):
         data.batch(0)
 
@@ -81,3 +84,14 @@ def test_points_that_are_not_numbers_are_named():
 def test_numbers_below_one_are_refused_by_name(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         HeartDataModule(**{name: 0})
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_labels_come_with_the_points_and_do_not_change_them(fresh):
+    plain = HeartDataModule(n_train=500, batch_size=128, fresh=fresh)
+    labelled = HeartDataModule(n_train=500, batch_size=128, fresh=fresh, labels=True)
+    for k in (0, 5):
+        x, labels = labelled.batch(k)
+        assert torch.equal(x, plain.batch(k).x)
+        assert torch.equal(labels, (x[:, 0] > 0).long())
+    assert plain.batch(0).labels is None

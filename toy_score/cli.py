@@ -4,7 +4,7 @@ It is Lightning's, with four repairs:
 
 - a checkpoint describes its model and data completely, so that `predict`, `test` and `validate` need nothing else;
 - what the user says beats what the checkpoint says, and the difference is printed;
-- naming another class (say, `--model.sampler Heun`) does not inherit the old one's settings;
+- naming another class (say, `--model.sampler Heun`) does not inherit the replaced one's settings;
 - bad input gets one line and exit code 2.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2.6 calls what jsonargparse 5 removes
 
+import jsonargparse
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -121,6 +122,7 @@ class ToyCLI(LightningCLI):
             parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing output")
         if subcommand == "test":
             parser.add_argument("--output", type=str | None, help="a .json file; metrics.json of the run if not given")
+            parser.add_argument("--likelihood", type=bool, default=False, help="measure the likelihood as well")
         if subcommand == "predict":
             parser.add_argument("--output", type=str, default="samples.npy", help="a .npy, .npz or .csv file")
         return parser
@@ -136,7 +138,7 @@ class ToyCLI(LightningCLI):
             raise ValueError(f"{command} needs a checkpoint: add --ckpt_path RUN/checkpoints/last.ckpt")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.config = parser.parse_args(reset_replaced_classes(find_configs(argv)))
+            self.config = parser.parse_args(find_configs(argv))
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint is read before parsing, with the lowest priority; Lightning gives it the highest."""
@@ -207,6 +209,7 @@ class ToyCLI(LightningCLI):
             say(f"{name:<32}{float(value):.6f}")
 
     def test(self, **kwargs: Any) -> None:
+        self.model.measure_likelihood = self.config.test.likelihood
         self.trainer.test(**kwargs, verbose=False)
 
 
@@ -275,19 +278,22 @@ def find_configs(argv: list[str]) -> list[str]:
     return found
 
 
-def reset_replaced_classes(argv: list[str]) -> list[str]:
-    """Forget the settings of a component before the command line names another class for it.
+def forget_replaced_class(parser: Any, previous: Any, value: Any) -> None:
+    """Start another class from its own defaults.
 
-    Otherwise the new class inherits those of the same name: `n_steps` of one sampler would become that of the next.
+    jsonargparse keeps those settings of the replaced class that the new one accepts by name: `n_steps` or `grid` of one
+    sampler would become that of the next, in configs and on the command line alike.
     """
-    reset = []
-    for i, word in enumerate(argv):
-        flag, equals, value = word.partition("=")
-        value = value if equals else (argv[i + 1] if i + 1 < len(argv) else "")
-        if flag.startswith("--model.") and flag.count(".") == 1 and value[:1].isupper():
-            reset.append(f"{flag}=null")
-        reset.append(word)
-    return reset
+    if previous and "init_args" in previous and _class_name(previous) != _class_name(value):
+        for name in list(previous["init_args"].keys()):
+            previous["init_args"].pop(name)
+
+
+jsonargparse._typehints.discard_init_args_on_class_path_change = forget_replaced_class
+
+
+def _class_name(spec: Any) -> str:
+    return spec["class_path"].rpartition(".")[2]
 
 
 def run_name(config: str | None) -> str:

@@ -74,3 +74,10 @@ class TestReport(pl.Callback):
         part.write_text(json.dumps(pl_module.report.as_dict(), indent=2) + "\n", encoding="utf-8")
         os.replace(part, self.path)
         print(f"\nmetrics:     {os.path.relpath(self.path)}")
+        if pl_module.measure_likelihood:
+            from toy_score import plotting  # matplotlib is imported when the first picture is drawn
+
+            picture = self.path.with_name(self.path.stem + "_density.png")
+            title = f"{pl_module.name} on {pl_module.report.distribution.name.replace('_', ' ')}"
+            picture.write_bytes(plotting.to_png(plotting.density(pl_module.sampled, pl_module.sampled_truth, title)))
+            print(f"density:     {os.path.relpath(picture)}")

@@ -18,7 +18,14 @@ from torch.utils.data import DataLoader, Dataset
 from toy_score.distributions import Distribution
 from toy_score.seeds import seed_of
 
-__all__ = ["SampleRequest", "ToyDataModule"]
+__all__ = ["Points", "SampleRequest", "ToyDataModule"]
+
+
+class Points(NamedTuple):
+    """A batch: points `x`, `(n, 2)`, and their class labels `(n,)`, if they have any."""
+
+    x: Tensor
+    labels: Tensor | None = None
 
 
 class ToyDataModule(pl.LightningDataModule):
@@ -33,13 +40,14 @@ class ToyDataModule(pl.LightningDataModule):
         batch_size: points per step, >= 1; the last batch of an epoch over a fixed set is the smaller remainder.
         steps_at_once: how many steps the trainer is handed at a time, >= 1. What Lightning calls a batch is so many
             optimizer steps: for networks of this size its own work costs as much as a step, and is shared this way.
+        labels: give the points with their class labels, for a network that is told them (`backbone.n_labels`).
         n_val: points of the validation set, >= 1.
         n_samples: how many samples `predict` and `test` ask for, >= 1.
         data_seed: seed of the points.
         sample_seed: seed of the samples.
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if a number is below 1, or if labels are wanted of a distribution that has none.
     """
 
     distribution: Distribution
@@ -50,6 +58,7 @@ class ToyDataModule(pl.LightningDataModule):
         fresh: bool = True,
         batch_size: int = 1024,
         steps_at_once: int = 10,
+        labels: bool = False,
         n_val: int = 4096,
         n_samples: int = 20_000,
         data_seed: int = 0,
@@ -66,37 +75,40 @@ class ToyDataModule(pl.LightningDataModule):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.n_train, self.fresh, self.batch_size, self.n_val = n_train, fresh, batch_size, n_val
-        self.steps_at_once = steps_at_once
+        self.steps_at_once, self.labels = steps_at_once, labels
         self.n_samples, self.data_seed, self.sample_seed = n_samples, data_seed, sample_seed
-        self._points: Tensor | None = None
+        self._points: Points | None = None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
-    def _draw(self, n: int, purpose: str, number: int, device: torch.device) -> Tensor:
+    def _draw(self, n: int, purpose: str, number: int, device: torch.device) -> Points:
         # Drawn on the CPU, so that a run on a GPU sees the same points.
         generator = torch.Generator().manual_seed(seed_of(purpose, self.data_seed, number))
-        points = self.distribution.sample(n, generator)
-        if not points.isfinite().all():
-            row = int((~points.isfinite()).any(dim=-1).nonzero()[0])
-            raise ValueError(f"point {row} of the data is {points[row].tolist()}; remove or repair it")
-        return points.to(device)
+        if self.labels and not self.distribution.n_labels:
+            raise ValueError(f"{self.distribution!r} has no labels; leave out --data.labels")
+        x, labels = self.distribution.sample_labelled(n, generator)
+        if not x.isfinite().all():
+            row = int((~x.isfinite()).any(dim=-1).nonzero()[0])
+            raise ValueError(f"point {row} of the data is {x[row].tolist()}; remove or repair it")
+        return Points(x.to(device), labels.to(device) if self.labels else None)
 
     @property
     def batches_per_epoch(self) -> int:
         return math.ceil(self.n_train / self.batch_size)
 
-    def batch(self, k: int, device: torch.device | str = "cpu") -> Tensor:
-        """Batch `k` of the run, counted from 0 over all epochs: `(batch_size, 2)`, a pure function of `k`."""
+    def batch(self, k: int, device: torch.device | str = "cpu") -> Points:
+        """Batch `k` of the run, counted from 0 over all epochs: `batch_size` points, a pure function of `k`."""
         device = torch.device(device)
         epoch, number = divmod(k, self.batches_per_epoch)
         if self.fresh:
             return self._draw(self.batch_size, "training points", k, device)
-        if self._points is None or self._points.device != device:
+        if self._points is None or self._points.x.device != device:
             self._points = self._draw(self.n_train, "training points", 0, device)
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(seed_of("order of training points", self.data_seed, epoch))
             self._order = epoch, torch.randperm(self.n_train, generator=generator).to(device)
         rows = self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
-        return self._points[rows]
+        x, labels = self._points
+        return Points(x[rows], labels if labels is None else labels[rows])
 
     def train_dataloader(self) -> "BatchLoader":
         trainer = self.trainer
@@ -105,7 +117,7 @@ class ToyDataModule(pl.LightningDataModule):
         rank, world = trainer.global_rank, trainer.world_size
         device = trainer.strategy.root_device
 
-        def batch(k: int) -> Tensor:
+        def batch(k: int) -> Points:
             return self.batch(k * world + rank, device)
 
         return BatchLoader(batch, math.ceil(self.batches_per_epoch / world), self.steps_at_once, trainer.max_steps)
@@ -128,14 +140,14 @@ class BatchLoader:
     Groups end with the epoch, and with batch `stop`, after which the run has as many steps as it was asked for.
     """
 
-    def __init__(self, batch: Callable[[int], Tensor], batches_per_epoch: int, at_once: int, stop: int = -1):
+    def __init__(self, batch: Callable[[int], Points], batches_per_epoch: int, at_once: int, stop: int = -1):
         self._batch, self._per_epoch, self._at_once, self._stop = batch, batches_per_epoch, at_once, stop
         self._next = 0
 
     def __len__(self) -> int:
         return math.ceil(self._per_epoch / self._at_once)
 
-    def __iter__(self) -> Iterator[list[Tensor]]:
+    def __iter__(self) -> Iterator[list[Points]]:
         while True:
             left = self._per_epoch - self._next % self._per_epoch
             if self._stop > self._next:

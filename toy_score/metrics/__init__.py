@@ -2,6 +2,7 @@
 
 from toy_score.metrics.counts import InvalidMass, ModeWeights, NonFinite
 from toy_score.metrics.cross_entropy import CrossEntropyGap
+from toy_score.metrics.likelihood import Likelihood
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.report import Floor, Report, noise_floors, sample_metrics
 from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
@@ -12,6 +13,7 @@ __all__ = [
     "EnergyDistance",
     "Floor",
     "InvalidMass",
+    "Likelihood",
     "ModeWeights",
     "NonFinite",
     "Report",

@@ -72,6 +72,7 @@ class Report:
         readings: what the metrics of `sample_metrics` computed.
         floors: of `noise_floors`, for the same n.
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
+        likelihood: summary of the metric `Likelihood`, if it was measured.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Report:
     levels: list[float] = field(default_factory=list)
     score_error: list[float] = field(default_factory=list)
     score_error_se: list[float] = field(default_factory=list)
+    likelihood: dict[str, float] | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Everything as plain numbers."""
@@ -97,6 +99,7 @@ class Report:
                     for s, e, se in zip(self.levels, self.score_error, self.score_error_se, strict=True)
                 ],
             },
+            **({"likelihood": self.likelihood} if self.likelihood else {}),
             **measured,
             "mode_weights": self._modes(),
             "invalid_mass": {"value": self.readings["invalid_mass"].item(), "truth": 0.0},
@@ -135,6 +138,17 @@ class Report:
             floor = f"{r['truth']:.5f} +- {math.sqrt(r['truth'] * (1 - r['truth']) / self.n):.5f}"
             lines += [f"{'share of the mode ' + mode:<28}{r['share']:>10.5f}{floor:>22}{r['z']:>8.1f}"]
         lines += [f"{'mass where there is none':<28}{d['invalid_mass']['value']:>10.5f}{'0':>22}"]
+        if self.likelihood is not None:
+            r = self.likelihood
+            lines += [
+                "",
+                f"negative log-likelihood, nats {r['nll']:>9.5f} +- {r['nll_standard_error']:.5f}   "
+                f"(entropy {r['entropy']:.5f}; {r['bits_per_dimension']:.5f} bits per dimension)",
+                f"its gap to the exact density {r['gap']:>10.5f} +- {r['gap_standard_error']:.5f}   (0 is perfect)",
+                f"data to latent and back      {r['round_trip']:>10.5f}              (mean distance)",
+            ]
+            if r["failed"]:
+                lines += [f"the flow of {r['failed']} points could not be followed; the figures leave them out"]
         if d["nonfinite"]:
             lines += [f"{d['nonfinite']} samples are not finite; the figures above leave them out"]
         return "\n".join(lines)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
 from toy_score.component import from_config, to_config
-from toy_score.data import SampleRequest
-from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
-from toy_score.metrics import STUDY_LEVELS, Report, ScoreError, noise_floors, sample_metrics
+from toy_score.data import Points, SampleRequest
+from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
+from toy_score.likelihood import ProbabilityFlow
+from toy_score.metrics import STUDY_LEVELS, Likelihood, Report, ScoreError, noise_floors, sample_metrics
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
@@ -44,6 +45,15 @@ class ScoreModule(pl.LightningModule):
         lr_schedule: factor of the learning rate over the course of the training.
         gradient_clip: largest norm of the gradient, > 0; no clipping if None.
         noise_seed: seed of the training noise; step k of process r sees the same noise in every run.
+        label_dropout: share of the points whose class label is kept from the network in training, in [0, 1], so that it
+            learns the whole distribution as well.
+        label: class of the samples; of all classes if None.
+        guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
+            network, told the label; the weak one is the network that is not told it, or the guide.
+        guide: checkpoint of a weaker model to be the weak one (autoguidance).
+
+    Raises:
+        ValueError: if an argument is out of range, or guidance is asked for with neither label nor guide.
     """
 
     def __init__(
@@ -59,8 +69,16 @@ class ScoreModule(pl.LightningModule):
         lr_schedule: LRSchedule = WarmupCosine(),
         gradient_clip: float | None = None,
         noise_seed: int = 0,
+        label_dropout: float = 0.1,
+        label: int | None = None,
+        guidance: float = 1.0,
+        guide: str | None = None,
     ):
         super().__init__()
+        if not 0 <= label_dropout <= 1:
+            raise ValueError(f"label_dropout is a share of the points in [0, 1], got {label_dropout}")
+        if guidance != 1 and label is None and guide is None:
+            raise ValueError(f"guidance {guidance} needs a label to guide to or a guide to lead away from; add one")
         if gradient_clip is not None and not gradient_clip > 0:
             raise ValueError(f"gradient_clip must be positive, got {gradient_clip}; leave it out for no clipping")
         self.automatic_optimization = False  # several steps in one training_step
@@ -68,6 +86,8 @@ class ScoreModule(pl.LightningModule):
         self.times, self.sampler, self.objective = times, sampler, objective
         self.optimizer = optimizer or functools.partial(torch.optim.Adam, lr=1e-2, fused=True)
         self.lr_schedule, self.gradient_clip, self.noise_seed = lr_schedule, gradient_clip, noise_seed
+        self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
+        self.measure_likelihood = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
 
@@ -97,6 +117,18 @@ class ScoreModule(pl.LightningModule):
     def conditioning(self) -> Conditioning:
         return self.denoiser.conditioning
 
+    @functools.cached_property
+    def sampled(self) -> Denoiser:
+        """The denoiser that samples are made with: the network, told the label, and guided, if that is asked for."""
+        strong = self.denoiser if self.label is None else self.denoiser.given(self.label)
+        if self.guidance == 1:
+            return strong
+        weak = self.denoiser
+        if self.guide is not None:
+            weak = ScoreModule.load_from_checkpoint(self.guide).to(self.device).denoiser
+            weak = weak if self.label is None or not weak.backbone.n_labels else weak.given(self.label)
+        return Guided(strong, weak, self.guidance)
+
     @property
     def name(self) -> str:
         """The model's name for titles: the class without `Module`."""
@@ -108,16 +140,21 @@ class ScoreModule(pl.LightningModule):
         distribution = getattr(getattr(self.trainer, "datamodule", None), "distribution", None)
         return ExactDenoiser(distribution, self.schedule) if distribution is not None else None
 
+    @property
+    def sampled_truth(self) -> ExactDenoiser | None:
+        """What the samples are measured against: the truth, of the label's class if there is one."""
+        return self.truth if self.truth is None or self.label is None else self.truth.given(self.label)
+
     # Training
 
-    def training_step(self, batches: list[Tensor], batch_idx: int) -> None:
-        """One optimizer step per batch `(n, 2)` of the group that the data module hands over."""
+    def training_step(self, batches: list[Points], batch_idx: int) -> None:
+        """One optimizer step per batch of the group that the data module hands over."""
         optimizer, scheduler, truth = self.optimizers(), self.lr_schedulers(), self.truth
-        for x0 in batches:
+        for x0, labels in batches:
             seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
             generator = self._generator(seed)
             t = self.times(len(x0), self.schedule, generator)
-            loss = self.objective(self.denoiser, x0, t, generator, truth).mean()
+            loss = self.objective(self._told(labels, generator), x0, t, generator, truth).mean()
             optimizer.zero_grad()
             self.manual_backward(loss)
             if self.gradient_clip is not None:
@@ -127,6 +164,17 @@ class ScoreModule(pl.LightningModule):
                 scheduler.step()
             self._running["loss"] += loss.detach()
             self._running["steps"] += 1
+
+    def _told(self, labels: Tensor | None, generator: torch.Generator | None = None) -> NetworkDenoiser:
+        """The network, told the labels, but for a share of them that is dropped where there is a generator."""
+        if labels is None:
+            if self.backbone.n_labels:
+                raise ValueError("the network knows labels but the data come without; add --data.labels true")
+            return self.denoiser
+        if generator is not None:
+            dropped = torch.rand(len(labels), generator=generator, device=labels.device) < self.label_dropout
+            labels = torch.where(dropped, -1, labels)
+        return self.denoiser.given(labels)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         # Logging every step would cost a third of a step; the sum stays on the device until it is wanted.
@@ -170,14 +218,16 @@ class ScoreModule(pl.LightningModule):
 
     # Validation: the same points and the same noise every time, so that curves compare
 
-    def validation_step(self, x0: Tensor, batch_idx: int) -> None:
+    def validation_step(self, points: Points, batch_idx: int) -> None:
+        x0, labels = points
+        denoiser = self._told(labels)
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
-        found = {"val/loss": self.objective(self.denoiser, x0, t, generator, self.truth).mean()}
+        found = {"val/loss": self.objective(denoiser, x0, t, generator, self.truth).mean()}
 
         levels = torch.tensor(STUDY_LEVELS, dtype=torch.float64)
         t = self.schedule.time(levels).to(x0).repeat_interleave(len(x0))[:, None]
-        loss = DenoisingScoreMatching()(self.denoiser, x0, t, generator).view(len(levels), -1).mean(dim=-1)
+        loss = DenoisingScoreMatching()(denoiser, x0, t, generator).view(len(levels), -1).mean(dim=-1)
         found |= {f"val_loss/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, loss, strict=True)}
         if self.truth is not None:
             metric = ScoreError().to(self.device)
@@ -186,7 +236,7 @@ class ScoreModule(pl.LightningModule):
             found["val/score_error"] = error.mean()
             found |= {f"val_score_error/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, error, strict=True)}
         found = {name: float(value) for name, value in found.items()}
-        self.log_dict(found, logger=False)
+        self.log_dict(found, logger=False, batch_size=len(x0))
         if self.logger is not None:  # by optimizer steps; Lightning itself would count calls of training_step
             self.logger.log_metrics(found, step=self.trainer.global_step)
 
@@ -195,16 +245,16 @@ class ScoreModule(pl.LightningModule):
     def sample(self, n: int, seed: int = 0, sampler: Sampler | None = None) -> Tensor:
         """`n` samples, `(n, 2)`, on the module's device, by its own sampler or another."""
         generator = torch.Generator(self.device).manual_seed(seed)
-        return (sampler or self.sampler)(self.denoiser, n, generator)
+        return (sampler or self.sampler)(self.sampled, n, generator)
 
     def trajectory(self, n: int, seed: int = 0, every: int = 1, skip: int = 0) -> Trajectory:
         """The paths of the first `n` of those samples, by the module's own sampler."""
         generator = torch.Generator(self.device).manual_seed(seed)
-        return self.sampler.trajectory(self.denoiser, n, generator, every, skip)
+        return self.sampler.trajectory(self.sampled, n, generator, every, skip)
 
     def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
         generator = self._generator(request.seed)
-        return {"first": request.first, "samples": self.sampler(self.denoiser, request.n, generator, request.first)}
+        return {"first": request.first, "samples": self.sampler(self.sampled, request.n, generator, request.first)}
 
     # Testing: the samples against the truth, and the network against the truth
 
@@ -212,7 +262,9 @@ class ScoreModule(pl.LightningModule):
         if self.truth is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
         # Not attributes of the module: metrics count in integers and float64, whatever precision the model has.
-        self._metrics = {"samples": sample_metrics(self.truth.distribution), "score": ScoreError()}
+        self._metrics = {"samples": sample_metrics(self.sampled_truth.distribution), "score": ScoreError()}
+        if self.measure_likelihood:
+            self._metrics["likelihood"] = Likelihood(self.sampled_truth)
         for metric in self._metrics.values():
             metric.to(self.device)
 
@@ -220,11 +272,13 @@ class ScoreModule(pl.LightningModule):
         samples = self.predict_step(request, batch_idx)["samples"]
         self._metrics["samples"].update(samples)
         generator = self._generator(seed_of("test points", request.seed, request.first))
-        x0 = self.truth.distribution.sample(request.n, generator)
-        self._metrics["score"].update(self.denoiser, self.truth, x0, generator)
+        x0 = self.sampled_truth.distribution.sample(request.n, generator)
+        self._metrics["score"].update(self.sampled, self.sampled_truth, x0, generator)
+        if self.measure_likelihood:
+            self._metrics["likelihood"].update(ProbabilityFlow(self.sampled), x0)
 
     def on_test_epoch_end(self) -> None:
-        distribution, n = self.truth.distribution, self.trainer.test_dataloaders.dataset.total
+        distribution, n = self.sampled_truth.distribution, self.trainer.test_dataloaders.dataset.total
         score = self._metrics["score"]
         self.report = Report(
             title=f"{self.name} on {distribution.name.replace('_', ' ')}, {self.sampler!r}, "
@@ -236,6 +290,7 @@ class ScoreModule(pl.LightningModule):
             levels=score.levels,
             score_error=score.compute().tolist(),
             score_error_se=score.standard_error().tolist(),
+            likelihood=self._metrics["likelihood"].summary() if self.measure_likelihood else None,
         )
 
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True

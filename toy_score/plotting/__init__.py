@@ -1,5 +1,5 @@
 """Pictures: figures from tensors, in one style."""
 
-from toy_score.plotting.figures import samples, score_errors, summary, to_png, trajectories, vector_field
+from toy_score.plotting.figures import density, samples, score_errors, summary, to_png, trajectories, vector_field
 
-__all__ = ["samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
+__all__ = ["density", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]

@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from toy_score.denoisers import Denoiser, ExactDenoiser
+from toy_score.denoisers import Denoiser, ExactDenoiser, Guided
 from toy_score.distributions import Distribution
+from toy_score.likelihood import ProbabilityFlow
 from toy_score.plotting.style import (
     DENSITY,
+    DIFFERENCE,
     EXACT,
     GENERATED,
     LABEL,
@@ -30,7 +32,7 @@ from toy_score.plotting.style import (
 )
 from toy_score.samplers import Trajectory
 
-__all__ = ["samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
+__all__ = ["density", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
 
 CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the study's picture aid
 
@@ -104,6 +106,29 @@ def summary(
     return figure
 
 
+def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -> Figure:
+    """The model's density, by its probability flow, beside the exact one, both at the schedule's lowest noise level.
+
+    The third panel is their difference, on a scale of a tenth of the highest density.
+    """
+    p, sigma = exact.distribution, exact.schedule.ratios[0]
+    figure, axes = panels(1, 3, title)
+    grid = _grid(p.bounds, n)
+    model = ProbabilityFlow(learned).log_prob(grid.to(_device(learned, grid))).cpu().exp().view(n, n)
+    truth = p.log_prob(grid, sigma).exp().view(n, n)
+    top, extent = truth.max().item(), (-p.bounds, p.bounds, -p.bounds, p.bounds)
+    for ax, values, name in ((axes[0, 0], model, "learned"), (axes[0, 1], truth, "exact")):
+        square(ax, p.bounds, f"{name} density")
+        ax.imshow(values.numpy(), extent=extent, origin="lower", cmap=DENSITY, vmin=0, vmax=top)
+    square(axes[0, 2], p.bounds, "learned - exact")
+    difference = axes[0, 2].imshow(
+        (model - truth).numpy(), extent=extent, origin="lower", cmap=DIFFERENCE, vmin=-0.1 * top, vmax=0.1 * top
+    )
+    bar = figure.colorbar(difference, cax=axes[0, 2].inset_axes([0.06, 0.1, 0.4, 0.035]), orientation="horizontal")
+    bar.ax.tick_params(labelsize=TICK, length=2)
+    return figure
+
+
 def score_errors(levels: Sequence[float], errors: Sequence[float], title: str) -> Figure:
     """Normalised score error against noise level, on logarithmic axes with fixed limits."""
     figure, axes = panels(1, 1, title)
@@ -135,9 +160,16 @@ def _grid(bounds: float, n: int) -> Tensor:
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
 
 
+def _device(denoiser: Denoiser, y: Tensor) -> torch.device:
+    """Where a denoiser wants its points."""
+    while isinstance(denoiser, Guided):
+        denoiser = denoiser.strong
+    return next(denoiser.parameters()).device if isinstance(denoiser, torch.nn.Module) else y.device
+
+
 def _score(denoiser: Denoiser, y: Tensor, sigma: float) -> Tensor:
     """The score of `y = x / alpha` at noise level `sigma = sigma(t) / alpha(t)`, on the CPU."""
-    device = next(denoiser.parameters()).device if isinstance(denoiser, torch.nn.Module) else y.device
+    device = _device(denoiser, y)
     t = denoiser.schedule.time(torch.tensor([[sigma]], dtype=torch.float64))
     alpha = denoiser.schedule.alpha(t).item()
     with torch.no_grad():

@@ -13,6 +13,7 @@ EXACT = "#4d4d4d"
 LEARNED = "#7b2d8b"
 TRAJECTORY = "#111111"
 DENSITY = "Blues"
+DIFFERENCE = "RdBu_r"
 
 PANEL, MARGIN, HEAD = 3.2, 0.42, 0.62
 """Side of a panel, space around it, and height of a figure's title, in inches."""
