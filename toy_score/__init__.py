@@ -73,6 +73,8 @@ _ROOMS = {
         "UniformLogSNR",
         "UniformTimes",
     ],
+    "doctor": ["diagnose"],
+    "likelihood": ["ProbabilityFlow"],
     "data": ["HeartDataModule", "SplitNormalDataModule", "ToyDataModule"],
     "modules": [
         "DDPMModule",

@@ -207,6 +207,9 @@ class ToyCLI(LightningCLI):
         self.trainer.validate(**kwargs, verbose=False)
         for name, value in self.trainer.callback_metrics.items():
             say(f"{name:<32}{float(value):.6f}")
+        say("\ndoctor: would a perfect network succeed?")
+        for finding in self.model.doctor():
+            say(finding)
 
     def test(self, **kwargs: Any) -> None:
         self.model.measure_likelihood = self.config.test.likelihood

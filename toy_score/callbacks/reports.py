@@ -16,10 +16,14 @@ class RunReport(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start = time.monotonic()
         self._first_step = trainer.global_step
         if trainer.log_dir:
             print(f"run:         {trainer.log_dir}", flush=True)
+        if self._first_step == 0:
+            for finding in pl_module.doctor():
+                if not finding.good:
+                    print(f"doctor:      {finding.name}: {finding.told()}", flush=True)
+        self._start = time.monotonic()
 
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

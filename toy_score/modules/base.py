@@ -17,6 +17,7 @@ from toy_score.backbones import MLP, Backbone
 from toy_score.component import from_config, to_config
 from toy_score.data import Points, SampleRequest
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
+from toy_score.doctor import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import STUDY_LEVELS, Likelihood, Report, ScoreError, noise_floors, sample_metrics
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
@@ -144,6 +145,12 @@ class ScoreModule(pl.LightningModule):
     def sampled_truth(self) -> ExactDenoiser | None:
         """What the samples are measured against: the truth, of the label's class if there is one."""
         return self.truth if self.truth is None or self.label is None else self.truth.given(self.label)
+
+    def doctor(self) -> list[Finding]:
+        """Whether a perfect network would succeed with this schedule and sampler on these data; see `diagnose`."""
+        if self.truth is None:
+            return []
+        return diagnose(self.truth.distribution, self.schedule, self.sampler, self.parameterisation)
 
     # Training
 

@@ -1,0 +1,163 @@
+"""The figures of `docs/one_framework.md`.
+
+    python -m benchmarks.figures [--runs DIR]
+
+Trains the four networks that they need (20 s each) unless their runs are in DIR already, and writes `docs/images/`.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from toy_score import (
+    DDIM,
+    DDPM,
+    EDM,
+    VE,
+    VP,
+    AnnealedLangevin,
+    Cosine,
+    DDPMAncestral,
+    ExactDenoiser,
+    Guided,
+    Heart,
+    Heun,
+    LinearFlow,
+    PredictorCorrector,
+    ReverseDiffusion,
+    RungeKutta4,
+    ScoreModule,
+    SplitNormal,
+    SubVP,
+    plotting,
+)
+from toy_score.plotting.style import EXACT, GENERATED, REAL, TRAJECTORY, panels, square
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs/images"
+SEED = 3
+
+
+def main() -> None:
+    """Make them all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", default=None)
+    runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
+    names = ("ncsn_heart", "ddpm_heart", "edm_heart", "edm_split_normal_labels")
+    models = {name: model(name, runs) for name in names}
+    edm = models["edm_heart"]
+    figures = {
+        "schedules": schedules(),
+        "walks": walks(),
+        "ddpm_is_ncsn": crossed(models["ncsn_heart"], models["ddpm_heart"]),
+        "density": plotting.density(edm.denoiser, ExactDenoiser(Heart(), edm.schedule), "EDM on the heart, 20 s"),
+        "guidance": guidance(models["edm_split_normal_labels"]),
+    }
+    for name, figure in figures.items():
+        (IMAGES / f"{name}.png").write_bytes(plotting.to_png(figure))
+        print(IMAGES / f"{name}.png", flush=True)
+
+
+def model(name: str, runs: Path) -> ScoreModule:
+    """The model of a config, trained if need be."""
+    found = sorted(runs.glob(f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"))
+    if not found:
+        from toy_score.cli import run
+
+        root = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", str(runs / "lightning_logs")]
+        run(["fit", "--config", name, *root, "--trainer.logger.name", name])
+        found = sorted(runs.glob(f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"))
+    return ScoreModule.load_from_checkpoint(found[-1])
+
+
+def schedules() -> Figure:
+    """Signal, noise, their ratio, drift and diffusion of all schedules, over time."""
+    all_of_them = [VE(), EDM(), LinearFlow(), VP(), SubVP(), Cosine(), DDPM()]
+    figure = Figure(figsize=(13, 3.6), dpi=110)
+    axes = figure.subplots(1, 5)
+    for k, schedule in enumerate(all_of_them):
+        t = torch.linspace(schedule.t_min, schedule.t_max, 400, dtype=torch.float64)
+        alpha, sigma = schedule(t)
+        curves = (alpha, sigma, sigma / alpha, -schedule.drift(t), schedule.diffusion(t))
+        style = {"color": f"C{k}", "linewidth": 1.6, "linestyle": ":" if isinstance(schedule, DDPM) else "-"}
+        for ax, curve in zip(axes, curves, strict=True):
+            ax.plot(t, curve, label=type(schedule).__name__, **style)
+    titles = ("signal alpha", "noise sigma", "ratio sigma / alpha", "drift -f", "diffusion g")
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("t", fontsize=9)
+        ax.tick_params(labelsize=7)
+        ax.grid(color="#eeeeee")
+        if title != "signal alpha":
+            ax.set_yscale("symlog" if title == "drift -f" else "log")
+    axes[0].legend(fontsize=7.5, frameon=False)
+    figure.subplots_adjust(left=0.035, right=0.99, bottom=0.14, top=0.9, wspace=0.26)
+    return figure
+
+
+def walks() -> Figure:
+    """From noise to data, with a perfect network: one start, four samplers."""
+    p, truth = SplitNormal(), ExactDenoiser(SplitNormal(), VP())
+    samplers = {
+        "reverse SDE (300)": ReverseDiffusion(300),
+        "predictor-corrector (2 x 150)": PredictorCorrector(ReverseDiffusion(150)),
+        "probability flow, Heun (2 x 20)": Heun(20),
+        "probability flow, RK4 (4 x 8)": RungeKutta4(8),
+    }
+    figure, axes = panels(1, 4, "From noise to data on the split normal, the exact score in the network's place")
+    real = p.sample(1500, generator())
+    for ax, (name, sampler) in zip(axes[0], samplers.items(), strict=True):
+        square(ax, p.bounds, name)
+        ax.scatter(*real.T, s=2, color=REAL, alpha=0.25, linewidths=0)
+        paths = sampler.trajectory(truth, 12, generator())
+        t = VP().time(paths.ratio.double().clamp(min=1e-9))
+        y = paths.x / VP().alpha(t).float()[:, None, None]
+        y[-1] = paths.x[-1]
+        for k in range(12):
+            ax.plot(*y[:, k].T, color=TRAJECTORY, linewidth=0.6, alpha=0.7)
+        ax.scatter(*y[-1].T, s=14, color=GENERATED, zorder=3)
+    return figure
+
+
+def crossed(ncsn: ScoreModule, ddpm: ScoreModule) -> Figure:
+    """Two networks, two samplers, by flag alone."""
+    figure, axes = panels(1, 4, "DDPM is a special case of NCSN: either network, either sampler")
+    p = Heart()
+    real = p.sample(2000, generator())
+    langevin, ancestral = AnnealedLangevin(10, n_levels=40), DDPMAncestral("posterior", 500)
+    cases = [
+        ("NCSN, annealed Langevin", ncsn, langevin),
+        ("NCSN, DDPM's ancestral rule", ncsn, ancestral),
+        ("DDPM, annealed Langevin", ddpm, langevin),
+        ("DDPM, ancestral", ddpm, ancestral),
+    ]
+    for ax, (name, module, sampler) in zip(axes[0], cases, strict=True):
+        square(ax, p.bounds, name)
+        ax.scatter(*real.T, s=2.5, color=REAL, alpha=0.4, linewidths=0)
+        ax.scatter(*module.sample(2000, SEED, sampler).T, s=2.5, color=GENERATED, alpha=0.45, linewidths=0)
+    return figure
+
+
+def guidance(module: ScoreModule) -> Figure:
+    """A class, and more and more guidance to it, learned and exact."""
+    figure, axes = panels(2, 4, "Guidance to the right half of the split normal: above learned, below exact")
+    p, sampler = SplitNormal(), DDIM(100)
+    truth = ExactDenoiser(p, module.schedule)
+    real = p.sample(2000, generator())
+    for row, (whole, given) in enumerate(((module.denoiser, module.denoiser.given(1)), (truth, truth.given(1)))):
+        for ax, weight in zip(axes[row], (0.0, 1.0, 2.0, 4.0), strict=True):
+            square(ax, p.bounds, f"weight {weight:g}")
+            ax.scatter(*real.T, s=2.5, color=REAL, alpha=0.25, linewidths=0)
+            x = sampler(Guided(given, whole, weight), 1500, generator())
+            ax.scatter(*x.T, s=2.5, color=GENERATED if row == 0 else EXACT, alpha=0.5, linewidths=0)
+    return figure
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(SEED)
+
+
+if __name__ == "__main__":
+    main()

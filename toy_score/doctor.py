@@ -1,0 +1,187 @@
+r"""A doctor for schedules: would a perfect network succeed with these choices?
+
+The truth is known, so the question has an answer before any training. The noised data at the highest level are compared
+with the prior that samplers start from, `KL(p_T || N(0, sigma_T^2 I))`, and by the sliced Wasserstein distance that the
+exact flow is left with when it starts there; the lowest level is compared with the data's finest detail,
+`KL(p || p_sigma_min)`; and what the network and the sampler are told is held against what the data are.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from toy_score.component import argument_names
+from toy_score.denoisers import ExactDenoiser
+from toy_score.distributions import Distribution
+from toy_score.metrics import SlicedWasserstein, noise_floors
+from toy_score.parameterisations import EDMPreconditioning, Parameterisation
+from toy_score.samplers import AnnealedLangevin, Langevin, RungeKutta4, Sampler
+from toy_score.schedules import Schedule
+from toy_score.seeds import seed_of
+
+__all__ = ["Finding", "diagnose"]
+
+N = 20_000
+PRIOR_KL, DETAIL_KL = 3e-3, 1e-2  # nats above which even a sampler that forgets its start, or any sampler, is off
+GOOD_PRIOR_KL = 5e-5  # nats at which the prior's share of the sliced W1 of 20 000 samples is below the floor
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor looked at.
+
+    Attributes:
+        name: what.
+        text: what was found, in one line with its figures.
+        good: whether it is well.
+        advice: what to do if it is not.
+    """
+
+    name: str
+    text: str
+    good: bool
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{'good' if self.good else 'WARNING':<9}{self.name}: {self.told()}"
+
+    def told(self) -> str:
+        """The text, with the advice where it is needed."""
+        return self.text if self.good else f"{self.text}; {self.advice}"
+
+
+def diagnose(
+    distribution: Distribution,
+    schedule: Schedule,
+    sampler: Sampler | None = None,
+    parameterisation: Parameterisation | None = None,
+) -> list[Finding]:
+    """Everything the doctor has to say about learning a distribution with these choices; takes about two seconds."""
+    findings = [prior(distribution, schedule, sampler), detail(distribution, schedule)]
+    if isinstance(parameterisation, EDMPreconditioning):
+        findings.append(data_scale(distribution, parameterisation))
+    if isinstance(sampler, (AnnealedLangevin, Langevin)):
+        findings.append(langevin_step(schedule, sampler))
+        if sampler.uniform_start is not None:
+            findings.append(uniform_start(distribution, schedule, sampler))
+    return findings
+
+
+def prior(distribution: Distribution, schedule: Schedule, sampler: Sampler | None = None) -> Finding:
+    """Whether the noised data at the highest level are the prior."""
+    top = schedule.ratios[1]
+    kl = prior_kl(distribution, top)
+    share = prior_distance(distribution, schedule) / noise_floors(distribution, N, draws=16)["sliced_w1"].mean
+    forgets = isinstance(sampler, (AnnealedLangevin, Langevin))
+    text = (
+        f"at sigma / alpha = {top:.4g} the noised data are {kl:.2g} nats from the prior, "
+        f"which alone costs the exact flow {share:.1f} x the floor in sliced W1"
+    )
+    name = schedule.widest
+    better = first_good(
+        schedule, name, lambda s: prior_kl(distribution, s.ratios[1]) < GOOD_PRIOR_KL, getattr(schedule, name), 1.2
+    )
+    advice = f"use {name} = {better:.2g} (now {getattr(schedule, name):.3g})" if better else "use more steps"
+    return Finding("prior", text, kl < PRIOR_KL and (forgets or share < 1.0), advice)
+
+
+def detail(distribution: Distribution, schedule: Schedule) -> Finding:
+    """Whether the lowest level blurs what the data have of detail."""
+    low = schedule.ratios[0]
+    x = distribution.reference(8192)
+
+    def lost(sigma: float) -> float:
+        return (distribution.log_prob(x) - distribution.log_prob(x, sigma)).mean().item()
+
+    try:
+        kl = lost(low)
+    except ValueError:  # data in points have no density, and no finest detail
+        return Finding("detail", f"the lowest level is sigma / alpha = {low:.3g}", True)
+    text = f"noise of the lowest level, sigma / alpha = {low:.3g}, blurs the data by {kl:.2g} nats"
+    sigma = low
+    while lost(sigma) > DETAIL_KL and sigma > 1e-6:
+        sigma /= 1.2
+    return Finding("detail", text, kl < DETAIL_KL, f"use a lowest level of {sigma:.2g}")
+
+
+def data_scale(distribution: Distribution, parameterisation: EDMPreconditioning) -> Finding:
+    """Whether the network is told the scale of the data."""
+    measured = distribution.reference(8192).var(dim=0).mean().sqrt().item()
+    told = parameterisation.sigma_data
+    text = f"sigma_data is {told:.3g}, the data's standard deviation per coordinate {measured:.3g}"
+    return Finding("sigma_data", text, 0.5 < told / measured < 2.0, f"use sigma_data = {measured:.2g}")
+
+
+def langevin_step(schedule: Schedule, sampler: AnnealedLangevin | Langevin) -> Finding:
+    """Whether Langevin steps are stable, and how much too wide they leave the lowest level."""
+    low = schedule.ratios[0]
+    if isinstance(sampler, Langevin) and sampler.sigma is not None:
+        low = sampler.sigma
+    x = sampler.eps / (4.0 * low**2)
+    if x >= 1:
+        return Finding(
+            "Langevin step",
+            f"eps = {sampler.eps:.3g} diverges at sigma = {low:.3g}, where steps are stable below {4 * low**2:.2g}",
+            False,
+            f"use eps = {low**2:.2g}",
+        )
+    text = f"eps = {sampler.eps:.3g} leaves noise of {low / math.sqrt(1 - x):.3g} where sigma = {low:.3g}"
+    return Finding("Langevin step", text, x < 0.5, f"use eps = {low**2:.2g}")
+
+
+def uniform_start(distribution: Distribution, schedule: Schedule, sampler: AnnealedLangevin | Langevin) -> Finding:
+    """Whether a uniform start is anything like the noised data."""
+    start = sampler.uniform_start / math.sqrt(3.0)
+    data = math.sqrt(schedule.ratios[1] ** 2 + distribution.reference(8192).var(dim=0).mean().item())
+    text = (
+        f"chains start uniform on [-{sampler.uniform_start:g}, {sampler.uniform_start:g}]^2, of standard deviation "
+        f"{start:.2g}, where the noised data have {data:.2g}"
+    )
+    return Finding("start", text, 0.8 < start / data < 1.25, "leave out uniform_start to start from the prior")
+
+
+def prior_kl(distribution: Distribution, sigma: float, n: int = 8192) -> float:
+    """`KL(p_sigma || N(0, sigma^2 I))` in nats, >= 0.
+
+    With `log p_sigma - log N` replaced by `log p_sigma - log N - (N / p_sigma - 1)`, which has the same mean and is
+    smaller by orders of magnitude in its scatter (Schulman 2020: an estimate that is never negative).
+    """
+    generator = torch.Generator().manual_seed(seed_of("prior"))
+    eps = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+    y = distribution.reference(n) + sigma * eps
+    log_ratio = gaussian_log_prob(y, sigma) - distribution.log_prob(y, sigma)
+    return (log_ratio.expm1() - log_ratio).mean().item()
+
+
+def gaussian_log_prob(y: Tensor, sigma: float) -> Tensor:
+    """`log N(y; 0, sigma^2 I)`, `(n,)`."""
+    return -0.5 * (y / sigma).square().sum(dim=-1) - math.log(2.0 * math.pi * sigma**2)
+
+
+def prior_distance(distribution: Distribution, schedule: Schedule) -> float:
+    """Sliced W1 that the exact flow is left with when it starts from the prior: evenly spread points, fine steps."""
+    sobol = torch.quasirandom.SobolEngine(2, scramble=True, seed=seed_of("prior") % 2**31)
+    z = torch.special.ndtri(sobol.draw(16_384, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)).float()
+    solver = RungeKutta4(12)
+    solver.start = lambda schedule, noise: schedule.prior_sigma * z
+    metric = SlicedWasserstein(distribution)
+    metric.update(solver.run(ExactDenoiser(distribution, schedule), None))
+    return metric.compute().item()
+
+
+def first_good(
+    schedule: Schedule, name: str, good: Callable[[Schedule], bool], value: float, factor: float, tries: int = 60
+) -> float | None:
+    """The first value of an argument, raised by a factor again and again, with which the schedule is good."""
+    for _ in range(tries):
+        value *= factor
+        arguments = {key: getattr(schedule, key) for key in argument_names(type(schedule))}
+        try:
+            if good(type(schedule)(**{**arguments, name: value})):
+                return value
+        except ValueError:
+            return None
+    return None
