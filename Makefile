@@ -24,6 +24,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.exact
+	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.quality
 
 $(READY): pyproject.toml

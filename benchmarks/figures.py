@@ -111,11 +111,11 @@ def walks() -> Figure:
     for ax, (name, sampler) in zip(axes[0], samplers.items(), strict=True):
         square(ax, p.bounds, name)
         ax.scatter(*real.T, s=2, color=REAL, alpha=0.25, linewidths=0)
-        paths = sampler.trajectory(truth, 12, generator())
+        paths = sampler.trajectory(truth, 6, generator())
         t = VP().time(paths.ratio.double().clamp(min=1e-9))
         y = paths.x / VP().alpha(t).float()[:, None, None]
         y[-1] = paths.x[-1]
-        for k in range(12):
+        for k in range(6):
             ax.plot(*y[:, k].T, color=TRAJECTORY, linewidth=0.6, alpha=0.7)
         ax.scatter(*y[-1].T, s=14, color=GENERATED, zorder=3)
     return figure

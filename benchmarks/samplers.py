@@ -64,7 +64,7 @@ FAMILIES: dict[str, list[Sampler]] = {
     "PredictorCorrector": [PredictorCorrector(ReverseDiffusion(n)) for n in (32, 128, 512)],
     "PredictorCorrector, Heun": [PredictorCorrector(Heun(n), LangevinCorrector(0.1)) for n in (16, 32, 64)],
     "AnnealedLangevin": [
-        AnnealedLangevin(k, eps=1e-4, n_levels=levels) for levels, k in ((40, 10), (80, 20), (160, 20))
+        AnnealedLangevin(k, eps=4e-4, n_levels=levels) for levels, k in ((40, 10), (80, 20), (80, 60))
     ],
 }
 
