@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 from toy_score.distributions import Distribution
 from toy_score.seeds import seed_of
 
-__all__ = ["Points", "SampleRequest", "ToyDataModule"]
+__all__ = ["Batch", "SampleRequest", "ToyDataModule"]
 
 
-class Points(NamedTuple):
+class Batch(NamedTuple):
     """A batch: points `x`, `(n, 2)`, and their class labels `(n,)`, if they have any."""
 
     x: Tensor
@@ -77,10 +77,10 @@ class ToyDataModule(pl.LightningDataModule):
         self.n_train, self.fresh, self.batch_size, self.n_val = n_train, fresh, batch_size, n_val
         self.steps_at_once, self.labels = steps_at_once, labels
         self.n_samples, self.data_seed, self.sample_seed = n_samples, data_seed, sample_seed
-        self._points: Points | None = None
+        self._points: Batch | None = None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
-    def _draw(self, n: int, purpose: str, number: int, device: torch.device) -> Points:
+    def _draw(self, n: int, purpose: str, number: int, device: torch.device) -> Batch:
         # Drawn on the CPU, so that a run on a GPU sees the same points.
         generator = torch.Generator().manual_seed(seed_of(purpose, self.data_seed, number))
         if self.labels and not self.distribution.n_labels:
@@ -89,13 +89,13 @@ class ToyDataModule(pl.LightningDataModule):
         if not x.isfinite().all():
             row = int((~x.isfinite()).any(dim=-1).nonzero()[0])
             raise ValueError(f"point {row} of the data is {x[row].tolist()}; remove or repair it")
-        return Points(x.to(device), labels.to(device) if self.labels else None)
+        return Batch(x.to(device), labels.to(device) if self.labels else None)
 
     @property
     def batches_per_epoch(self) -> int:
         return math.ceil(self.n_train / self.batch_size)
 
-    def batch(self, k: int, device: torch.device | str = "cpu") -> Points:
+    def batch(self, k: int, device: torch.device | str = "cpu") -> Batch:
         """Batch `k` of the run, counted from 0 over all epochs: `batch_size` points, a pure function of `k`."""
         device = torch.device(device)
         epoch, number = divmod(k, self.batches_per_epoch)
@@ -108,7 +108,7 @@ class ToyDataModule(pl.LightningDataModule):
             self._order = epoch, torch.randperm(self.n_train, generator=generator).to(device)
         rows = self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
         x, labels = self._points
-        return Points(x[rows], labels if labels is None else labels[rows])
+        return Batch(x[rows], labels if labels is None else labels[rows])
 
     def train_dataloader(self) -> "BatchLoader":
         trainer = self.trainer
@@ -117,7 +117,7 @@ class ToyDataModule(pl.LightningDataModule):
         rank, world = trainer.global_rank, trainer.world_size
         device = trainer.strategy.root_device
 
-        def batch(k: int) -> Points:
+        def batch(k: int) -> Batch:
             return self.batch(k * world + rank, device)
 
         return BatchLoader(batch, math.ceil(self.batches_per_epoch / world), self.steps_at_once, trainer.max_steps)
@@ -140,14 +140,14 @@ class BatchLoader:
     Groups end with the epoch, and with batch `stop`, after which the run has as many steps as it was asked for.
     """
 
-    def __init__(self, batch: Callable[[int], Points], batches_per_epoch: int, at_once: int, stop: int = -1):
+    def __init__(self, batch: Callable[[int], Batch], batches_per_epoch: int, at_once: int, stop: int = -1):
         self._batch, self._per_epoch, self._at_once, self._stop = batch, batches_per_epoch, at_once, stop
         self._next = 0
 
     def __len__(self) -> int:
         return math.ceil(self._per_epoch / self._at_once)
 
-    def __iter__(self) -> Iterator[list[Points]]:
+    def __iter__(self) -> Iterator[list[Batch]]:
         while True:
             left = self._per_epoch - self._next % self._per_epoch
             if self._stop > self._next:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
 from toy_score.component import from_config, to_config
-from toy_score.data import Points, SampleRequest
+from toy_score.data import Batch, SampleRequest
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.doctor import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
@@ -154,7 +154,7 @@ class ScoreModule(pl.LightningModule):
 
     # Training
 
-    def training_step(self, batches: list[Points], batch_idx: int) -> None:
+    def training_step(self, batches: list[Batch], batch_idx: int) -> None:
         """One optimizer step per batch of the group that the data module hands over."""
         optimizer, scheduler, truth = self.optimizers(), self.lr_schedulers(), self.truth
         for x0, labels in batches:
@@ -225,8 +225,8 @@ class ScoreModule(pl.LightningModule):
 
     # Validation: the same points and the same noise every time, so that curves compare
 
-    def validation_step(self, points: Points, batch_idx: int) -> None:
-        x0, labels = points
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        x0, labels = batch
         denoiser = self._told(labels)
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
