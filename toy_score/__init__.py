@@ -14,7 +14,7 @@ from typing import Any
 from toy_score.version import __version__
 
 _ROOMS = {
-    "distributions": ["Distribution", "EightGaussians", "GaussianMixture", "Heart", "SplitNormal"],
+    "distributions": ["Distribution", "EightGaussians", "GaussianMixture", "Heart", "Points", "SplitNormal"],
     "schedules": ["DDPM", "EDM", "VE", "VP", "Cosine", "LinearFlow", "Schedule", "SubVP"],
     "backbones": ["MLP", "Backbone", "Fourier", "Raw"],
     "parameterisations": [

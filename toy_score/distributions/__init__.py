@@ -3,6 +3,7 @@
 from toy_score.distributions.base import Distribution
 from toy_score.distributions.halfplanes import FoldedNormal, HalfPlaneGaussians, Heart, SplitNormal
 from toy_score.distributions.mixtures import EightGaussians, GaussianMixture, Gaussians
+from toy_score.distributions.points import Points
 
 __all__ = [
     "Distribution",
@@ -12,5 +13,6 @@ __all__ = [
     "Gaussians",
     "HalfPlaneGaussians",
     "Heart",
+    "Points",
     "SplitNormal",
 ]

@@ -1,0 +1,179 @@
+r"""The empirical distribution of a set of points: all that is known of a law of which there are only points.
+
+N points, the training set, are a mixture of N deltas. Under noise of level `sigma` they are a mixture of N equal round
+Gaussians, and with the responsibilities
+
+    r_k(x) = exp(-|x - x_k|^2 / 2 sigma^2) / sum_j exp(-|x - x_j|^2 / 2 sigma^2)
+
+the posterior mean and the score are
+
+    E[x0 | x] = sum_k r_k x_k,      grad log p_sigma = (E[x0 | x] - x) / sigma^2.
+
+This denoiser minimises the training loss over that set among all functions (Vincent 2011; Karras et al. 2022, appendix
+B.3): it is what an infinitely able network would learn, and its samples are the training points again. It is
+therefore the yardstick of memorisation, not of the truth.
+
+In the exponent `x . x_k - |x_k|^2 / 2`, over `sigma^2`, what all points share is left out; it is one matrix product. It
+is worked out in float64 and about the middle of the points, since it cancels digits, `|x|^2 / sigma^2` many of them.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.distributions.base import Distribution
+
+__all__ = ["Points"]
+
+Function = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+CPU_CHUNK, GPU_CHUNK = 1 << 17, 1 << 24  # pairs of points at once: 1 MB, which stays in the cache; 128 MB
+
+
+class Points(Distribution):
+    """The points of a set, each as likely as any other.
+
+    Args:
+        points: `(n, 2)`, finite, at least one.
+        labels: `(n,)`, the class of each point, counted from 0 without gaps; none if None.
+        names: of the classes; their numbers if None.
+
+    Raises:
+        ValueError: if the points or their labels are not such; it names the first row that is wrong.
+    """
+
+    name = "points"
+
+    def __init__(self, points: Tensor, labels: Tensor | None = None, names: Sequence[str] | None = None):
+        x = torch.as_tensor(points)
+        if x.dim() != 2 or x.shape[1] != 2 or not len(x):
+            raise ValueError(f"points must be (n, 2), got {tuple(x.shape)}")
+        if not x.isfinite().all():
+            row = int((~x.isfinite()).any(dim=1).nonzero()[0])
+            raise ValueError(f"point {row} is {x[row].tolist()}; remove or repair it")
+        self.points, self.labels, self.names = x, labels, names
+        if labels is not None:
+            self.labels = torch.as_tensor(labels)
+            self._name_classes()
+        x = x.double()
+        reach = x.abs().amax(dim=1)
+        reach = reach.kthvalue(math.ceil(0.999 * len(reach))).values.item()
+        self.bounds = _rounded_up(1.1 * reach) if reach > 0 else 1.0
+        self._middle = x.mean(dim=0)
+        self._columns = self._of(x - self._middle)
+        self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def _name_classes(self) -> None:
+        labels, names = self.labels, self.names
+        if labels.shape != (len(self.points),) or labels.is_floating_point():
+            raise ValueError(f"labels must be {len(self.points)} whole numbers, one for each point")
+        if labels.min() < 0 or not (counts := labels.bincount()).all():
+            raise ValueError(f"labels must count from 0 without gaps, got {labels.unique().tolist()}")
+        names = [str(k) for k in range(len(counts))] if names is None else list(names)
+        self.mode_weights = dict(zip(names, (counts / len(labels)).tolist(), strict=True))
+        self.n_labels = len(counts) if len(counts) > 1 else 0
+
+    @staticmethod
+    def _of(x: Tensor) -> Tensor:
+        """What multiplies `x`, `y` and 1 in the exponent: `(3, N)`."""
+        return torch.stack([*x.T, -0.5 * x.square().sum(dim=1)])
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __repr__(self) -> str:
+        return f"Points({len(self)} points{f', {self.n_labels} classes' if self.n_labels else ''})"
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, Points) and torch.equal(self.points, other.points) and self.names == other.names
+        if not same or self.labels is None or other.labels is None:
+            return same and self.labels is other.labels
+        return torch.equal(self.labels, other.labels)
+
+    __hash__ = object.__hash__
+
+    def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
+        """`log p_sigma(x)`, `(n,)`, in nats, for `sigma > 0`.
+
+        Raises:
+            ValueError: for `sigma = 0`: points have no density.
+        """
+
+        def log_p(y: Tensor, v: Tensor, columns: Tensor) -> Tensor:
+            exponent = _exponent(y, v, columns)
+            shared = 0.5 * y.square().sum(dim=1, keepdim=True) / v + (2.0 * math.pi * v).log()
+            return exponent.logsumexp(dim=1) - shared[:, 0] - math.log(len(self))
+
+        return self._by_rows(log_p, x, sigma).to(x.dtype)
+
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        return self._by_rows(lambda y, v, columns: (_mean(y, v, columns) - y) / v, x, sigma).to(x.dtype)
+
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        middle = self._middle.to(x.device)
+        return (self._by_rows(_mean, x, sigma) + middle).to(x.dtype)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """`n` of the points, drawn with replacement, `(n, 2)` float32."""
+        return self.sample_labelled(n, generator)[0]
+
+    def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        device = generator.device if generator is not None else None
+        k = torch.randint(len(self), (n,), generator=generator, device=device)
+        labels = torch.zeros(len(self), dtype=torch.long) if self.labels is None else self.labels.long()
+        return self.points.to(k.device, torch.float32)[k], labels.to(k.device)[k]
+
+    def reference(self, n: int = 65_536) -> Tensor:
+        """The points themselves, `(n, 2)` float64, each repeated as often as any other, or once more."""
+        return self.points.double()[(torch.arange(n) * len(self)).div(n, rounding_mode="floor")]
+
+    def entropy(self) -> float:
+        """Minus infinity: points have no density."""
+        return -math.inf
+
+    def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance of each row of `x` from the nearest point, `(n,)` float64, and which point that is, `(n,)`."""
+        k = self._by_rows(lambda y, v, columns: _exponent(y, v, columns).argmax(dim=1), x, 1.0)
+        return (x.double() - self.points.to(x.device, torch.float64)[k]).norm(dim=1), k
+
+    def modes(self, x: Tensor) -> Tensor:
+        """The class of the nearest point, `(n,)` integers."""
+        if self.labels is None:
+            return super().modes(x)
+        return self.labels.to(x.device, torch.long)[self.nearest(x)[1]]
+
+    def _given(self, label: int) -> Distribution:
+        return Points(self.points[self.labels == label])
+
+    def _by_rows(
+        self, function: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor
+    ) -> Tensor:
+        """`function(points, variances, columns)` a chunk of rows at a time, so that memory stays bounded."""
+        if x.device not in self._on:
+            self._on[x.device] = self._middle.to(x.device), self._columns.to(x.device)
+        middle, columns = self._on[x.device]
+        sigma = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1)  # (1, 1) or (n, 1)
+        if not (sigma > 0).all():
+            raise ValueError("a set of points has no density of its own, only under noise: sigma must be positive")
+        rows = max((CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self), 1)
+        chunks = (x.double() - middle).split(rows)
+        levels = sigma.square().split(rows) if len(sigma) > 1 else [sigma.square()] * len(chunks)
+        return torch.cat([function(y, v, columns) for y, v in zip(chunks, levels, strict=True)])
+
+
+def _exponent(y: Tensor, v: Tensor, columns: Tensor) -> Tensor:
+    """`(y . x_k - |x_k|^2 / 2) / v`, `(n, N)`."""
+    return torch.cat([y, torch.ones_like(y[:, :1])], dim=1) / v @ columns
+
+
+def _mean(y: Tensor, v: Tensor, columns: Tensor) -> Tensor:
+    """`sum_k r_k x_k`, `(n, 2)`."""
+    return _exponent(y, v, columns).softmax(dim=1) @ columns[:2].T
+
+
+def _rounded_up(number: float) -> float:
+    """To two digits, so that the axes of pictures have round ends."""
+    digits = 1 - math.floor(math.log10(number))
+    return round(math.ceil(number * 10.0**digits) / 10.0**digits, max(digits, 0))
