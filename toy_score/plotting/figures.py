@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from toy_score.denoisers import Denoiser, ExactDenoiser, Guided
+from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
 from toy_score.likelihood import ProbabilityFlow
+from toy_score.plotting.parts import device_of, draw_density, draw_key, draw_real, draw_score, grid, score_at
 from toy_score.plotting.style import (
     DENSITY,
     DIFFERENCE,
@@ -59,8 +60,8 @@ def vector_field(
             ax = square(axes[row, column], bounds)
             ax.set_title(f"{name}, sigma = {sigma:.3g}", fontsize=TITLE - 1)
             if exact is not None:
-                _density(ax, exact.distribution, bounds, sigma)
-            _field(ax, denoiser, sigma, bounds, arrows, colour)
+                draw_density(ax, exact.distribution, bounds, sigma)
+            draw_score(ax, denoiser, sigma, bounds, arrows, colour)
         if exact is not None:
             error = _field_error(learned, exact, sigma)
             axes[0, column].set_title(f"learned, sigma = {sigma:.3g}, error {error:.2g}", fontsize=TITLE - 1)
@@ -97,8 +98,8 @@ def summary(
     figure, axes = panels(1, 3, title)
     ax = square(axes[0, 0], distribution.bounds, f"score, sigma = {sigma:.3g}")
     if exact is not None:
-        _density(ax, distribution, distribution.bounds, sigma)
-    _field(ax, learned, sigma, distribution.bounds, 21, LEARNED)
+        draw_density(ax, distribution, distribution.bounds, sigma)
+    draw_score(ax, learned, sigma, distribution.bounds, 21, LEARNED)
     _samples(axes[0, 1], generated, real, distribution)
     axes[0, 1].set_title("samples", fontsize=TITLE - 1)
     _trajectories(axes[0, 2], paths, real, distribution)
@@ -113,9 +114,9 @@ def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -
     """
     p, sigma = exact.distribution, exact.schedule.ratios[0]
     figure, axes = panels(1, 3, title)
-    grid = _grid(p.bounds, n)
-    model = ProbabilityFlow(learned).log_prob(grid.to(_device(learned, grid))).cpu().exp().view(n, n)
-    truth = p.log_prob(grid, sigma).exp().view(n, n)
+    points = grid(p.bounds, n)
+    model = ProbabilityFlow(learned).log_prob(points.to(device_of(learned, points))).cpu().exp().view(n, n)
+    truth = p.log_prob(points, sigma).exp().view(n, n)
     top, extent = truth.max().item(), (-p.bounds, p.bounds, -p.bounds, p.bounds)
     for ax, values, name in ((axes[0, 0], model, "learned"), (axes[0, 1], truth, "exact")):
         square(ax, p.bounds, f"{name} density")
@@ -153,74 +154,23 @@ def to_png(figure: Figure) -> bytes:
 # Panels
 
 
-def _grid(bounds: float, n: int) -> Tensor:
-    """Centres of an `n x n` grid of cells over the square, `(n * n, 2)`, row by row from below."""
-    side = (torch.arange(n) + 0.5) * (2.0 * bounds / n) - bounds
-    y, x = torch.meshgrid(side, side, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], dim=-1)
-
-
-def _device(denoiser: Denoiser, y: Tensor) -> torch.device:
-    """Where a denoiser wants its points."""
-    while isinstance(denoiser, Guided):
-        denoiser = denoiser.strong
-    return next(denoiser.parameters()).device if isinstance(denoiser, torch.nn.Module) else y.device
-
-
-def _score(denoiser: Denoiser, y: Tensor, sigma: float) -> Tensor:
-    """The score of `y = x / alpha` at noise level `sigma = sigma(t) / alpha(t)`, on the CPU."""
-    device = _device(denoiser, y)
-    t = denoiser.schedule.time(torch.tensor([[sigma]], dtype=torch.float64))
-    alpha = denoiser.schedule.alpha(t).item()
-    with torch.no_grad():
-        return alpha * denoiser.score(alpha * y.to(device), t.item()).cpu()
-
-
-def _field(ax: Axes, denoiser: Denoiser, sigma: float, bounds: float, arrows: int, colour: str) -> None:
-    y = _grid(bounds, arrows)
-    v = max(sigma, 0.5) * _score(denoiser, y, sigma)
-    v = v / torch.sqrt(1.0 + v.square().sum(dim=-1, keepdim=True))
-    cell = 2.0 * bounds / arrows
-    ax.quiver(
-        *y.T.numpy(),
-        *v.T.numpy(),
-        color=colour,
-        pivot="mid",
-        angles="xy",
-        scale_units="xy",
-        scale=1.0 / (1.1 * cell),
-        width=0.0042,
-        headwidth=4.5,
-        headlength=5.5,
-        headaxislength=5,
-        minlength=0.3,
-    )
-
-
 def _field_error(learned: Denoiser, exact: ExactDenoiser, sigma: float, n: int = 4096) -> float:
     """Normalised score error at one noise level, over points of the noisy law."""
     generator = torch.Generator().manual_seed(0)
     y = exact.distribution.sample(n, generator) + sigma * torch.randn(n, 2, generator=generator)
-    difference = _score(learned, y, sigma) - exact.distribution.score(y, sigma)
+    difference = score_at(learned, y, sigma) - exact.distribution.score(y, sigma)
     return 0.5 * sigma**2 * difference.square().sum(dim=-1).mean().item()
-
-
-def _density(ax: Axes, distribution: Distribution, bounds: float, sigma: float, n: int = 150) -> None:
-    density = distribution.log_prob(_grid(bounds, n), max(sigma, 0.03)).exp().view(n, n)
-    extent = (-bounds, bounds, -bounds, bounds)
-    density = density / density.max()
-    ax.imshow(density.numpy(), extent=extent, origin="lower", cmap=DENSITY, vmin=0, vmax=1.6)
 
 
 def _samples(ax: Axes, generated: Tensor, real: Tensor, distribution: Distribution) -> None:
     square(ax, distribution.bounds)
-    _real(ax, real, alpha=0.45)
+    draw_real(ax, real, alpha=0.45)
     ax.scatter(
         *generated.T.cpu().numpy(), s=2.5, color=GENERATED, alpha=0.45, linewidths=0, label="generated", zorder=3
     )
     for piece in distribution.circles(CIRCLES):
         ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2)
-    _key(ax)
+    draw_key(ax)
     if len(distribution.mode_weights) > 1:
         modes = distribution.modes(generated)
         shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]
@@ -229,24 +179,10 @@ def _samples(ax: Axes, generated: Tensor, real: Tensor, distribution: Distributi
 
 def _trajectories(ax: Axes, paths: Trajectory, real: Tensor, distribution: Distribution) -> None:
     square(ax, distribution.bounds)
-    _real(ax, real, alpha=0.3)
+    draw_real(ax, real, alpha=0.3)
     x = paths.x.cpu().numpy()  # [m, n, 2]
     for k in range(1, x.shape[1]):
         ax.plot(*x[:, k].T, color=TRAJECTORY, linewidth=0.4, alpha=0.25, zorder=2)
     ax.plot(*x[:, 0].T, color=TRAJECTORY, linewidth=0.7, label="trajectory", zorder=3)
     ax.plot(*x[-1:, 0].T, "x", color="#2a9d3a", markersize=9, markeredgewidth=3, label="its end", zorder=4)
-    _key(ax)
-
-
-def _real(ax: Axes, real: Tensor, alpha: float) -> None:
-    ax.scatter(*real.T.cpu().numpy(), s=2.5, color=REAL, alpha=alpha, linewidths=0, label="real", zorder=1)
-
-
-def _key(ax: Axes) -> None:
-    key = ax.legend(
-        loc="upper right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
-    )
-    for handle in key.legend_handles:
-        handle.set_alpha(1.0)
-        if handle.get_label() == "its end":
-            handle.set_markersize(7)
+    draw_key(ax)

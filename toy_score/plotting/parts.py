@@ -1,0 +1,93 @@
+"""The parts that several pictures have: grids of points, arrows, shaded densities, clouds of real points, keys.
+
+All in Karras' variables, `y = x / alpha` at noise level `sigma / alpha`.
+"""
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.quiver import Quiver
+from torch import Tensor
+
+from toy_score.denoisers import Denoiser, Guided
+from toy_score.distributions import Distribution
+from toy_score.plotting.style import DENSITY, LABEL, REAL
+
+__all__ = ["arrows", "density", "device_of", "draw_density", "draw_key", "draw_real", "draw_score", "grid", "score_at"]
+
+
+def grid(bounds: float, n: int) -> Tensor:
+    """Centres of an `n x n` grid of cells over the square, `(n * n, 2)`, row by row from below."""
+    side = (torch.arange(n) + 0.5) * (2.0 * bounds / n) - bounds
+    y, x = torch.meshgrid(side, side, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=-1)
+
+
+def device_of(denoiser: Denoiser, y: Tensor) -> torch.device:
+    """Where a denoiser wants its points."""
+    while isinstance(denoiser, Guided):
+        denoiser = denoiser.strong
+    return next(denoiser.parameters()).device if isinstance(denoiser, torch.nn.Module) else y.device
+
+
+def score_at(denoiser: Denoiser, y: Tensor, sigma: float) -> Tensor:
+    """The score of `y`, `(n, 2)`, at noise level `sigma`, or the schedule's nearest, on the CPU."""
+    device = device_of(denoiser, y)
+    t = denoiser.schedule.time(torch.tensor([[sigma]], dtype=torch.float64))
+    alpha = denoiser.schedule.alpha(t).item()
+    with torch.no_grad():
+        return alpha * denoiser.score(alpha * y.to(device), t.item()).cpu()
+
+
+def arrows(denoiser: Denoiser, y: Tensor, sigma: float) -> Tensor:
+    """The score as arrows `v / sqrt(1 + |v|^2)` with `v = max(sigma, 1/2) score`, `(n, 2)`; none is longer than 1."""
+    v = max(sigma, 0.5) * score_at(denoiser, y, sigma)
+    return v / torch.sqrt(1.0 + v.square().sum(dim=-1, keepdim=True))
+
+
+def density(distribution: Distribution, bounds: float, sigma: float, n: int = 150) -> Tensor:
+    """The noisy density over the square, `(n, n)`, over its highest value there; at no level below 0.03."""
+    log_p = distribution.log_prob(grid(bounds, n), max(sigma, 0.03)).view(n, n)
+    return (log_p - log_p.max()).exp()
+
+
+def draw_score(ax: Axes, denoiser: Denoiser, sigma: float, bounds: float, n: int, colour: str) -> Quiver:
+    """`n x n` arrows over the square; the longest are a little longer than a cell."""
+    y = grid(bounds, n)
+    return ax.quiver(
+        *y.T.numpy(),
+        *arrows(denoiser, y, sigma).T.numpy(),
+        color=colour,
+        pivot="mid",
+        angles="xy",
+        scale_units="xy",
+        scale=1.0 / (1.1 * 2.0 * bounds / n),
+        width=0.0042,
+        headwidth=4.5,
+        headlength=5.5,
+        headaxislength=5,
+        minlength=0.3,
+    )
+
+
+def draw_density(ax: Axes, distribution: Distribution, bounds: float, sigma: float, n: int = 150) -> AxesImage:
+    """The noisy density, shaded."""
+    extent = (-bounds, bounds, -bounds, bounds)
+    values = density(distribution, bounds, sigma, n).numpy()
+    return ax.imshow(values, extent=extent, origin="lower", cmap=DENSITY, vmin=0, vmax=1.6)
+
+
+def draw_real(ax: Axes, real: Tensor, alpha: float) -> None:
+    """Real points, faint behind what is drawn over them."""
+    ax.scatter(*real.T.cpu().numpy(), s=2.5, color=REAL, alpha=alpha, linewidths=0, label="real", zorder=1)
+
+
+def draw_key(ax: Axes) -> None:
+    """What is what, in the upper right corner."""
+    key = ax.legend(
+        loc="upper right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
+    )
+    for handle in key.legend_handles:
+        handle.set_alpha(1.0)
+        if handle.get_label() == "its end":
+            handle.set_markersize(7)
