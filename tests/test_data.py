@@ -67,10 +67,18 @@ def test_training_noise_and_training_points_are_independent():
 
 @pytest.mark.parametrize("total", [1, 4096, 20_000, 1_000_001])
 def test_requests_cover_every_row_once(total):
-    requests = SampleRequests(total, seed=0)
+    requests = SampleRequests(total, seeds=[0])
     rows = [(r.first, r.n) for r in (requests[i] for i in range(len(requests)))]
     assert sum(n for _, n in rows) == total
     assert [first for first, _ in rows] == [requests.chunk * i for i in range(len(requests))]
+
+
+def test_requests_of_several_draws_differ_by_their_seed_alone():
+    one, three = SampleRequests(20_000, [7]), SampleRequests(20_000, [7, 8, 9])
+    asked = [three[i] for i in range(len(three))]
+    assert asked[: len(one)] == [one[i] for i in range(len(one))]
+    assert [(r.first, r.n) for r in asked] == 3 * [(r.first, r.n) for r in asked[: len(one)]]
+    assert [r.seed for r in asked[:: len(one)]] == [7, 8, 9]
 
 
 def test_points_that_are_not_numbers_are_named():
@@ -80,7 +88,7 @@ def test_points_that_are_not_numbers_are_named():
         data.batch(0)
 
 
-@pytest.mark.parametrize("name", ["n_train", "batch_size", "n_val", "n_samples"])
+@pytest.mark.parametrize("name", ["n_train", "batch_size", "n_val", "n_samples", "repeats"])
 def test_numbers_below_one_are_refused_by_name(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         HeartDataModule(**{name: 0})

@@ -121,7 +121,7 @@ def test_samples_that_are_not_finite_are_counted_and_told():
     rest.update(x[good])
     for name in ("sliced_w1", "energy", "cross_entropy_gap", "mode_weights"):
         assert torch.equal(readings.compute()[name], rest.compute()[name])
-    report = Report("t", p, 1000, readings.compute(), noise_floors(p, 1000, draws=4))
+    report = Report("t", p, 1000, [readings.compute()], noise_floors(p, 1000, draws=4))
     assert report.as_dict()["nonfinite"] == 2
     assert "2 samples are not finite" in str(report)
 
@@ -299,7 +299,7 @@ def test_each_defect_is_seen_by_the_metrics_made_for_it(p, defect, seen_by):
     n = 5000
     metrics = sample_metrics(p)
     metrics.update(defect(p.sample(n, generator(3))))
-    report = Report("t", p, n, metrics.compute(), noise_floors(p, n, draws=16)).as_dict()
+    report = Report("t", p, n, [metrics.compute()], noise_floors(p, n, draws=16)).as_dict()
     seen = {name for name in ("sliced_w1", "energy", "cross_entropy_gap") if abs(report[name]["z"]) > 5}
     seen |= {"mode_weights"} if any(abs(m["z"]) > 4.9 for m in report["mode_weights"].values()) else set()
     seen |= {"invalid_mass"} if report["invalid_mass"]["value"] > 0 else set()
@@ -342,7 +342,7 @@ def test_a_report_is_json_and_every_figure_has_its_floor():
     metrics = sample_metrics(p)
     metrics.update(p.sample(500, generator()))
     report = Report(
-        "NCSN", p, 500, metrics.compute(), noise_floors(p, 500, draws=4), [1.0, 0.1], [2e-3, 1e-3], [1e-4] * 2
+        "NCSN", p, 500, [metrics.compute()], noise_floors(p, 500, draws=4), [1.0, 0.1], [2e-3, 1e-3], [1e-4] * 2
     )
     content = json.loads(json.dumps(report.as_dict()))
     assert content["score_error"]["mean"] == pytest.approx(1.5e-3)
@@ -351,6 +351,21 @@ def test_a_report_is_json_and_every_figure_has_its_floor():
         assert content[name]["floor_sd"] > 0
     for line in ("sliced W1", "energy distance", "cross-entropy gap", "share of the mode left", "perfect samples"):
         assert line in str(report)
+
+
+def test_several_draws_are_averaged_and_scatter_less():
+    p, floors = Heart(), noise_floors(Heart(), 500, draws=4)
+    readings = []
+    for seed in range(4):
+        metrics = sample_metrics(p)
+        metrics.update(p.sample(500, generator(seed)))
+        readings.append(metrics.compute())
+    one, four = (Report("NCSN", p, 500, r, floors).as_dict() for r in (readings[:1], readings))
+    assert (one["repeats"], four["repeats"]) == (1, 4)
+    w1 = [Report("NCSN", p, 500, [r], floors).as_dict()["sliced_w1"] for r in readings]
+    assert four["sliced_w1"]["value"] == pytest.approx(sum(r["value"] for r in w1) / 4)
+    assert four["sliced_w1"]["floor_sd"] == pytest.approx(one["sliced_w1"]["floor_sd"] / 2)
+    assert four["sliced_w1"]["z"] == pytest.approx(sum(r["z"] for r in w1) / 2)
 
 
 @every

@@ -70,7 +70,7 @@ class SampleWriter(BasePredictionWriter):
             self._replace_part(lambda f: np.savetxt(f, self._samples, "%.8g", ",", header="x,y", comments=""))
         elif self.path.suffix == ".npz":
             requests = trainer.predict_dataloaders.dataset
-            paths = pl_module.trajectory(min(N_PATHS, requests.total), requests.seed)
+            paths = pl_module.trajectory(min(N_PATHS, requests.total), requests.seeds[0])
             arrays = {"trajectory": paths.x.cpu().numpy(), "ratio": paths.ratio.numpy()}
             self._replace_part(lambda f: np.savez_compressed(f, samples=self._samples, **arrays))
         os.replace(self._part, self.path)

@@ -7,7 +7,7 @@ training step itself.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -42,7 +42,9 @@ class ToyDataModule(pl.LightningDataModule):
             optimizer steps: for networks of this size its own work costs as much as a step, and is shared this way.
         labels: give the points with their class labels, for a network that is told them (`backbone.n_labels`).
         n_val: points of the validation set, >= 1.
-        n_samples: how many samples `predict` and `test` ask for, >= 1.
+        n_samples: how many samples `predict` asks for, and `test` measures at a time, >= 1.
+        repeats: how many times `test` draws them, each with a seed of its own, >= 1: at the noise floor a single
+            draw may be lucky or unlucky by half the floor.
         data_seed: seed of the points.
         sample_seed: seed of the samples.
 
@@ -61,6 +63,7 @@ class ToyDataModule(pl.LightningDataModule):
         labels: bool = False,
         n_val: int = 4096,
         n_samples: int = 20_000,
+        repeats: int = 4,
         data_seed: int = 0,
         sample_seed: int = 0,
     ):
@@ -71,12 +74,14 @@ class ToyDataModule(pl.LightningDataModule):
             "steps_at_once": steps_at_once,
             "n_val": n_val,
             "n_samples": n_samples,
+            "repeats": repeats,
         }.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.n_train, self.fresh, self.batch_size, self.n_val = n_train, fresh, batch_size, n_val
         self.steps_at_once, self.labels = steps_at_once, labels
-        self.n_samples, self.data_seed, self.sample_seed = n_samples, data_seed, sample_seed
+        self.n_samples, self.repeats = n_samples, repeats
+        self.data_seed, self.sample_seed = data_seed, sample_seed
         self._points: Batch | None = None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -127,11 +132,15 @@ class ToyDataModule(pl.LightningDataModule):
         return DataLoader(_One(points), batch_size=1, collate_fn=_only)
 
     def test_dataloader(self) -> DataLoader:
-        return self.predict_dataloader()
+        return self._requests(self.repeats)
 
     def predict_dataloader(self) -> DataLoader:
-        requests = SampleRequests(self.n_samples, seed_of("samples", self.sample_seed))
-        return DataLoader(requests, batch_size=1, collate_fn=_only)
+        return self._requests(1)
+
+    def _requests(self, repeats: int) -> DataLoader:
+        first = seed_of("samples", self.sample_seed)
+        more = [seed_of("samples", self.sample_seed, k) for k in range(1, repeats)]
+        return DataLoader(SampleRequests(self.n_samples, [first, *more]), batch_size=1, collate_fn=_only)
 
 
 class BatchLoader:
@@ -174,21 +183,22 @@ class SampleRequest(NamedTuple):
 
 
 class SampleRequests(Dataset):
-    """`total` samples in chunks: whole blocks of noise, at most 16 of them, and about twenty chunks if there can be.
+    """`total` samples of each seed in chunks: whole blocks of noise, at most 16, about twenty chunks if there can be.
 
     Which chunks there are does not change the samples, only the progress bar and the memory.
     """
 
-    def __init__(self, total: int, seed: int):
-        self.total, self.seed = total, seed
+    def __init__(self, total: int, seeds: Sequence[int]):
+        self.total, self.seeds = total, list(seeds)
         self.chunk = 4096 * min(max(math.ceil(total / 20 / 4096), 1), 16)
 
     def __len__(self) -> int:
-        return math.ceil(self.total / self.chunk)
+        return len(self.seeds) * math.ceil(self.total / self.chunk)
 
     def __getitem__(self, i: int) -> SampleRequest:
+        k, i = divmod(i, math.ceil(self.total / self.chunk))
         first = i * self.chunk
-        return SampleRequest(first, min(self.chunk, self.total - first), self.seed)
+        return SampleRequest(first, min(self.chunk, self.total - first), self.seeds[k])
 
 
 class _One(Dataset):

@@ -68,8 +68,8 @@ class Report:
     Attributes:
         title: distribution, model, sampler.
         distribution: the truth.
-        n: number of samples.
-        readings: what the metrics of `sample_metrics` computed.
+        n: number of samples of a draw.
+        readings: what the metrics of `sample_metrics` computed, for every draw.
         floors: of `noise_floors`, for the same n.
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
         likelihood: summary of the metric `Likelihood`, if it was measured.
@@ -78,12 +78,21 @@ class Report:
     title: str
     distribution: Distribution
     n: int
-    readings: dict[str, Tensor]
+    readings: list[dict[str, Tensor]]
     floors: dict[str, Floor]
     levels: list[float] = field(default_factory=list)
     score_error: list[float] = field(default_factory=list)
     score_error_se: list[float] = field(default_factory=list)
     likelihood: dict[str, float] | None = None
+
+    @property
+    def repeats(self) -> int:
+        """How many draws there were."""
+        return len(self.readings)
+
+    def mean(self, name: str) -> Tensor:
+        """Mean of a metric over the draws."""
+        return torch.stack([reading[name].double() for reading in self.readings]).mean(dim=0)
 
     def as_dict(self) -> dict[str, object]:
         """Everything as plain numbers."""
@@ -92,6 +101,7 @@ class Report:
         return {
             "title": self.title,
             "n": self.n,
+            "repeats": self.repeats,
             "score_error": {
                 "mean": sum(self.score_error) / len(self.score_error) if self.score_error else None,
                 "per_level": [
@@ -102,24 +112,26 @@ class Report:
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **measured,
             "mode_weights": self._modes(),
-            "invalid_mass": {"value": self.readings["invalid_mass"].item(), "truth": 0.0},
-            "nonfinite": round(self.readings["nonfinite"].item() * self.n),
+            "invalid_mass": {"value": self.mean("invalid_mass").item(), "truth": 0.0},
+            "nonfinite": round(self.mean("nonfinite").item() * self.n * self.repeats),
         }
 
     def _with_floor(self, name: str) -> dict[str, float]:
-        value, floor = self.readings[name].item(), self.floors[name]
-        return {"value": value, "floor": floor.mean, "floor_sd": floor.sd, "z": (value - floor.mean) / floor.sd}
+        value, floor = self.mean(name).item(), self.floors[name]
+        sd = floor.sd / math.sqrt(self.repeats)  # of the mean over the draws
+        return {"value": value, "floor": floor.mean, "floor_sd": sd, "z": (value - floor.mean) / sd}
 
     def _modes(self) -> dict[str, dict[str, float]]:
-        shares = self.readings["mode_weights"].tolist()
+        shares, n = self.mean("mode_weights").tolist(), self.n * self.repeats
         return {
-            name: {"share": share, "truth": w, "z": (share - w) / math.sqrt(max(w * (1 - w), 1e-12) / self.n)}
+            name: {"share": share, "truth": w, "z": (share - w) / math.sqrt(max(w * (1 - w), 1e-12) / n)}
             for (name, w), share in zip(self.distribution.mode_weights.items(), shares, strict=True)
         }
 
     def __str__(self) -> str:
         d = self.as_dict()
-        lines = [self.title, f"{self.n} samples", ""]
+        draws = f", means over {self.repeats} draws" if self.repeats > 1 else ""
+        lines = [self.title, f"{self.n} samples{draws}", ""]
         if self.score_error:
             lines += ["noise level sigma   normalised score error"]
             lines += [
@@ -135,7 +147,7 @@ class Report:
             ratio = f"   {r['ratio']:.2f} x the floor" if "ratio" in r else ""
             lines += [f"{name:<28}{r['value']:>10.5f}{floor:>22}{r['z']:>8.1f}{ratio}"]
         for mode, r in d["mode_weights"].items():
-            floor = f"{r['truth']:.5f} +- {math.sqrt(r['truth'] * (1 - r['truth']) / self.n):.5f}"
+            floor = f"{r['truth']:.5f} +- {math.sqrt(r['truth'] * (1 - r['truth']) / self.n / self.repeats):.5f}"
             lines += [f"{'share of the mode ' + mode:<28}{r['share']:>10.5f}{floor:>22}{r['z']:>8.1f}"]
         lines += [f"{'mass where there is none':<28}{d['invalid_mass']['value']:>10.5f}{'0':>22}"]
         if self.likelihood is not None:

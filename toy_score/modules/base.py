@@ -269,15 +269,15 @@ class ScoreModule(pl.LightningModule):
         if self.truth is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
         # Not attributes of the module: metrics count in integers and float64, whatever precision the model has.
-        self._metrics = {"samples": sample_metrics(self.sampled_truth.distribution), "score": ScoreError()}
+        metrics = sample_metrics(self.sampled_truth.distribution).to(self.device)
+        self._sample_metrics = {seed: metrics.clone() for seed in self.trainer.test_dataloaders.dataset.seeds}
+        self._metrics = {"score": ScoreError().to(self.device)}
         if self.measure_likelihood:
-            self._metrics["likelihood"] = Likelihood(self.sampled_truth)
-        for metric in self._metrics.values():
-            metric.to(self.device)
+            self._metrics["likelihood"] = Likelihood(self.sampled_truth).to(self.device)
 
     def test_step(self, request: SampleRequest, batch_idx: int) -> None:
         samples = self.predict_step(request, batch_idx)["samples"]
-        self._metrics["samples"].update(samples)
+        self._sample_metrics[request.seed].update(samples)
         generator = self._generator(seed_of("test points", request.seed, request.first))
         x0 = self.sampled_truth.distribution.sample(request.n, generator)
         self._metrics["score"].update(self.sampled, self.sampled_truth, x0, generator)
@@ -292,7 +292,7 @@ class ScoreModule(pl.LightningModule):
             f"{self.sampler.nfe(self.schedule)} evaluations a sample",
             distribution=distribution,
             n=n,
-            readings=self._metrics["samples"].compute(),
+            readings=[metrics.compute() for metrics in self._sample_metrics.values()],
             floors=noise_floors(distribution, n),
             levels=score.levels,
             score_error=score.compute().tolist(),
