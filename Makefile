@@ -16,7 +16,7 @@ demo: $(READY)
 	  "dashboard:   $(BIN)/tensorboard --logdir lightning_logs"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
