@@ -192,6 +192,16 @@ def test_test_prints_a_table_and_keeps_the_numbers(ckpt, capsys):
     assert os.listdir() == ["metrics.json"]
 
 
+def test_test_fields_tells_of_curl_symmetry_and_straightness(ckpt, capsys):
+    argv = ["--n_samples", 200, "--model.sampler", "Heun", "--output", "metrics.json", "--fields", "true"]
+    said = run("test", "--ckpt_path", ckpt, *argv, capsys=capsys)
+    assert all(words in said for words in ("curl of score", "negative eigenvalues", "Straightness of the flow"))
+    fields = json.loads(Path("metrics.json").read_text())["fields"]
+    assert min(fields["learned"]["curl"]) > 1e-8 > max(fields["exact"]["curl"])
+    assert len(fields["learned"]["straightness"]["circle"]) == len(fields["edges"])
+    assert sorted(os.listdir()) == ["metrics.json", "metrics_fields.png"]
+
+
 def test_validate_needs_only_the_checkpoint(ckpt, capsys):
     assert "val/score_error" in run("validate", "--ckpt_path", ckpt, capsys=capsys)
     assert os.listdir() == []

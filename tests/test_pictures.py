@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy_score import DDPMModule, ExactDenoiser, Heart, HeartDataModule, Heun, NCSNModule, SplitNormal, plotting
 from toy_score.callbacks import EMA, Pictures
 from toy_score.callbacks.pictures import averaged
+from toy_score.metrics import Fields
 from toy_score.plotting import style
 from toy_score.samplers import AnnealedLangevin
 from toy_score.schedules import DDPM, VE
@@ -47,6 +48,19 @@ def test_panels_are_square_fixed_and_titled(p):
     titles = [ax.get_title() for ax in figures[2].axes]
     assert titles[0].startswith("learned, sigma = 0.1, error")
     assert titles[3] == "exact, sigma = 1"
+
+
+def test_the_picture_of_the_field_shows_its_curl_and_eigenvalues_on_scales_that_all_levels_share():
+    truth = ExactDenoiser(Heart(), VE())
+    found = Fields(truth)
+    found.update(truth, Heart().sample(20, generator()), generator())
+    figure = plotting.fields(truth, truth, found.summary(), "model on data")
+    curls, eigenvalues = ([ax.images[0] for ax in figure.axes[3 * row : 3 * row + 3]] for row in (0, 1))
+    assert max(np.abs(image.get_array()).max() for image in curls) < 1e-5
+    assert min(image.get_array().min() for image in eigenvalues) > -1e-4
+    assert len({image.get_clim() for image in curls}) == len({image.get_clim() for image in eigenvalues}) == 1
+    flows = [ax.collections[0] for ax in figure.axes[6:8]]
+    assert np.array_equal(flows[0].get_array(), flows[1].get_array())
 
 
 def test_figures_belong_to_nobody():

@@ -123,6 +123,7 @@ class ToyCLI(LightningCLI):
         if subcommand == "test":
             parser.add_argument("--output", type=str | None, help="a .json file; metrics.json of the run if not given")
             parser.add_argument("--likelihood", type=bool, default=False, help="measure the likelihood as well")
+            parser.add_argument("--fields", type=bool, default=False, help="curl, symmetry and straightness as well")
         if subcommand == "predict":
             parser.add_argument("--output", type=str, default="samples.npy", help="a .npy, .npz or .csv file")
         return parser
@@ -213,6 +214,7 @@ class ToyCLI(LightningCLI):
 
     def test(self, **kwargs: Any) -> None:
         self.model.measure_likelihood = self.config.test.likelihood
+        self.model.measure_fields = self.config.test.fields
         self.trainer.test(**kwargs, verbose=False)
 
 

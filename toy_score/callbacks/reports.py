@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
@@ -78,10 +79,16 @@ class TestReport(pl.Callback):
         part.write_text(json.dumps(pl_module.report.as_dict(), indent=2) + "\n", encoding="utf-8")
         os.replace(part, self.path)
         print(f"\nmetrics:     {os.path.relpath(self.path)}")
+        model = pl_module.sampled, pl_module.sampled_truth
         if pl_module.measure_likelihood:
-            from toy_score import plotting  # matplotlib is imported when the first picture is drawn
+            self._draw("density", pl_module, *model)
+        if pl_module.measure_fields:
+            self._draw("fields", pl_module, *model, pl_module.report.fields)
 
-            picture = self.path.with_name(self.path.stem + "_density.png")
-            title = f"{pl_module.name} on {pl_module.report.distribution.name.replace('_', ' ')}"
-            picture.write_bytes(plotting.to_png(plotting.density(pl_module.sampled, pl_module.sampled_truth, title)))
-            print(f"density:     {os.path.relpath(picture)}")
+    def _draw(self, name: str, pl_module: pl.LightningModule, *drawn: Any) -> None:
+        from toy_score import plotting  # matplotlib is imported when the first picture is drawn
+
+        title = f"{pl_module.name} on {pl_module.report.distribution.name.replace('_', ' ')}"
+        picture = self.path.with_name(f"{self.path.stem}_{name}.png")
+        picture.write_bytes(plotting.to_png(getattr(plotting, name)(*drawn, title)))
+        print(f"{name + ':':<13}{os.path.relpath(picture)}")

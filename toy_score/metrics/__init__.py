@@ -2,6 +2,7 @@
 
 from toy_score.metrics.counts import InvalidMass, ModeWeights, NonFinite
 from toy_score.metrics.cross_entropy import CrossEntropyGap
+from toy_score.metrics.fields import Fields, FieldSymmetry, Straightness
 from toy_score.metrics.likelihood import Likelihood
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.report import Floor, Report, noise_floors, sample_metrics
@@ -11,6 +12,8 @@ __all__ = [
     "STUDY_LEVELS",
     "CrossEntropyGap",
     "EnergyDistance",
+    "FieldSymmetry",
+    "Fields",
     "Floor",
     "InvalidMass",
     "Likelihood",
@@ -19,6 +22,7 @@ __all__ = [
     "Report",
     "ScoreError",
     "SlicedWasserstein",
+    "Straightness",
     "noise_floors",
     "sample_metrics",
 ]

@@ -6,6 +6,7 @@ metric, the same number of samples, the same reference, on samples of the exact 
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torchmetrics import MetricCollection
 from toy_score.distributions import Distribution
 from toy_score.metrics.counts import InvalidMass, ModeWeights, NonFinite
 from toy_score.metrics.cross_entropy import CrossEntropyGap
+from toy_score.metrics.fields import field_table
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.seeds import seed_of
 
@@ -73,6 +75,7 @@ class Report:
         floors: of `noise_floors`, for the same n.
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
         likelihood: summary of the metric `Likelihood`, if it was measured.
+        fields: summary of `Fields`, if it was measured.
     """
 
     title: str
@@ -84,6 +87,7 @@ class Report:
     score_error: list[float] = field(default_factory=list)
     score_error_se: list[float] = field(default_factory=list)
     likelihood: dict[str, float] | None = None
+    fields: dict[str, Any] | None = None
 
     @property
     def repeats(self) -> int:
@@ -110,6 +114,7 @@ class Report:
                 ],
             },
             **({"likelihood": self.likelihood} if self.likelihood else {}),
+            **({"fields": self.fields} if self.fields else {}),
             **measured,
             "mode_weights": self._modes(),
             "invalid_mass": {"value": self.mean("invalid_mass").item(), "truth": 0.0},
@@ -161,6 +166,8 @@ class Report:
             ]
             if r["failed"]:
                 lines += [f"the flow of {r['failed']} points could not be followed; the figures leave them out"]
+        if self.fields is not None:
+            lines += ["", *field_table(self.fields)]
         if d["nonfinite"]:
             lines += [f"{d['nonfinite']} samples are not finite; the figures above leave them out"]
         return "\n".join(lines)

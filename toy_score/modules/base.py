@@ -19,7 +19,7 @@ from toy_score.data import Batch, SampleRequest
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.doctor import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
-from toy_score.metrics import STUDY_LEVELS, Likelihood, Report, ScoreError, noise_floors, sample_metrics
+from toy_score.metrics import STUDY_LEVELS, Fields, Likelihood, Report, ScoreError, noise_floors, sample_metrics
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
@@ -88,7 +88,7 @@ class ScoreModule(pl.LightningModule):
         self.optimizer = optimizer or functools.partial(torch.optim.Adam, lr=1e-2, fused=True)
         self.lr_schedule, self.gradient_clip, self.noise_seed = lr_schedule, gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
-        self.measure_likelihood = False
+        self.measure_likelihood = self.measure_fields = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
 
@@ -274,6 +274,8 @@ class ScoreModule(pl.LightningModule):
         self._metrics = {"score": ScoreError().to(self.device)}
         if self.measure_likelihood:
             self._metrics["likelihood"] = Likelihood(self.sampled_truth).to(self.device)
+        if self.measure_fields:
+            self._metrics["fields"] = Fields(self.sampled_truth).to(self.device)
 
     def test_step(self, request: SampleRequest, batch_idx: int) -> None:
         samples = self.predict_step(request, batch_idx)["samples"]
@@ -283,6 +285,8 @@ class ScoreModule(pl.LightningModule):
         self._metrics["score"].update(self.sampled, self.sampled_truth, x0, generator)
         if self.measure_likelihood:
             self._metrics["likelihood"].update(ProbabilityFlow(self.sampled), x0)
+        if self.measure_fields:
+            self._metrics["fields"].update(self.sampled, x0, generator)
 
     def on_test_epoch_end(self) -> None:
         distribution, n = self.sampled_truth.distribution, self.trainer.test_dataloaders.dataset.total
@@ -298,6 +302,7 @@ class ScoreModule(pl.LightningModule):
             score_error=score.compute().tolist(),
             score_error_se=score.standard_error().tolist(),
             likelihood=self._metrics["likelihood"].summary() if self.measure_likelihood else None,
+            fields=self._metrics["fields"].summary() if self.measure_fields else None,
         )
 
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True

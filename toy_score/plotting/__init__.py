@@ -1,5 +1,6 @@
 """Pictures: figures from tensors, in one style."""
 
+from toy_score.plotting.fields import fields
 from toy_score.plotting.figures import density, samples, score_errors, summary, to_png, trajectories, vector_field
 
-__all__ = ["density", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
+__all__ = ["density", "fields", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]

@@ -14,6 +14,8 @@ LEARNED = "#7b2d8b"
 TRAJECTORY = "#111111"
 DENSITY = "Blues"
 DIFFERENCE = "RdBu_r"
+DEFECT = "RdBu"  # red for what must not be negative and is
+CURVATURE = "viridis_r"
 
 PANEL, MARGIN, HEAD = 3.2, 0.42, 0.62
 """Side of a panel, space around it, and height of a figure's title, in inches."""
@@ -21,18 +23,18 @@ DPI = 110
 TITLE, LABEL, TICK = 11, 9, 7
 
 
-def panels(rows: int, columns: int, title: str) -> tuple[Figure, Any]:
-    """A figure of square panels under a title, and its axes, always as a 2-D array.
+def panels(rows: int, columns: int, title: str, right: float = 0.12) -> tuple[Figure, Any]:
+    """A figure of square panels under a title, and its axes, always as a 2-D array; `right` inches are left for bars.
 
     The figure belongs to nobody: no window, no global state, no display. The panels have fixed places, so that pictures
     of different steps compare, and nothing has to be laid out.
     """
-    width, height = columns * (PANEL + MARGIN) + 0.3, rows * (PANEL + MARGIN) + HEAD + 0.15
+    width, height = columns * (PANEL + MARGIN) + 0.18 + right, rows * (PANEL + MARGIN) + HEAD + 0.15
     figure = Figure(figsize=(width, height), dpi=DPI)
     figure.suptitle(title, fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
     grid = {
         "left": MARGIN / width,
-        "right": 1 - 0.12 / width,
+        "right": 1 - right / width,
         "bottom": (MARGIN + 0.05) / height,
         "top": 1 - HEAD / height,
         "wspace": MARGIN / PANEL * 0.6,
