@@ -3,10 +3,40 @@
 import pytest
 import torch
 
-from toy_score.data import HeartDataModule, SplitNormalDataModule
+import toy_score.data
+from toy_score.catalog import entries
+from toy_score.component import from_config, to_config
+from toy_score.data import GaussianGridDataModule, HeartDataModule, SplitNormalDataModule, ToyDataModule
 from toy_score.data.base import SampleRequests
 
 MODULES = [HeartDataModule, SplitNormalDataModule]
+
+
+def test_every_distribution_has_its_data_module():
+    names = {entry.name.split("(")[0] for entry in entries("distributions")} - {"Points"}
+    assert all(hasattr(toy_score.data, f"{name}DataModule") for name in names)
+
+
+def test_a_data_module_has_the_arguments_of_its_distribution_then_the_common_ones():
+    data = GaussianGridDataModule(3, std=0.1, n_train=100)
+    assert repr(data.distribution) == "GaussianGrid(side=3, spacing=2.0, std=0.1, scale=1.0)"
+    assert (data.side, data.std, data.n_train, data.batch_size) == (3, 0.1, 100, 1024)
+    described = to_config(data)
+    assert described["class_path"] == "toy_score.GaussianGridDataModule"
+    assert list(described["init_args"])[:5] == ["side", "spacing", "std", "scale", "n_train"]
+    assert to_config(from_config(described)) == described
+    with pytest.raises(TypeError, match="stdd"):
+        GaussianGridDataModule(stdd=0.1)
+
+
+def test_a_distribution_whose_arguments_clash_with_the_data_modules_is_refused():
+    class Clash(toy_score.distributions.Gaussians):
+        pass
+
+    with pytest.raises(TypeError, match="Clash and ToyDataModule both have an argument 'labels'"):
+
+        class ClashDataModule(ToyDataModule, of=Clash):
+            pass
 
 
 @pytest.mark.parametrize("module", MODULES)

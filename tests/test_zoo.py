@@ -9,10 +9,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import linalg, special, stats
+from scipy import special, stats
 
 from toy_score.component import from_config, to_config
-from toy_score.distributions import EightGaussians, GaussianMixture, Gaussians, Heart, SplitNormal
+from toy_score.distributions import (
+    AnisotropicGaussians,
+    EightGaussians,
+    FortyGaussians,
+    GaussianGrid,
+    GaussianMixture,
+    Gaussians,
+    Heart,
+    NCSNMixture,
+    SplitNormal,
+)
 
 f64 = torch.float64
 ALPHA = 1e-6  # false-alarm rate of each statistical test
@@ -21,9 +31,17 @@ LEANING = GaussianMixture(
     [[-2.0, 0.5], [1.0, -1.0], [1.5, 2.0]],
     covariances=[[[1.0, 0.8], [0.8, 0.7]], [[0.05, 0.0], [0.0, 1.0]], [[0.01, 0.015], [0.015, 0.03]]],
     weights=[5.0, 3.0, 2.0],
-    labels=[1, 0, 1],
+    classes=[1, 0, 1],
 )
-MIXTURES = [EightGaussians(), EightGaussians(radius=2.0, std=0.02), LEANING]
+MIXTURES = [
+    EightGaussians(),
+    EightGaussians(radius=2.0, std=0.02),
+    NCSNMixture(),
+    GaussianGrid(),
+    FortyGaussians(),
+    AnisotropicGaussians(),
+    LEANING,
+]
 HALVES = [Heart().given(0), Heart().given(1), SplitNormal().given(0), SplitNormal(0.4).given(1)]
 ZOO = [*MIXTURES, *HALVES, LEANING.given(1)]
 LABELLED = [*MIXTURES, Heart(), SplitNormal(0.4)]
@@ -56,12 +74,11 @@ def brute_force(p, x, sigma):
 
 def _gaussians(p, x, sigma):
     """Of each component: the logarithm of its share of the density, its score, its posterior mean."""
-    out = []
-    for mu, S, w in zip(p._mu.numpy(), p._S.numpy(), p._w.numpy(), strict=True):
-        C = S + sigma**2 * np.eye(2)
-        pull = linalg.solve(C, mu - x, assume_a="pos")
-        out.append((math.log(w) + stats.multivariate_normal(mu, C).logpdf(x), pull, mu - S @ pull))
-    return tuple(np.array(column) for column in zip(*out, strict=True))
+    mu, S, w = p._mu.numpy(), p._S.numpy(), p._w.numpy()
+    C = S + sigma**2 * np.eye(2)
+    pull = np.linalg.solve(C, (mu - x)[:, :, None])[:, :, 0]
+    log_q = np.log(w) - 0.5 * ((mu - x) * pull).sum(1) - 0.5 * np.linalg.slogdet(C)[1] - math.log(2 * math.pi)
+    return log_q, pull, mu - (S @ pull[:, :, None])[:, :, 0]
 
 
 def _half_planes(p, x, sigma):
@@ -97,8 +114,8 @@ def test_a_side_of_a_folded_normal_agrees_with_quadrature(p):
 @each(ZOO)
 @pytest.mark.parametrize("sigma", [0.3, 1.0])
 def test_density_integrates_to_one(p, sigma):
-    side = torch.linspace(-13, 13, 521, dtype=f64)
-    mass = p.log_prob(torch.cartesian_prod(side, side), sigma).exp().sum() * 0.05**2
+    side = torch.linspace(-1, 1, 521, dtype=f64) * (1.5 * p.bounds + 8 * sigma)
+    mass = p.log_prob(torch.cartesian_prod(side, side), sigma).exp().sum() * (side[1] - side[0]) ** 2
     assert mass.item() == pytest.approx(1, abs=1e-6)
 
 
@@ -272,6 +289,34 @@ def test_eight_gaussians_are_those_of_ffjord():
     assert torch.allclose(p._S, (0.5 / 1.414) ** 2 * torch.eye(2, dtype=f64).expand(8, 2, 2))
 
 
+def test_the_mixture_of_ncsn_is_that_of_the_paper():
+    p = NCSNMixture()
+    assert p._mu.tolist() == [[-5.0, -5.0], [5.0, 5.0]]
+    assert torch.equal(p._S, torch.eye(2, dtype=f64).expand(2, 2, 2))
+    assert list(p.mode_weights.items()) == [("(-5, -5)", pytest.approx(0.2)), ("(5, 5)", pytest.approx(0.8))]
+
+
+def test_the_grid_is_that_of_veegan():
+    p = GaussianGrid()
+    assert sorted(p._mu.tolist()) == [[x, y] for x in (-4, -2, 0, 2, 4) for y in (-4, -2, 0, 2, 4)]
+    assert torch.allclose(p._S, 0.05**2 * torch.eye(2, dtype=f64).expand(25, 2, 2))
+
+
+def test_the_forty_gaussians_are_those_of_fab():
+    """The first places as its followers print them."""
+    p = FortyGaussians()
+    printed = [[-0.2995, 21.4577], [-32.9218, -29.4376], [-15.4062, 10.7263], [-0.7925, 31.7156]]
+    assert torch.allclose(p._mu[:4], torch.tensor(printed, dtype=f64), atol=1e-4)
+    assert p._S[0, 0, 0].sqrt().item() == pytest.approx(math.log(1 + math.e), abs=1e-7)
+
+
+def test_opposite_blades_are_a_class():
+    p = AnisotropicGaussians(n_blades=4, n_classes=2, radius=1.0, long=0.5, short=0.1, turn=0.0)
+    assert p._labels.tolist() == [0, 1, 0, 1]
+    assert torch.allclose(p._S[0], torch.diag(torch.tensor([0.25, 0.01], dtype=f64)))
+    assert torch.allclose(p._S[1], torch.diag(torch.tensor([0.01, 0.25], dtype=f64)))
+
+
 REFUSED = {
     "means that are no points": ({"means": [[0.0], [1.0]], "stds": 1.0}, "means must be K x 2 finite numbers"),
     "a mean that is nan": ({"means": [[0.0, math.nan]], "stds": 1.0}, "means must be K x 2 finite numbers"),
@@ -284,7 +329,7 @@ REFUSED = {
         "covariance 0 must be symmetric and positive definite",
     ),
     "a negative weight": ({"means": [[0.0, 0.0]], "stds": 1.0, "weights": [-1.0]}, "weights must be positive"),
-    "labels with a gap": ({"means": [[0.0, 0.0]], "stds": 1.0, "labels": [1]}, "labels must count from 0"),
+    "classes with a gap": ({"means": [[0.0, 0.0]], "stds": 1.0, "classes": [1]}, "classes must count from 0"),
 }
 
 

@@ -14,7 +14,18 @@ from typing import Any
 from toy_score.version import __version__
 
 _ROOMS = {
-    "distributions": ["Distribution", "EightGaussians", "GaussianMixture", "Heart", "Points", "SplitNormal"],
+    "distributions": [
+        "AnisotropicGaussians",
+        "Distribution",
+        "EightGaussians",
+        "FortyGaussians",
+        "GaussianGrid",
+        "GaussianMixture",
+        "Heart",
+        "NCSNMixture",
+        "Points",
+        "SplitNormal",
+    ],
     "schedules": ["DDPM", "EDM", "VE", "VP", "Cosine", "LinearFlow", "Schedule", "SubVP"],
     "backbones": ["MLP", "Backbone", "Fourier", "Raw"],
     "parameterisations": [
@@ -75,7 +86,17 @@ _ROOMS = {
     ],
     "doctor": ["diagnose"],
     "likelihood": ["ProbabilityFlow"],
-    "data": ["HeartDataModule", "SplitNormalDataModule", "ToyDataModule"],
+    "data": [
+        "AnisotropicGaussiansDataModule",
+        "EightGaussiansDataModule",
+        "FortyGaussiansDataModule",
+        "GaussianGridDataModule",
+        "GaussianMixtureDataModule",
+        "HeartDataModule",
+        "NCSNMixtureDataModule",
+        "SplitNormalDataModule",
+        "ToyDataModule",
+    ],
     "modules": [
         "DDPMModule",
         "EDMModule",

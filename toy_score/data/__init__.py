@@ -1,6 +1,27 @@
 """Data modules: points to train on, and requests for samples."""
 
 from toy_score.data.base import Batch, SampleRequest, ToyDataModule
-from toy_score.data.toys import HeartDataModule, SplitNormalDataModule
+from toy_score.data.toys import (
+    AnisotropicGaussiansDataModule,
+    EightGaussiansDataModule,
+    FortyGaussiansDataModule,
+    GaussianGridDataModule,
+    GaussianMixtureDataModule,
+    HeartDataModule,
+    NCSNMixtureDataModule,
+    SplitNormalDataModule,
+)
 
-__all__ = ["Batch", "HeartDataModule", "SampleRequest", "SplitNormalDataModule", "ToyDataModule"]
+__all__ = [
+    "AnisotropicGaussiansDataModule",
+    "Batch",
+    "EightGaussiansDataModule",
+    "FortyGaussiansDataModule",
+    "GaussianGridDataModule",
+    "GaussianMixtureDataModule",
+    "HeartDataModule",
+    "NCSNMixtureDataModule",
+    "SampleRequest",
+    "SplitNormalDataModule",
+    "ToyDataModule",
+]

@@ -6,6 +6,7 @@ is one indexing operation: for networks this small, a loader with worker process
 training step itself.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +32,8 @@ class Batch(NamedTuple):
 class ToyDataModule(pl.LightningDataModule):
     """Points of a distribution for `fit`, requests for samples for `predict` and `test`.
 
-    Each kin of it sets the attribute `distribution`, the truth.
+    Each kin of it sets the attribute `distribution`, the truth. `class HeartDataModule(ToyDataModule, of=Heart)` is
+    all it takes: such a class has the arguments of the distribution, then those below.
 
     Args:
         n_train: points in an epoch, >= 1.
@@ -53,6 +55,11 @@ class ToyDataModule(pl.LightningDataModule):
     """
 
     distribution: Distribution
+
+    def __init_subclass__(cls, of: type[Distribution] | None = None, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if of is not None:
+            cls.__init__ = _constructor(of)  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -141,6 +148,30 @@ class ToyDataModule(pl.LightningDataModule):
         first = seed_of("samples", self.sample_seed)
         more = [seed_of("samples", self.sample_seed, k) for k in range(1, repeats)]
         return DataLoader(SampleRequests(self.n_samples, [first, *more]), batch_size=1, collate_fn=_only)
+
+
+def _constructor(of: type[Distribution]) -> Callable[..., None]:
+    """`__init__` of the data module of a distribution, with a signature that says all arguments there are."""
+    own = dict(inspect.signature(of).parameters)
+    common = list(inspect.signature(ToyDataModule.__init__).parameters.values())
+    if clash := own.keys() & {p.name for p in common}:
+        raise TypeError(
+            f"{of.__name__} and ToyDataModule both have an argument {min(clash)!r}; rename that of the first"
+        )
+    signature = inspect.Signature([common[0], *own.values(), *common[1:]])
+
+    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N807
+        said = signature.bind(*args, **kwargs).arguments
+        self = said.pop("self")
+        distribution = of(**{name: said.pop(name) for name in own if name in said})
+        ToyDataModule.__init__(self, **said)
+        self.distribution = distribution
+        for name in own:  # every constructor argument is an attribute
+            setattr(self, name, getattr(distribution, name))
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    __init__.__doc__ = of.__doc__  # what `--data.help` says of each
+    return __init__
 
 
 class BatchLoader:

@@ -1,25 +1,63 @@
-"""One data module per toy distribution."""
+"""One data module per toy distribution: which one is all there is to say.
 
-from typing import Any
+    class MoonsDataModule(ToyDataModule, of=Moons):
+        \"\"\"Points of the `Moons`.\"\"\"
+
+The arguments of the distribution come first, in YAML, on the command line and in Python: `--data.std 0.1`; then those
+of `ToyDataModule`.
+"""
 
 from toy_score.data.base import ToyDataModule
-from toy_score.distributions import Heart, SplitNormal
+from toy_score.distributions import (
+    AnisotropicGaussians,
+    EightGaussians,
+    FortyGaussians,
+    GaussianGrid,
+    GaussianMixture,
+    Heart,
+    NCSNMixture,
+    SplitNormal,
+)
 
-__all__ = ["HeartDataModule", "SplitNormalDataModule"]
+__all__ = [
+    "AnisotropicGaussiansDataModule",
+    "EightGaussiansDataModule",
+    "FortyGaussiansDataModule",
+    "GaussianGridDataModule",
+    "GaussianMixtureDataModule",
+    "HeartDataModule",
+    "NCSNMixtureDataModule",
+    "SplitNormalDataModule",
+]
 
 
-class HeartDataModule(ToyDataModule):
-    """Points of the `Heart`; the arguments are those of `ToyDataModule`."""
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.distribution = Heart()
+class HeartDataModule(ToyDataModule, of=Heart):
+    """Points of the `Heart`."""
 
 
-class SplitNormalDataModule(ToyDataModule):
-    """Points of the `SplitNormal`, whose halves moved by `shift`; the other arguments are those of `ToyDataModule`."""
+class SplitNormalDataModule(ToyDataModule, of=SplitNormal):
+    """Points of the `SplitNormal`."""
 
-    def __init__(self, shift: float = 1.0, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.shift = shift
-        self.distribution = SplitNormal(shift)
+
+class NCSNMixtureDataModule(ToyDataModule, of=NCSNMixture):
+    """Points of the `NCSNMixture`."""
+
+
+class EightGaussiansDataModule(ToyDataModule, of=EightGaussians):
+    """Points of the `EightGaussians`."""
+
+
+class GaussianGridDataModule(ToyDataModule, of=GaussianGrid):
+    """Points of the `GaussianGrid`."""
+
+
+class FortyGaussiansDataModule(ToyDataModule, of=FortyGaussians):
+    """Points of the `FortyGaussians`."""
+
+
+class AnisotropicGaussiansDataModule(ToyDataModule, of=AnisotropicGaussians):
+    """Points of the `AnisotropicGaussians`."""
+
+
+class GaussianMixtureDataModule(ToyDataModule, of=GaussianMixture):
+    """Points of a `GaussianMixture` of the user's own."""

@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 from toy_score.distributions.base import Distribution
 from toy_score.seeds import seed_of
 
-__all__ = ["EightGaussians", "GaussianMixture", "Gaussians"]
+__all__ = ["GaussianMixture", "Gaussians", "check_positive", "isotropic"]
 
 LOG_2PI = math.log(2.0 * math.pi)
 CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components times points at once: what stays in the cache; 32 MB
@@ -203,7 +203,7 @@ class GaussianMixture(Gaussians):
         stds: the standard deviation of all components, or one for each: round Gaussians.
         covariances: instead of `stds`, K symmetric positive definite 2 x 2 matrices.
         weights: K positive numbers in any unit; equal if None.
-        labels: the class of each component, counted from 0; if None, each is a class of its own.
+        classes: of each component, counted from 0; if None, each is a class of its own.
 
     Raises:
         ValueError: if the numbers do not describe a mixture.
@@ -217,10 +217,10 @@ class GaussianMixture(Gaussians):
         stds: float | list[float] | None = None,
         covariances: list[list[list[float]]] | None = None,
         weights: list[float] | None = None,
-        labels: list[int] | None = None,
+        classes: list[int] | None = None,
     ):
         self.means, self.stds, self.covariances = means, stds, covariances
-        self.weights, self.labels = weights, labels
+        self.weights, self.classes = weights, classes
         mu = _numbers("means", means, ("K", 2))
         K = len(mu)
         if (stds is None) == (covariances is None):
@@ -239,35 +239,10 @@ class GaussianMixture(Gaussians):
         w = None if weights is None else _numbers("weights", weights, (K,))
         if w is not None and not (w > 0).all():
             raise ValueError(f"weights must be positive, got {weights}; leave out what has no weight")
-        c = None if labels is None else _numbers("labels", labels, (K,)).long()
+        c = None if classes is None else _numbers("classes", classes, (K,)).long()
         if c is not None and set(c.tolist()) != set(range(int(c.max()) + 1)):
-            raise ValueError(f"labels must count from 0 without gaps, got {labels}")
+            raise ValueError(f"classes must count from 0 without gaps, got {classes}")
         super().__init__(mu, S, w, c)
-
-
-class EightGaussians(Gaussians):
-    """Eight round Gaussians on a circle.
-
-    The defaults are those of FFJORD (Grathwohl et al. 2019, `8gaussians` of its toy data); the ring on which WGAN-GP
-    was shown (Gulrajani et al. 2017) is `EightGaussians(radius=2.0, std=0.02)`.
-
-    Args:
-        radius: of the circle, > 0.
-        std: of each Gaussian, > 0.
-        scale: what both are divided by, > 0.
-
-    Raises:
-        ValueError: if a number is not positive.
-    """
-
-    name = "eight_gaussians"
-
-    def __init__(self, radius: float = 4.0, std: float = 0.5, scale: float = 1.414):
-        check_positive(radius=radius, std=std, scale=scale)
-        self.radius, self.std, self.scale = radius, std, scale
-        angles = torch.arange(8, dtype=torch.float64) * (math.pi / 4.0)
-        mu = radius / scale * torch.stack([angles.cos(), angles.sin()], dim=-1)
-        super().__init__(mu, isotropic(torch.full((8,), std / scale, dtype=torch.float64)))
 
 
 def isotropic(stds: Tensor) -> Tensor:
