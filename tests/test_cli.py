@@ -202,6 +202,27 @@ def test_test_fields_tells_of_curl_symmetry_and_straightness(ckpt, capsys):
     assert sorted(os.listdir()) == ["metrics.json", "metrics_fields.png"]
 
 
+def test_the_error_budget_of_a_run_is_told_drawn_and_kept(ckpt, capsys):
+    """With a fixed training set and a sampler of the user's choice; its network row is what `test` measured."""
+    few = ["--n_samples", 500, "--data.repeats", 2, "--data.fresh", "false", "--data.n_train", 40]
+    argv = [*few, "--model.sampler", "Heun", "--output", "metrics.json", "--budget", "true"]
+    said = run("test", "--ckpt_path", ckpt, *argv, capsys=capsys)
+    for name in (
+        "error budget: prior ...",
+        "error budget of NCSN on heart, Heun",
+        "network alone",
+        "40 training points",
+    ):
+        assert name in said
+    metrics = json.loads(Path("metrics.json").read_text())
+    rows = {row["name"]: row for row in metrics["error_budget"]["rows"]}
+    assert {"floor", "prior", "discretisation", "network", "finite data"} <= set(rows)
+    assert rows["network"]["sliced_w1"]["mean"] == pytest.approx(metrics["sliced_w1"]["value"])
+    assert rows["floor"]["sliced_w1"]["mean"] == metrics["sliced_w1"]["floor"]
+    assert "network" in metrics["error_budget"]["causes"]  # it was trained for 20 steps
+    assert sorted(os.listdir()) == ["metrics.json", "metrics_budget.png"]
+
+
 def test_validate_needs_only_the_checkpoint(ckpt, capsys):
     assert "val/score_error" in run("validate", "--ckpt_path", ckpt, capsys=capsys)
     assert os.listdir() == []

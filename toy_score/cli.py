@@ -124,6 +124,7 @@ class ToyCLI(LightningCLI):
             parser.add_argument("--output", type=str | None, help="a .json file; metrics.json of the run if not given")
             parser.add_argument("--likelihood", type=bool, default=False, help="measure the likelihood as well")
             parser.add_argument("--fields", type=bool, default=False, help="curl, symmetry and straightness as well")
+            parser.add_argument("--budget", type=bool, default=False, help="say where the error comes from as well")
         if subcommand == "predict":
             parser.add_argument("--output", type=str, default="samples.npy", help="a .npy, .npz or .csv file")
         return parser
@@ -184,7 +185,7 @@ class ToyCLI(LightningCLI):
             if config.ema.decay == 0:
                 self._subcommand_parsers["fit"].callback_keys.remove("ema")
         if self.subcommand == "test":
-            callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path)]
+            callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)]
         if self.subcommand == "predict":
             callbacks = [SampleWriter(config.output, config.overwrite)]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}

@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ class TestReport(pl.Callback):
         output: a `.json` file; if None, `metrics.json` of the run that the checkpoint belongs to, replaced.
         overwrite: replace an existing `output`.
         ckpt_path: the checkpoint.
+        budget: measure the error budget as well, draw it, and keep it in the same JSON.
 
     Raises:
         FileExistsError: if `output` exists and must not be replaced.
@@ -65,25 +68,36 @@ class TestReport(pl.Callback):
 
     __test__ = False  # not a test, whatever pytest thinks of the name
 
-    def __init__(self, output: str | None, overwrite: bool, ckpt_path: str):
+    def __init__(self, output: str | None, overwrite: bool, ckpt_path: str, budget: bool = False):
         if output is not None and not output.endswith(".json"):
             raise ValueError(f"cannot write {output!r}: the name must end in .json")
         if output is not None and Path(output).exists() and not overwrite:
             raise FileExistsError(f"{output!r} exists; choose another --output or add --overwrite true")
         self.path = Path(output) if output is not None else Path(ckpt_path).resolve().parent.parent / "metrics.json"
+        self.budget = budget
 
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        print(pl_module.report)
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text(json.dumps(pl_module.report.as_dict(), indent=2) + "\n", encoding="utf-8")
-        os.replace(part, self.path)
+        print(pl_module.report, flush=True)
+        found = pl_module.report.as_dict()
+        self._keep(found)
+        if self.budget:  # it takes a while: what has been found is safe by then
+            budget = pl_module.error_budget(_progress(trainer))
+            print(f"\n{budget}")
+            self._keep({**found, "error_budget": budget.as_dict()})
         print(f"\nmetrics:     {os.path.relpath(self.path)}")
+        if self.budget:
+            self._draw("budget", pl_module, budget)
         model = pl_module.sampled, pl_module.sampled_truth
         if pl_module.measure_likelihood:
             self._draw("density", pl_module, *model)
         if pl_module.measure_fields:
             self._draw("fields", pl_module, *model, pl_module.report.fields)
+
+    def _keep(self, found: dict[str, Any]) -> None:
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, self.path)
 
     def _draw(self, name: str, pl_module: pl.LightningModule, *drawn: Any) -> None:
         from toy_score import plotting  # matplotlib is imported when the first picture is drawn
@@ -92,3 +106,18 @@ class TestReport(pl.Callback):
         picture = self.path.with_name(f"{self.path.stem}_{name}.png")
         picture.write_bytes(plotting.to_png(getattr(plotting, name)(*drawn, title)))
         print(f"{name + ':':<13}{os.path.relpath(picture)}")
+
+
+def _progress(trainer: pl.Trainer) -> Callable[[str], None]:
+    """How the rows of a budget are announced: in one changing line where there is a progress bar, else once each."""
+    told = set()
+
+    def tell(progress: str) -> None:
+        row = progress.split(",")[0]
+        if trainer.progress_bar_callback is not None:
+            print(f"\rerror budget: {progress:<40}", end="", file=sys.stderr, flush=True)
+        elif row not in told:
+            print(f"error budget: {row} ...", flush=True)
+        told.add(row)
+
+    return tell

@@ -103,6 +103,10 @@ class ToyDataModule(pl.LightningDataModule):
             raise ValueError(f"point {row} of the data is {x[row].tolist()}; remove or repair it")
         return Batch(x.to(device), labels.to(device) if self.labels else None)
 
+    def training_points(self) -> Batch | None:
+        """The fixed set that is trained on; None if points are drawn anew for every batch."""
+        return None if self.fresh else self._draw(self.n_train, "training points", 0, torch.device("cpu"))
+
     @property
     def batches_per_epoch(self) -> int:
         return math.ceil(self.n_train / self.batch_size)

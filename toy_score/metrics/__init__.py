@@ -2,6 +2,7 @@
 
 from toy_score.metrics.counts import InvalidMass, ModeWeights, NonFinite
 from toy_score.metrics.cross_entropy import CrossEntropyGap
+from toy_score.metrics.error_budget import METRICS, ErrorBudget, Row
 from toy_score.metrics.fields import Fields, FieldSymmetry, Straightness
 from toy_score.metrics.likelihood import Likelihood
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
@@ -9,9 +10,11 @@ from toy_score.metrics.report import Floor, Report, noise_floors, sample_metrics
 from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
 
 __all__ = [
+    "METRICS",
     "STUDY_LEVELS",
     "CrossEntropyGap",
     "EnergyDistance",
+    "ErrorBudget",
     "FieldSymmetry",
     "Fields",
     "Floor",
@@ -20,6 +23,7 @@ __all__ = [
     "ModeWeights",
     "NonFinite",
     "Report",
+    "Row",
     "ScoreError",
     "SlicedWasserstein",
     "Straightness",

@@ -5,6 +5,7 @@ times it is trained, and how it is customarily sampled. The kin of `ScoreModule`
 """
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,22 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
+from toy_score.budget import error_budget
 from toy_score.component import from_config, to_config
 from toy_score.data import Batch, SampleRequest
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.doctor import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
-from toy_score.metrics import STUDY_LEVELS, Fields, Likelihood, Report, ScoreError, noise_floors, sample_metrics
+from toy_score.metrics import (
+    STUDY_LEVELS,
+    ErrorBudget,
+    Fields,
+    Likelihood,
+    Report,
+    ScoreError,
+    noise_floors,
+    sample_metrics,
+)
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
@@ -145,6 +156,13 @@ class ScoreModule(pl.LightningModule):
     def sampled_truth(self) -> ExactDenoiser | None:
         """What the samples are measured against: the truth, of the label's class if there is one."""
         return self.truth if self.truth is None or self.label is None else self.truth.given(self.label)
+
+    @property
+    def guided_truth(self) -> Denoiser | None:
+        """What a perfect network would make of the guidance asked for; None without guidance."""
+        if self.guidance == 1 or self.truth is None:
+            return None
+        return Guided(self.sampled_truth, self.truth if self.guide is None else self.sampled.weak, self.guidance)
 
     def doctor(self) -> list[Finding]:
         """Whether a perfect network would succeed with this schedule and sampler on these data; see `diagnose`."""
@@ -303,6 +321,26 @@ class ScoreModule(pl.LightningModule):
             score_error_se=score.standard_error().tolist(),
             likelihood=self._metrics["likelihood"].summary() if self.measure_likelihood else None,
             fields=self._metrics["fields"].summary() if self.measure_fields else None,
+        )
+
+    def error_budget(self, tell: Callable[[str], None]) -> ErrorBudget:
+        """Where the error of the samples just tested comes from; see `toy_score.budget`."""
+        report, points = self.report, self.trainer.datamodule.training_points()
+        if points is not None:
+            points = points.x if self.label is None else points.x[points.labels == self.label]
+        return error_budget(
+            self.sampled_truth,
+            self.sampled,
+            self.sampler,
+            points=points,
+            guided=self.guided_truth,
+            n=report.n,
+            seeds=self.trainer.test_dataloaders.dataset.seeds,
+            floors=report.floors,
+            readings=report.readings,
+            title=report.title,
+            device=self.device,
+            tell=tell,
         )
 
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True

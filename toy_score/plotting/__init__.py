@@ -1,6 +1,17 @@
 """Pictures: figures from tensors, in one style."""
 
+from toy_score.plotting.budget import budget
 from toy_score.plotting.fields import fields
 from toy_score.plotting.figures import density, samples, score_errors, summary, to_png, trajectories, vector_field
 
-__all__ = ["density", "fields", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
+__all__ = [
+    "budget",
+    "density",
+    "fields",
+    "samples",
+    "score_errors",
+    "summary",
+    "to_png",
+    "trajectories",
+    "vector_field",
+]

@@ -1,0 +1,195 @@
+"""The error budget: planted causes are found, each under its own name, and none where there is none."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from toy_score import (
+    EDM,
+    VE,
+    AnnealedLangevin,
+    ExactDenoiser,
+    Guided,
+    Heart,
+    Heun,
+    RungeKutta4,
+    SplitNormal,
+    plotting,
+)
+from toy_score.budget import _fine, error_budget
+from toy_score.metrics import METRICS, noise_floors, sample_metrics
+
+N, SEEDS = 3000, (11, 12, 13)
+HEART, WIDE = Heart(), EDM(0.02, 500.0)
+TRUTH = ExactDenoiser(HEART, WIDE)
+
+
+@pytest.fixture(scope="module")
+def floors():
+    return noise_floors(HEART, N)
+
+
+@pytest.fixture(scope="module")
+def wrong_network(floors):
+    return budget(floors, network=ScaledNoise(HEART, WIDE), title="model on heart, RungeKutta4(n_steps=5)")
+
+
+class ScaledNoise(ExactDenoiser):
+    """A network that overstates the noise: the planted error of a network."""
+
+    def score(self, x, t):  # and so the noise and the denoised point
+        return 1.1 * super().score(x, t)
+
+    def denoise(self, x, t):
+        level = self._level(x, t)
+        return (x + level.sigma**2 * self.score(x, level)) / level.alpha
+
+
+def threshold(floors):
+    """False alarm 1e-6 for the mean of three draws of perfect samples: sliced W1 has heavier tails than a normal law.
+
+    In 25 600 means of three simulated draws the standardised quantiles at 1e-2, 1e-3 and 1e-4 are 2.7, 3.8 and 4.8: one
+    more standard deviation for each factor of ten, so 7 for 1e-6.
+    """
+    return floors["sliced_w1"].mean + 7.0 * floors["sliced_w1"].sd / math.sqrt(len(SEEDS))
+
+
+def budget(floors, truth=TRUTH, network=TRUTH, sampler=RungeKutta4(5), **kwargs):
+    return error_budget(truth, network, sampler, n=N, seeds=SEEDS, floors=floors, **kwargs)
+
+
+def test_a_perfect_network_and_sampler_leave_every_row_at_the_floor(floors):
+    """Nor do 400 000 training points cost anything: their own error is a tenth of the floor of a draw."""
+    found = budget(floors, points=HEART.sample(400_000, torch.Generator().manual_seed(6)))
+    assert found.causes == {}
+    assert [row.name for row in found.rows] == [
+        "floor",
+        "prior",
+        "discretisation",
+        "network",
+        "discretisation alone",
+        "network alone",
+        "finite data",
+    ]
+    assert all(row.w1.mean < threshold(floors) for row in found.rows)
+    assert "Nothing stands out" in str(found)
+
+
+def test_a_wrong_prior_is_found_and_the_flow_pays_for_it(floors):
+    narrow = ExactDenoiser(HEART, VE(0.01, 5.0))
+    found = budget(floors, narrow, narrow, Heun(40))
+    assert list(found.causes) == ["prior"]
+    assert found["prior"].w1.mean > threshold(floors)
+    assert found["discretisation alone"].w1.mean < threshold(floors)
+
+
+def test_a_chain_that_forgets_a_wrong_start_does_not_pay_for_it(floors):
+    """Uniform on [-1.5, 1.5]^2 where the noised data have a standard deviation of 5: the flow would collapse."""
+    narrow = ExactDenoiser(HEART, VE(0.01, 5.0))
+    found = budget(floors, narrow, narrow, AnnealedLangevin(steps_per_level=10, uniform_start=1.5))
+    assert found["prior"].w1.mean > 10 * threshold(floors)
+    assert found.increment("discretisation") < 0
+    assert "prior" not in found.causes
+
+
+def test_steps_too_coarse_are_found(floors):
+    found = budget(floors, sampler=Heun(8))
+    assert list(found.causes) == ["discretisation"]
+    assert found["prior"].w1.mean < threshold(floors)
+    assert found["network alone"].w1.mean < threshold(floors)
+
+
+def test_a_wrong_network_is_found_in_either_order(floors, wrong_network):
+    found = wrong_network
+    assert list(found.causes) == ["network"]
+    assert found["discretisation"].w1.mean < threshold(floors)
+    assert min(found[name].w1.mean for name in ("network", "network alone")) > threshold(floors)
+
+
+def test_two_causes_are_told_apart(floors):
+    narrow = VE(0.01, 5.0)
+    found = budget(floors, ExactDenoiser(HEART, narrow), ScaledNoise(HEART, narrow), Heun(40))
+    assert set(found.causes) == {"prior", "network"}
+
+
+def test_few_training_points_are_found_and_what_they_cost_is_bounded_by_resampling_them(floors, monkeypatch):
+    """50 points: their optimal denoiser, and where that would take too long, the points drawn again."""
+    points = HEART.sample(50, torch.Generator().manual_seed(5))
+    found = budget(floors, points=points)
+    assert list(found.causes) == ["finite data"]
+    assert "50 training points" in found.note
+    monkeypatch.setattr("toy_score.budget.PAIRS", 0)
+    again = budget(floors, points=points)
+    assert list(again.causes) == ["finite data"]
+    assert again["finite data"].w1.mean == pytest.approx(
+        found["finite data"].w1.mean, rel=0.25
+    )  # the steps are coarse for points
+    assert "drawn again" in again.note
+
+
+def test_guidance_is_a_cause_of_its_own():
+    p = SplitNormal()
+    whole = ExactDenoiser(p, WIDE)
+    right = whole.given(1)
+    guided = Guided(right, whole, 3.0)
+    found = error_budget(right, guided, RungeKutta4(5), guided=guided, n=N, seeds=SEEDS)
+    assert list(found.causes) == ["guidance"]
+    assert found["network"].above == "guidance"
+    assert found["network alone"].above == "guidance alone"
+    assert found.increment("network") == 0
+
+
+def test_readings_that_test_has_taken_already_are_those_the_budget_would_take(floors, wrong_network):
+    network, readings = ScaledNoise(HEART, WIDE), []
+    for seed in SEEDS:
+        metrics = sample_metrics(HEART)
+        metrics.update(RungeKutta4(5)(network, N, torch.Generator().manual_seed(seed)))
+        readings.append(metrics.compute())
+    told = []
+    given = budget(floors, network=network, readings=readings, tell=told.append)
+    assert given.as_dict() == wrong_network.as_dict()
+    assert not any(progress.startswith("network,") for progress in told)
+    assert "prior, 3 of 3" in told
+
+
+def test_the_fine_flow_is_finer_than_any_floor():
+    """Against four times as many steps: below a hundredth of the floor of 20 000 samples, about 1.2 / sqrt(n)."""
+    for schedule in (WIDE, VE(0.01, 5.0)):
+        begin = torch.tensor([schedule.t_max], dtype=torch.float64)
+        flow, finer = _fine(HEART, begin), _fine(HEART, begin)
+        finer.n_steps *= 4
+        x, y = (f(ExactDenoiser(HEART, schedule), 500, torch.Generator().manual_seed(0)) for f in (flow, finer))
+        assert (x - y).norm(dim=1).mean() < 1e-2 * 1.2 / math.sqrt(20_000)
+
+
+def test_a_budget_is_plain_numbers_a_table_and_a_picture(wrong_network):
+    found = wrong_network
+    d = json.loads(json.dumps(found.as_dict()))
+    assert d["causes"] == found.causes
+    assert d["rows"][3]["sliced_w1"]["mean"] == found["network"].w1.mean
+    assert d["rows"][3]["increment"] == pytest.approx(found["network"].w1.mean - found["discretisation"].w1.mean)
+    table = str(found)
+    assert all(name in table for name in (*[row.name for row in found.rows], *METRICS.values()))
+    figure = plotting.budget(found, "model on heart")
+    assert [ax.get_xlabel() for ax in figure.axes] == list(METRICS.values())
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [row.name for row in found.rows]
+    assert plotting.to_png(figure).startswith(b"\x89PNG")
+
+
+def test_samples_that_are_not_finite_are_told(floors):
+    class Exploding(ExactDenoiser):
+        def noise(self, x, t):
+            return torch.where(x[:, :1] > 0, torch.nan, super().noise(x, t))
+
+    found = budget(floors, network=Exploding(HEART, WIDE))
+    assert found["network"].nonfinite > 0.1
+    assert "not finite" in str(found)
+
+
+def test_denoisers_of_two_schedules_are_refused(floors):
+    with pytest.raises(ValueError, match="give them one"):
+        budget(floors, network=ExactDenoiser(HEART, VE()))
+    with pytest.raises(ValueError, match="a seed for each draw"):
+        error_budget(TRUTH, TRUTH, RungeKutta4(5), seeds=())

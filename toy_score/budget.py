@@ -1,0 +1,238 @@
+r"""The error budget: where the distance between the samples and the truth comes from.
+
+The truth is known, so each cause can be let in alone. Every row of the budget lets in one more than the row above it,
+
+| row | denoiser | steps | start |
+|---|---|---|---|
+| floor | exact samples | | |
+| prior | exact | fine | the sampler's |
+| discretisation | exact | the sampler's | the sampler's |
+| guidance, if there is any | exact, guided | the sampler's | the sampler's |
+| network | trained | the sampler's | the sampler's |
+
+and the rows below ask the same questions in the other order, and what an infinitely able network would learn:
+
+| row | denoiser | steps | start | compared with |
+|---|---|---|---|---|
+| discretisation alone | exact | the sampler's | noised data | floor |
+| guidance alone, if there is any | exact, guided | fine | noised data | floor |
+| network alone | trained | fine | noised data | floor, or guidance alone |
+| finite data | optimal for the training points | the sampler's | the sampler's | discretisation |
+
+What a row has more than the row above is no share of a sum. Distances obey the triangle inequality: an increment is at
+most the distance between the two laws, and may be less, or below zero, where errors cancel or where a sampler that adds
+noise forgets a wrong start. An error well below the floor hardly shows: with `d` the error and `f` the floor, sliced W1
+goes about like `sqrt(d^2 + f^2)`. The energy distance is the square of a norm and measured without bias: there, errors
+in unrelated directions do add.
+
+All rows see the same noise, so that they differ by their causes and not by luck.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from toy_score.denoisers import Denoiser, ExactDenoiser
+from toy_score.distributions import Distribution, Points
+from toy_score.metrics import (
+    METRICS,
+    CrossEntropyGap,
+    EnergyDistance,
+    ErrorBudget,
+    Floor,
+    ModeWeights,
+    NonFinite,
+    Row,
+    SlicedWasserstein,
+    noise_floors,
+)
+from toy_score.samplers import Angular, DormandPrince, Sampler
+from toy_score.samplers.base import NoiseStream
+from toy_score.schedules import Schedule
+from toy_score.seeds import seed_of
+
+__all__ = ["error_budget"]
+
+Start = Callable[[Schedule, NoiseStream], Tensor]
+Samples = Callable[[int], Tensor] | Sequence[dict[str, Tensor]]
+
+FINE = 16  # steps of order 5, 92 evaluations: their error is a hundredth of the floor of 20 000 samples, or less
+PAIRS = 4_000_000_000  # training points times samples times evaluations that finite data may cost a draw: a minute
+
+
+def error_budget(
+    truth: ExactDenoiser,
+    denoiser: Denoiser,
+    sampler: Sampler,
+    points: Tensor | None = None,
+    guided: Denoiser | None = None,
+    n: int = 20_000,
+    seeds: Sequence[int] = range(4),
+    floors: dict[str, Floor] | None = None,
+    readings: Sequence[dict[str, Tensor]] | None = None,
+    title: str = "",
+    device: torch.device | str = "cpu",
+    tell: Callable[[str], None] = lambda progress: None,
+) -> ErrorBudget:
+    """Measure the budget of a trained denoiser and a sampler.
+
+    Args:
+        truth: the exact denoiser of what the samples should be.
+        denoiser: the trained one, on the same schedule.
+        sampler: as it is used.
+        points: the training points, `(N, 2)`, if they are a fixed set; None if every batch was fresh.
+        guided: what a perfect network would answer where guidance is asked for; None without guidance.
+        n: samples of a draw, >= 1.
+        seeds: of the sampler's generator, one for each draw; a single draw tells no scatter.
+        floors: of `noise_floors`, for this n; measured if None.
+        readings: what `sample_metrics` computed for the trained denoiser's samples of these seeds; measured if None.
+        title: for table and picture.
+        device: where the denoiser lives.
+        tell: is told of every draw before it is made.
+
+    Raises:
+        ValueError: if there is no seed, or the denoisers' schedules differ.
+    """
+    if not seeds:
+        raise ValueError("an error budget needs a seed for each draw, got none")
+    if truth.schedule != denoiser.schedule:
+        raise ValueError(f"the network runs on {denoiser.schedule!r}, the truth on {truth.schedule!r}; give them one")
+    p, begin = truth.distribution, sampler.times(truth.schedule)[:1]
+    draws = _Draws(p, n, seeds, tell)
+
+    def samples(asked: Denoiser, by: Sampler, start: Callable[[int], Start]) -> Callable[[int], Tensor]:
+        return lambda seed: _started(by, start(seed))(asked, n, torch.Generator(device).manual_seed(seed))
+
+    def own(seed: int) -> Start:
+        return sampler.start
+
+    def noised(seed: int) -> Start:
+        return _noised_data(p, begin, seed)
+
+    fine, steps, start = _fine(p, begin), "its own", "its own"
+    rows = [
+        draws.floor(floors),
+        draws.row("prior", "exact", "fine", start, "floor", samples(truth, fine, own)),
+        draws.row("discretisation", "exact", steps, start, "prior", samples(truth, sampler, own)),
+    ]
+    if guided is not None:
+        x = samples(guided, sampler, own)
+        rows += [draws.row("guidance", "exact, guided", steps, start, "discretisation", x)]
+    network = samples(denoiser, sampler, own) if readings is None else readings
+    rows += [
+        draws.row("network", "trained", steps, start, rows[-1].name, network),
+        draws.row("discretisation alone", "exact", steps, "noised data", "floor", samples(truth, sampler, noised)),
+    ]
+    if guided is not None:
+        x = samples(guided, fine, noised)
+        rows += [draws.row("guidance alone", "exact, guided", "fine", "noised data", "floor", x)]
+    above = "floor" if guided is None else "guidance alone"
+    rows += [draws.row("network alone", "trained", "fine", "noised data", above, samples(denoiser, fine, noised))]
+    note = "Finite data: none, every batch was fresh"
+    if points is not None:
+        known = Points(points.cpu())
+        note = f"Finite data: the optimal denoiser of the {len(known)} training points in the network's place"
+        if len(known) * n * sampler.nfe(truth.schedule) <= PAIRS:
+            x = samples(ExactDenoiser(known, truth.schedule), sampler, own)
+            rows += [draws.row("finite data", "optimal", steps, start, "discretisation", x)]
+        else:
+            note += ", sampled perfectly:\nthe points drawn again, since with so many this sampler would take too long"
+            rows += [draws.row("finite data", "optimal", "perfect", "", "floor", lambda seed: _again(known, n, seed))]
+    return ErrorBudget(title, n, rows, note)
+
+
+class _Draws:
+    """Draws of `n` samples for each of the seeds, measured against the truth `p`."""
+
+    def __init__(self, p: Distribution, n: int, seeds: Sequence[int], tell: Callable[[str], None]):
+        self.p, self.n, self.seeds, self.tell = p, n, seeds, tell
+        self.metrics = {  # by the names of `sample_metrics`
+            "sliced_w1": SlicedWasserstein(p),
+            "energy": EnergyDistance(p),
+            "cross_entropy_gap": CrossEntropyGap(p),
+            "mode_weights": ModeWeights(p),
+            "nonfinite": NonFinite(),
+        }
+        for metric in self.metrics.values():
+            metric.distributed_available_fn = lambda: False  # one process measures; the others have nothing to add
+        self.weights = torch.tensor(list(p.mode_weights.values()), dtype=torch.float64)
+
+    def row(self, name: str, denoiser: str, steps: str, start: str, above: str, samples: Samples) -> Row:
+        """A row of samples still to be drawn, by seed, or of what is known of them already."""
+        readings = samples
+        if callable(samples):
+            readings = []
+            for k, seed in enumerate(self.seeds):
+                self.tell(f"{name}, {k + 1} of {len(self.seeds)}")
+                readings.append(self.read(samples(seed).cpu()))
+        figures = {key: _figure([reading[key] for reading in readings]) for key in METRICS if key != "worst_mode"} | {
+            "worst_mode": _figure([self.worst_mode(reading["mode_weights"].cpu()) for reading in readings])
+        }
+        nonfinite = _figure([reading["nonfinite"] for reading in readings]).mean
+        return Row(name, denoiser, steps, start, above, figures, len(readings), nonfinite)
+
+    def read(self, x: Tensor) -> dict[str, Tensor]:
+        """What the metrics say of a draw."""
+        for metric in self.metrics.values():
+            metric.reset()
+            metric.update(x)
+        return {name: metric.compute() for name, metric in self.metrics.items()}
+
+    def floor(self, floors: dict[str, Floor] | None, draws: int = 64) -> Row:
+        """Exact samples; the numbers in their modes are multinomial, so that the worst mode needs no samples."""
+        self.tell("floor")
+        floors = noise_floors(self.p, self.n, draws) if floors is None else floors
+        generator = torch.Generator().manual_seed(seed_of("floor of the worst mode"))
+        modes = torch.multinomial(self.weights.expand(draws, -1), self.n, replacement=True, generator=generator)
+        shares = torch.nn.functional.one_hot(modes, len(self.weights)).double().mean(dim=1)
+        worst = _figure([self.worst_mode(share) for share in shares])
+        return Row("floor", "exact samples", "", "", "", {**floors, "worst_mode": worst}, draws)
+
+    def worst_mode(self, shares: Tensor) -> Tensor:
+        """The largest deviation of a mode's share, in binomial standard deviations; 0 for a single mode."""
+        w = self.weights
+        return ((shares - w).abs() / (w * (1.0 - w) / self.n).clamp(min=1e-18).sqrt()).max()
+
+
+def _figure(values: Sequence[Tensor]) -> Floor:
+    x = torch.stack([value.cpu().double() for value in values])
+    return Floor(x.mean().item(), x.std().item() if len(x) > 1 else math.nan)
+
+
+def _fine(p: Distribution, begin: Tensor) -> DormandPrince:
+    """The probability flow in steps too fine to matter, from a given time on, even in the angle at the data's scale."""
+    flow = DormandPrince(FINE, Angular(p.reference(8192).std(dim=0).mean().item()))
+    whole = flow.times
+
+    def times(schedule: Schedule) -> Tensor:
+        return torch.cat([begin, whole(schedule)[whole(schedule) < begin]])
+
+    flow.times = times
+    return flow
+
+
+def _started(sampler: Sampler, start: Start) -> Sampler:
+    """The sampler from another start."""
+    sampler = copy.copy(sampler)
+    sampler.start = start
+    return sampler
+
+
+def _noised_data(p: Distribution, begin: Tensor, seed: int) -> Start:
+    """The perfect start: the data themselves, noised to the time `begin`."""
+    generator = torch.Generator().manual_seed(seed_of("noised data", seed))
+
+    def start(schedule: Schedule, noise: NoiseStream) -> Tensor:
+        eps = noise.normal()
+        alpha, sigma = (v.to(eps) for v in schedule(begin))
+        return alpha * p.sample(len(eps), generator).to(eps) + sigma * eps
+
+    return start
+
+
+def _again(points: Points, n: int, seed: int) -> Tensor:
+    """`n` of the points, drawn with replacement: what a perfect sampler makes of their optimal denoiser."""
+    return points.sample(n, torch.Generator().manual_seed(seed_of("points again", seed)))

@@ -1,0 +1,158 @@
+"""The table of an error budget; `toy_score.budget` says what its rows are and measures them."""
+
+import math
+from dataclasses import dataclass
+
+from toy_score.metrics.report import Floor
+
+__all__ = ["METRICS", "SURE", "ErrorBudget", "Row"]
+
+METRICS = {
+    "sliced_w1": "sliced W1",
+    "energy": "energy distance",
+    "cross_entropy_gap": "cross-entropy gap",
+    "worst_mode": "worst mode, |z|",
+}
+"""What is measured, and what tables call it; the worst mode's share is counted in binomial standard deviations."""
+
+SURE = 5.0  # standard deviations of a mean of three above which an increment is no chance: false alarm below 1e-4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a budget.
+
+    Attributes:
+        name: the cause that is new in this row.
+        denoiser, steps, start: who answered, how the sampler stepped, and from where, in words.
+        above: the row that this one is compared with; empty for the floor.
+        figures: mean and standard deviation of a draw, for each of `METRICS`.
+        draws: how many draws there were.
+        nonfinite: share of the samples that are not finite; the metrics leave them out.
+    """
+
+    name: str
+    denoiser: str
+    steps: str
+    start: str
+    above: str
+    figures: dict[str, Floor]
+    draws: int
+    nonfinite: float = 0.0
+
+    @property
+    def w1(self) -> Floor:
+        """The sliced W1."""
+        return self.figures["sliced_w1"]
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """A budget: printed as a table, kept as JSON.
+
+    Attributes:
+        title: distribution, model, sampler.
+        n: number of samples of a draw.
+        rows: the floor first.
+        note: what is said of finite data.
+    """
+
+    title: str
+    n: int
+    rows: list[Row]
+    note: str
+
+    def __getitem__(self, name: str) -> Row:
+        """The row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def increment(self, name: str, above: str | None = None) -> float:
+        """What a row's sliced W1 is more than that of the row above it, or of another."""
+        above = self[name].above if above is None else above
+        return self[name].w1.mean - (self[above].w1.mean if above else 0.0)
+
+    def z(self, name: str, above: str | None = None) -> float:
+        """The increment in standard deviations of what chance would make of it; 0 for the floor.
+
+        The scatter is that of perfect samples, known from many draws, in independent rows. The common noise makes the
+        rows resemble one another, so chance does less than that.
+        """
+        above = self[name].above if above is None else above
+        if not above:
+            return 0.0
+        scatter = self["floor"].w1.sd * math.sqrt(1.0 / self[name].draws + 1.0 / self[above].draws)
+        return self.increment(name, above) / scatter
+
+    @property
+    def causes(self) -> dict[str, float]:
+        """What stands out of the floor, with what it costs in sliced W1, the costliest first.
+
+        A wrong prior costs what this sampler, with the exact denoiser, is worse off than from noised data: a chain that
+        forgets its start does not pay for it. A network costs what it adds, or what it costs alone, if that is more.
+        """
+        pairs = {
+            "prior": [("discretisation", "discretisation alone")],
+            "discretisation": [("discretisation alone", "floor")],
+            "guidance": [("guidance", "discretisation")],
+            "network": [("network", self["network"].above), ("network alone", self["network alone"].above)],
+            "finite data": [("finite data", self["finite data"].above)] if "finite data" in self else [],
+        }
+        costs = {
+            cause: max(self.increment(*pair) for pair in pairs if self.z(*pair) > SURE)
+            for cause, pairs in pairs.items()
+            if any(pair[0] in self and self.z(*pair) > SURE for pair in pairs)
+        }
+        return dict(sorted(costs.items(), key=lambda item: -item[1]))
+
+    def __contains__(self, name: str) -> bool:
+        return any(row.name == name for row in self.rows)
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything as plain numbers."""
+        rows = [
+            {
+                **{key: getattr(row, key) for key in ("name", "denoiser", "steps", "start", "above", "draws")},
+                **{name: {"mean": figure.mean, "sd": figure.sd} for name, figure in row.figures.items()},
+                "increment": self.increment(row.name) if row.above else None,
+                "z": self.z(row.name) if row.above else None,
+                "nonfinite": row.nonfinite,
+            }
+            for row in self.rows
+        ]
+        return {"n": self.n, "rows": rows, "causes": self.causes, "note": self.note}
+
+    def __str__(self) -> str:
+        lines = [
+            f"error budget of {self.title}",
+            f"{self.n} samples a draw, {self.rows[-1].draws} draws, {self['floor'].draws} of the floor: "
+            "mean +- sd of a draw; more, and its z, against the row above, or the row named",
+            "",
+            f"{'':<22}{'denoiser':<15}{'steps':<9}{'start':<13}{'sliced W1':<18}{'more':>7}{'z':>8}"
+            + "".join(f"{METRICS[name]:>21}" for name in METRICS if name != "sliced_w1"),
+        ]
+        previous = ""
+        for row in self.rows:
+            more = f"{self.increment(row.name):>+7.4f}{self.z(row.name):>8.1f}" if row.above else f"{'':>15}"
+            others = "".join(
+                f"{f'{row.figures[name].mean:.{digits}f} +- {row.figures[name].sd:.{digits}f}':>21}"
+                for name, digits in (("energy", 5), ("cross_entropy_gap", 4), ("worst_mode", 1))
+            )
+            lines += [
+                f"{row.name:<22}{row.denoiser:<15}{row.steps:<9}{row.start:<13}"
+                f"{f'{row.w1.mean:.4f} +- {row.w1.sd:.4f}':<18}{more}{others}"
+                + (f"   against {row.above}" if row.above != previous else "")
+            ]
+            if row.nonfinite:
+                lines += [f"{'':<22}{row.nonfinite:.2%} of these samples are not finite and left out"]
+            previous = row.name
+        return "\n".join([*lines, "", self.note, self.verdict])
+
+    @property
+    def verdict(self) -> str:
+        """The causes in a line."""
+        if not self.causes:
+            return "Nothing stands out of the floor"
+        told = ", ".join(f"{cause} {cost:+.4f}" for cause, cost in self.causes.items())
+        return (
+            f"What stands out of the floor, in sliced W1: {told}. These are no shares of a sum: errors cancel and hide."
+        )

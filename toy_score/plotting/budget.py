@@ -1,0 +1,107 @@
+"""The error budget at a glance."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from toy_score.metrics import METRICS, ErrorBudget, Floor
+from toy_score.metrics.error_budget import SURE
+from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE
+
+__all__ = ["budget"]
+
+COLOUR = {"trained": LEARNED, "optimal": REAL}
+WIDTHS = (2.3, 1.0, 1.0, 1.0)
+PERFECT = "#dcebdc"
+KEY = (
+    "shaded: perfect samples, mean and two standard deviations of a draw; bars: standard deviation of a draw\n"
+    "solid: each row lets in one more cause; hollow: one cause alone, and data in the network's place\n"
+    "numbers: more than the row above; below the line, than the floor (finite data: than discretisation); "
+    "bold where it is no chance"
+)
+
+
+def budget(found: ErrorBudget, title: str) -> Figure:
+    """One line for each row, one panel for each metric: mean and standard deviation of a draw, the floor shaded.
+
+    The sliced W1, on a logarithmic axis, also shows the way from row to row and the increments. The other axes are
+    linear about 0 as far as the floor reaches, and logarithmic beyond.
+    """
+    rows = found.rows
+    figure = Figure(figsize=(11.5, 2.05 + 0.34 * len(rows)), dpi=DPI)
+    inch = 1.0 / figure.get_figheight()
+    axes = figure.subplots(1, len(METRICS), sharey=True, gridspec_kw={"width_ratios": WIDTHS})
+    figure.subplots_adjust(left=0.14, right=0.985, bottom=1.02 * inch, top=1.0 - 0.72 * inch, wspace=0.08)
+    figure.suptitle(f"Error budget: {title}", fontsize=TITLE + 1, fontweight="bold", y=1.0 - 0.12 * inch, va="top")
+    figure.text(
+        0.5,
+        1.0 - 0.43 * inch,
+        found.title.removeprefix(f"{title}, "),
+        fontsize=LABEL,
+        ha="center",
+        va="top",
+        color=EXACT,
+    )
+    figure.text(0.5, 0.1 * inch, KEY, fontsize=LABEL - 1, ha="center", va="bottom", color=EXACT)
+    chain = next(k for k, row in enumerate(rows) if row.name == "network")
+    for ax, (metric, label) in zip(axes, METRICS.items(), strict=True):
+        for k, row in enumerate(rows):
+            colour, at = COLOUR.get(row.denoiser, EXACT), row.figures[metric]
+            face = colour if k <= chain else "white"
+            ax.errorbar(at.mean, k, xerr=at.sd, fmt="o", color=colour, markersize=6, markerfacecolor=face, zorder=3)
+        _panel(ax, label, rows[0].figures[metric], metric == "sliced_w1")
+        ax.axhline(chain + 0.5, color="#999999", linewidth=0.8)
+    axes[0].set_yticks(range(len(rows)), [row.name for row in rows], fontsize=LABEL)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    _increments(axes[0], found, chain)
+    return figure
+
+
+def _panel(ax: Axes, label: str, floor: Floor, logarithmic: bool) -> None:
+    low, high = floor.mean - 2.0 * floor.sd, floor.mean + 2.0 * floor.sd
+    seen = [line.get_xdata() for line in ax.lines]
+    values = [float(x) for data in seen for x in data]
+    if logarithmic:
+        ax.set_xscale("log")
+        low = max(low, 0.25 * floor.mean)
+        left, right = min(*values, low) / 1.25, max(*values, high)
+        ax.set_xlim(left, right * (right / left) ** 0.3)  # room for the increments
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        linear = max(abs(low), abs(high))
+        ax.set_xscale("symlog", linthresh=linear, linscale=0.7)
+        left, right = 1.5 * min(*values, low), 1.5 * max(*values, high)
+        ax.set_xlim(left, right)
+        decades = [10.0**k for k in range(-6, 7) if 10.0**k > 0.9 * linear]
+        ticks = [0.0, *decades, *(-x for x in decades)]
+        ax.set_xticks([x for x in ticks if left <= x <= right])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.axvspan(low, high, color=PERFECT, zorder=0, linewidth=0)
+    ax.set_xlabel(label, fontsize=LABEL)
+    ax.tick_params(labelsize=TICK, length=2, color="#999999")
+    ax.grid(axis="x", color="#eeeeee", zorder=0)
+    ax.set_axisbelow(True)
+    for spine in ax.spines.values():
+        spine.set_color("#bbbbbb")
+
+
+def _increments(ax: Axes, found: ErrorBudget, chain: int) -> None:
+    """The way from each row to the next, and what each is more than the row it is compared with."""
+    for k, row in enumerate(found.rows[1:], start=1):
+        if k <= chain:
+            before = found.rows[k - 1].w1.mean
+            ax.plot([before, before, row.w1.mean], [k - 1, k, k], color=EXACT, linewidth=0.9, alpha=0.5, zorder=2)
+        ax.text(
+            0.985,
+            k,
+            f"{found.increment(row.name):+.4f}",
+            transform=ax.get_yaxis_transform(),
+            fontsize=LABEL - 1,
+            fontweight="bold" if abs(found.z(row.name)) > SURE else "normal",
+            ha="right",
+            va="center",
+            color=COLOUR.get(row.denoiser, EXACT),
+        )
