@@ -11,6 +11,7 @@ toy_score: score-based generative models on the plane, where the truth is known
   python -m toy_score predict  --ckpt_path RUN/checkpoints/last.ckpt --n_samples 20000 --output heart.npy
   python -m toy_score test     --ckpt_path RUN/checkpoints/last.ckpt
   python -m toy_score validate --ckpt_path RUN/checkpoints/last.ckpt
+  python -m toy_score compare  --output DIR RUN1 RUN2.ckpt
   python -m toy_score list     distributions | samplers | schedules | modules | configs
 
 Commands
@@ -18,6 +19,7 @@ Commands
   predict    sample from a checkpoint into a .npy, .npz (with trajectories) or .csv file
   test       measure a checkpoint against the truth: a table, and metrics.json beside the run
   validate   loss and score error of a checkpoint on the validation points
+  compare    models x samplers x steps against the exact denoiser: tables, figures, and a page; `compare --help`
   list       what there is to choose from
 
 Options
@@ -38,6 +40,10 @@ def main(argv: list[str] | None = None) -> None:
         print(f"toy_score {__version__}")
     elif argv[0] == "list":
         _list(argv[1:])
+    elif argv[0] == "compare":
+        from toy_score.compare.command import run
+
+        run(argv[1:])
     else:
         from toy_score.cli import run
 

@@ -8,13 +8,14 @@ It is Lightning's, with four repairs:
 - bad input gets one line and exit code 2.
 """
 
+import contextlib
 import difflib
 import logging
 import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from toy_score.component import check_trusted
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint
 
-__all__ = ["ToyCLI", "run"]
+__all__ = ["ToyCLI", "one_line_errors", "run"]
 
 say = rank_zero_only(print)
 
@@ -220,16 +221,24 @@ class ToyCLI(LightningCLI):
 
 
 def run(argv: list[str]) -> None:
-    """Run a command; exits with 2 after bad input, with 1 after a failure, each told in one line.
+    """Run a command; exits as `one_line_errors` says."""
+    quiet()
+    with one_line_errors():
+        ToyCLI(argv)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Exit with 2 after bad input, with 1 after a failure, with 130 after Ctrl-C, each told in one line.
 
     With TOY_SCORE_DEBUG=1 in the environment, the traceback is shown instead.
     """
-    quiet()
     try:
-        ToyCLI(argv)
+        yield
     except (KeyboardInterrupt, SIGTERMException) as stop:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
+        interrupted = isinstance(stop, KeyboardInterrupt)
+        print(str(stop) if interrupted and str(stop) else "stopped", file=sys.stderr)
+        raise SystemExit(130 if interrupted else 143) from None
     except Exception as error:
         if os.environ.get("TOY_SCORE_DEBUG"):
             raise

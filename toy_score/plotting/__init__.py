@@ -1,11 +1,15 @@
 """Pictures: figures from tensors, in one style."""
 
 from toy_score.plotting.budget import budget
+from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
 from toy_score.plotting.figures import density, samples, score_errors, summary, to_png, trajectories, vector_field
 
 __all__ = [
+    "Line",
+    "Panel",
     "budget",
+    "comparison",
     "density",
     "fields",
     "samples",

@@ -4,14 +4,18 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
-__all__ = ["EXACT", "GENERATED", "LEARNED", "PANEL", "REAL", "TRAJECTORY", "panels", "square"]
+__all__ = ["EXACT", "GENERATED", "LEARNED", "PANEL", "REAL", "SERIES", "TRAJECTORY", "darken", "panels", "square"]
 
 REAL = "#3b6fb6"
 GENERATED = "#d1495b"
 EXACT = "#4d4d4d"
 LEARNED = "#7b2d8b"
 TRAJECTORY = "#111111"
+SERIES = ["#1b9e8f", "#7a5cc2", "#d08a1d", "#c2559b", "#6d8f2f", "#4a8fd6", "#9c6644", "#d1603d"]
+"""Colours of things that are compared, legible on white and on black; further ones begin again."""
 DENSITY = "Blues"
 DIFFERENCE = "RdBu_r"
 DEFECT = "RdBu"  # red for what must not be negative and is
@@ -52,3 +56,24 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     for spine in ax.spines.values():
         spine.set_color("#bbbbbb")
     return ax
+
+
+PAPER, INK, FAINT = "#14171c", "#d7dbe0", "#3a4048"
+"""Background, writing and lines of a dark picture."""
+
+
+def darken(figure: Figure) -> Figure:
+    """The same figure for a dark page: what is drawn keeps its colour, what is around it is inverted."""
+    figure.set_facecolor(PAPER)
+    for text in figure.findobj(Text):
+        text.set_color(INK)
+    for ax in figure.axes:
+        ax.set_facecolor(PAPER)
+        ax.tick_params(which="both", color=FAINT, labelcolor=INK)
+        for line in [*ax.get_xgridlines(), *ax.get_ygridlines()]:
+            line.set_color(FAINT)
+        for spine in ax.spines.values():
+            spine.set_color(FAINT)
+    for legend in figure.findobj(Legend):
+        legend.get_frame().set_facecolor(PAPER)
+    return figure

@@ -1,0 +1,424 @@
+"""The comparison: every cell as if measured by hand, nothing lost, nothing mixed, a page to look at."""
+
+import csv
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+
+from toy_score import (
+    EDM,
+    AdaptiveDormandPrince,
+    AnnealedLangevin,
+    DDPMAncestral,
+    Heart,
+    Heun,
+    NoPredictor,
+    PredictorCorrector,
+    ReverseDiffusion,
+    ScoreModule,
+    SplitNormal,
+)
+from toy_score import __main__ as entry
+from toy_score.compare import grid, page
+from toy_score.compare.contestants import unique_names, wide_schedule
+from toy_score.compare.samplers import parse_samplers, short
+from toy_score.compare.summary import best
+from toy_score.compare.tables import number
+from toy_score.doctor import GOOD_PRIOR_KL, detail, prior_kl
+from toy_score.metrics import noise_floors, sample_metrics
+from toy_score.plotting import Line, Panel, comparison
+from toy_score.plotting.style import darken
+from toy_score.seeds import seed_of
+
+N, SEEDS, STEPS = 400, 2, (2, 4)
+SAMPLERS = "own,Heun,DDIM(eta=0.5)"
+OPTIONS = ["--samplers", SAMPLERS, "--n_steps", "4,2", "--n_samples", str(N), "--seeds", str(SEEDS), "--device", "cpu"]
+
+
+def compare(*argv):
+    entry.main(["compare", *map(str, argv)])
+
+
+def refused(capsys, *argv):
+    """The one line by which a command was refused with exit code 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        compare(*argv)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2, said
+    assert len(said) == 1, said
+    assert said[0].startswith("error: ")
+    return said[0]
+
+
+def results(folder):
+    return json.loads((Path(folder) / "results.json").read_text())
+
+
+def without_seconds(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs on the heart of ten steps, and one as if on the split normal, in a folder like lightning_logs."""
+    folder = tmp_path_factory.mktemp("logs")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        for config in ("edm_heart", "ddpm_heart"):
+            few = ["--trainer.max_steps", "10", "--trainer.accelerator", "cpu", "--data.n_val", "64"]
+            fast = ["--model.sampler", "RungeKutta4", "--model.sampler.n_steps", "2", "--pictures.n_samples", "20"]
+            entry.main(["fit", "--config", config, *few, *fast, "--pictures.every_n_steps", "1000000"])
+    finally:
+        os.chdir(here)
+    logs = folder / "lightning_logs"
+    content = torch.load(logs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
+    content["datamodule_hyper_parameters"]["class_path"] = "toy_score.SplitNormalDataModule"
+    other = logs / "edm_split_normal/version_0/checkpoints"
+    other.mkdir(parents=True)
+    torch.save(content, other / "last.ckpt")
+    return logs
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """Leave out the pictures, which take longest, where they do not matter."""
+    monkeypatch.setattr(page, "write_all", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def heart(runs, tmp_path_factory):
+    """The folder of a finished comparison of the two models on the heart."""
+    folder = tmp_path_factory.mktemp("compared") / "heart"
+    compare(
+        "--output", folder, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0/checkpoints/last.ckpt", *OPTIONS
+    )
+    return folder
+
+
+def test_the_grid_is_complete_and_nothing_is_left_besides(heart):
+    rows = results(heart)["cells"]
+    models = {"edm_heart v0", "ddpm_heart v0"}
+    exact = {f"exact, schedule of {name}" for name in models}
+    for name in models | exact:
+        chosen = [row["sampler"] for row in rows if row["model"] == name]
+        grid = [f"{s}n_steps={n}{t})" for s, t in (("Heun(", ""), ("DDIM(", ", eta=0.5")) for n in STEPS]
+        assert sorted(chosen) == sorted(["RungeKutta4(n_steps=2)", *grid])
+    assert len([row for row in rows if row["model"] == "exact, wide schedule"]) == 4
+    assert len(rows) == 4 * 5 + 4
+    files = {"results.csv", "results.json", "results.md", "evaluations.png", "seconds.png", "index.html"}
+    assert set(os.listdir(heart)) == files
+
+
+def test_a_cell_is_what_direct_evaluation_gives(heart, runs):
+    model = ScoreModule.load_from_checkpoint(runs / "ddpm_heart/version_0/checkpoints/last.ckpt")
+    row = next(r for r in results(heart)["cells"] if (r["model"], r["sampler"]) == ("ddpm_heart v0", "Heun(n_steps=4)"))
+    floors, readings = noise_floors(Heart(), N), []
+    for k in range(SEEDS):
+        metrics = sample_metrics(Heart())
+        metrics.update(model.sample(N, seed_of("compare", 0, k), Heun(4)))
+        readings.append(metrics.compute())
+    for name, floor in floors.items():
+        values = [r[name].item() for r in readings]
+        assert row[name] == pytest.approx(statistics.mean(values), rel=1e-5)
+        assert row[f"{name}_sd"] == pytest.approx(statistics.stdev(values), rel=1e-4)
+        assert row[f"{name}_floor"] == pytest.approx(floor.mean)
+        z = (statistics.mean(values) - floor.mean) / (floor.sd / math.sqrt(SEEDS))
+        assert row[f"{name}_z"] == pytest.approx(z, rel=1e-4)
+    assert row["sliced_w1_ratio"] == pytest.approx(row["sliced_w1"] / floors["sliced_w1"].mean, rel=1e-5)
+    share = statistics.mean(r["mode_weights"][0].item() for r in readings)
+    assert abs(row["mode_weights_worst_z"]) == pytest.approx(abs(share - 0.5) / math.sqrt(0.25 / (N * SEEDS)), rel=1e-4)
+    assert row["nfe"] == 7
+    assert row["nonfinite"] == 0
+    assert row["seconds"] > 0
+
+
+def test_the_same_command_again_measures_nothing_anew(heart, runs, no_page, monkeypatch, capsys):
+    before = results(heart)
+    monkeypatch.setattr(grid, "measure", lambda *_: pytest.fail("a finished cell was evaluated again"))
+    compare("--output", heart, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0", *OPTIONS)
+    assert "24 of them are there already" in capsys.readouterr().out
+    assert results(heart) == before
+
+
+def test_an_interrupted_comparison_goes_on_where_it_was(heart, runs, no_page, tmp_path, monkeypatch, capsys):
+    argv = ["--output", tmp_path, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0", *OPTIONS]
+    measure, seen = grid.measure, []
+
+    def stopping(cell, *rest):
+        if len(seen) == 7:
+            raise KeyboardInterrupt
+        seen.append(cell.key)
+        return measure(cell, *rest)
+
+    monkeypatch.setattr(grid, "measure", stopping)
+    with pytest.raises(SystemExit) as stop:
+        compare(*argv)
+    assert stop.value.code == 130
+    assert "stopped after 7 of 24 cells; the same command goes on" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["results.json.part"]  # no half of a result
+    (tmp_path / "results.json.part.new").write_text('{"settings": {')  # as if killed while writing
+
+    monkeypatch.setattr(grid, "measure", lambda cell, *rest: seen.append(cell.key) or measure(cell, *rest))
+    compare(*argv)
+    assert len(seen) == len(set(seen)) == 24
+    assert without_seconds(results(tmp_path)["cells"]) == without_seconds(results(heart)["cells"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--n_samples", 500], ["n_samples = 400, not 500"]),
+        (["--seeds", 3], ["seeds = 2, not 3"]),
+        (["--seed", 1], ["seed = 0, not 1"]),
+        (["--n_steps", "2,4,8"], ["n_steps = [2, 4], not [2, 4, 8]"]),
+        (["--samplers", "Heun"], ["samplers"]),
+    ],
+)
+def test_a_comparison_with_other_settings_is_not_mixed_in(change, words, heart, runs, capsys):
+    before = {path.name: path.read_bytes() for path in heart.iterdir()}
+    argv = ["--output", heart, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0", *OPTIONS, *change]
+    line = refused(capsys, *argv)
+    assert all(word in line for word in [*words, "--overwrite true"]), line
+    assert {path.name: path.read_bytes() for path in heart.iterdir()} == before
+
+
+def test_another_checkpoint_of_the_same_name_is_another_setting(runs, no_page, tmp_path, capsys):
+    ckpt = runs / "edm_heart/version_0/checkpoints/last.ckpt"
+    copy = tmp_path / "model.ckpt"
+    copy.write_bytes(ckpt.read_bytes())
+    few = ["--samplers", "DDIM(n_steps=2)", "--n_samples", 100, "--seeds", 1, "--device", "cpu"]
+    compare("--output", tmp_path / "out", copy, *few)
+    content = torch.load(ckpt, weights_only=True)
+    content["state_dict"] = {k: v * 1.01 if v.is_floating_point() else v for k, v in content["state_dict"].items()}
+    torch.save(content, copy)
+    assert "models" in refused(capsys, "--output", tmp_path / "out", copy, *few)
+    old = results(tmp_path / "out")["cells"][0]["sliced_w1"]
+    compare("--output", tmp_path / "out", copy, *few, "--overwrite", "true")
+    assert results(tmp_path / "out")["cells"][0]["sliced_w1"] != old
+
+
+def test_distributions_are_kept_apart(runs, tmp_path, capsys):
+    few = ["--samplers", "Heun", "--n_steps", 3, "--n_samples", 200, "--seeds", 1, "--device", "cpu"]
+    compare("--output", tmp_path, str(runs / "edm_*/version_0"), *few)  # a pattern
+    rows = results(tmp_path)["cells"]
+    for p in (Heart(), SplitNormal()):
+        its = [row for row in rows if row["distribution"] == repr(p)]
+        assert [row["kind"] for row in its] == ["network", "exact, own schedule", "exact, wide schedule"]
+        assert {row["sliced_w1_floor"] for row in its} == {noise_floors(p, 200)["sliced_w1"].mean}
+    text = (tmp_path / "index.html").read_text()
+    assert "One model on the heart, one model on the split normal" in text
+    said = capsys.readouterr().out
+    assert "heart: sliced W1" in said
+    assert "split normal: sliced W1" in said
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order; collects what a page loads, and the values of its tables."""
+
+    VOID = {"meta", "source", "img", "br", "link", "input", "hr"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loads, self.rows, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.loads += [attributes[key] for key in ("src", "srcset", "href", "data") if key in attributes]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append(attributes["data-v"])
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        assert tag in self.VOID
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_well_formed_needs_nothing_and_has_the_numbers_of_the_results(heart):
+    text = (heart / "index.html").read_text(encoding="utf-8")
+    seen = Page()
+    seen.feed(text)
+    assert seen.open == []
+    assert len(seen.loads) == 2 * (3 + 1 + 2)  # for light and dark: evaluations, seconds, samples
+    assert all(address.startswith("data:image/png;base64,") for address in seen.loads)
+    for outside in ("http:", "https:", "url(", "@import", "$"):
+        assert outside not in text
+    keys = ("model", "sampler", "nfe", "seconds", "sliced_w1", "sliced_w1_ratio", "energy", "cross_entropy_gap")
+    expected = [[str(row[key]) for key in keys] for row in results(heart)["cells"]]
+    assert [row[: len(keys)] for row in seen.rows if row] == expected
+    said = " ".join(seen.text)
+    found = results(heart)
+    for word in ("Two models on the heart", "400 samples", found["about"]["command"], found["about"]["machine"]):
+        assert word in said
+    for name, digest in found["settings"]["models"].items():
+        assert name in said
+        assert digest[:12] in said
+
+
+def test_the_tables_have_the_numbers_of_the_results(heart):
+    rows = results(heart)["cells"]
+    with open(heart / "results.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == [key for key in rows[0] if key != "key"]
+    for line, row in zip(table, rows, strict=True):
+        assert line == {k: "" if v is None else str(v) for k, v in row.items() if k != "key"}
+    markdown = (heart / "results.md").read_text()
+    for row in rows:
+        assert f"| {row['model']} | `{row['sampler']}` | {row['nfe']} |" in markdown
+        assert f"| {number(row['sliced_w1_ratio'], 2)} |" in markdown
+
+
+MISTAKES = {
+    "a missing checkpoint": (["nowhere.ckpt"], ["nowhere.ckpt"]),
+    "a pattern that nothing fits": (["nowhere_*.ckpt"], ["nowhere_*"]),
+    "no checkpoint": ([], ["RUN"]),
+    "a misspelt sampler": (["RUN", "--samplers", "Huen"], ["Huen", "did you mean Heun"]),
+    "a misspelt argument": (["RUN", "--samplers", "Heun(n_stesp=3)"], ["n_stesp", "did you mean n_steps"]),
+    "a misspelt grid": (["RUN", "--samplers", "Heun(grid=Karas())"], ["Karas", "did you mean Karras"]),
+    "code in the samplers": (["RUN", "--samplers", "Heun(n_steps=open('x'))"], ["open"]),
+    "a bad list of samplers": (["RUN", "--samplers", "Heun,,"], ["Heun,,"]),
+    "an impossible argument": (["RUN", "--samplers", "DDIM(eta=2)"], ["eta", "2"]),
+    "a predictor with a memory": (["RUN", "--samplers", "PredictorCorrector(predictor=DPMSolver2M)"], ["DPMSolver2M"]),
+    "a sampler that does nothing": (["RUN", "--samplers", "NoPredictor"], ["PredictorCorrector"]),
+    "diverging steps": (["RUN", "--samplers", "AnnealedLangevin(eps=0.1)"], ["diverges", "eps = 0.1", "edm_heart v0"]),
+    "no steps": (["RUN", "--n_steps", "0"], ["n_steps", "0"]),
+    "steps that are no numbers": (["RUN", "--n_steps", "5,many"], ["5,many"]),
+    "too few samples": (["RUN", "--n_samples", "1"], ["n_samples", "1"]),
+    "no seeds": (["RUN", "--seeds", "0"], ["seeds", "0"]),
+    "a word for a number": (["RUN", "--seeds", "many"], ["seeds", "many"]),
+    "a misspelt flag": (["RUN", "--n_step", "5"], ["n_step", "did you mean n_steps"]),
+    "a device that is not there": (["RUN", "--device", "cuda:99"], ["cuda:99"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_line_before_anything_runs(name, runs, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv, words = MISTAKES[name]
+    argv = [str(runs / "edm_heart/version_0") if word == "RUN" else word for word in argv]
+    line = refused(capsys, "--output", "out", *argv)
+    assert all(word in line for word in words), line
+    assert os.listdir() == []
+
+
+def test_a_folder_that_cannot_be_written_or_is_no_comparison_is_named(runs, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = runs / "edm_heart/version_0"
+    Path("file").write_text("precious")
+    assert "'file'" in refused(capsys, "--output", "file", run)
+    assert "'file/out'" in refused(capsys, "--output", "file/out", run)
+    Path("other").mkdir()
+    Path("other/results.json").write_text('{"mine": 1}')
+    assert "other/results.json" in refused(capsys, "--output", "other", run)
+    assert Path("file").read_text() == "precious"
+    assert Path("other/results.json").read_text() == '{"mine": 1}'
+    assert "--output" in refused(capsys, run)
+
+
+def test_a_model_whose_truth_is_not_known_is_refused(runs, capsys, tmp_path):
+    content = torch.load(runs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
+    del content["datamodule_hyper_parameters"]
+    torch.save(content, tmp_path / "alone.ckpt")
+    line = refused(capsys, "--output", tmp_path / "out", tmp_path / "alone.ckpt")
+    assert "alone.ckpt" in line
+    assert "not known" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Heun", [Heun(3), Heun(9)]),
+        ("Heun(n_steps=7)", [Heun(7)]),
+        ("AnnealedLangevin(n_levels=5)", [AnnealedLangevin(3, n_levels=5), AnnealedLangevin(9, n_levels=5)]),
+        ("DDPMAncestral", [DDPMAncestral(n_steps=3), DDPMAncestral(n_steps=9)]),
+        ("AdaptiveDormandPrince(tolerance=0.1)", [AdaptiveDormandPrince(0.1)]),
+        ("PredictorCorrector", [PredictorCorrector(ReverseDiffusion(3)), PredictorCorrector(ReverseDiffusion(9))]),
+        ("PredictorCorrector(predictor=NoPredictor(n_steps=4))", [PredictorCorrector(NoPredictor(4))]),
+    ],
+)
+def test_a_sampler_does_the_work_that_the_grid_asks_for_unless_it_is_written_out(text, expected):
+    written = parse_samplers(text)
+    assert len(written) == 1
+    assert written[0].at([3, 9]) == expected
+    assert all(parse_samplers(short(sampler))[0].sampler == sampler for sampler in expected)  # written as it is read
+
+
+def row(nfe, w1, sd=0.001, nonfinite=0):
+    return {"nfe": nfe, "sliced_w1": w1, "sliced_w1_floor_sd": sd, "nonfinite": nonfinite}
+
+
+def test_the_best_cell_is_the_cheapest_that_the_noise_does_not_tell_from_the_least():
+    cheap, least, bad, broken = row(9, 0.0120), row(99, 0.0100), row(5, 0.0200), row(1, 0.001, nonfinite=1)
+    assert best([bad, least, cheap, broken]) is cheap
+    assert best([bad, least, row(9, 0.0129), broken]) is least  # 2.9 sd away; 2.83 is where the noise ends
+    assert best([row(1, None)]) is None
+
+
+def test_names_come_from_runs_and_are_unique():
+    paths = ["a/heart/version_3/checkpoints/last.ckpt", "b/heart/version_3/checkpoints/last.ckpt", "x/model.ckpt"]
+    assert unique_names(list(map(Path, paths))) == ["heart v3", "heart v3 #2", "model"]
+
+
+@pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
+def test_the_wide_schedule_does_not_show(p):
+    schedule = wide_schedule(p)
+    assert prior_kl(p, schedule.ratios[1]) < GOOD_PRIOR_KL
+    assert detail(p, schedule).good
+    assert not prior_kl(p, EDM(0.02, 5.0).ratios[1]) < GOOD_PRIOR_KL  # what a schedule that does show is found by
+
+
+def test_the_figures_show_every_point_on_common_axes():
+    lines = [Line("Heun", [9, 19], [8.0, 1.1], "#123456"), Line("DDIM", [5, 10], [None, 30.0], "#654321", "dashed")]
+    figure = comparison([Panel("a", lines, 0.1), Panel("b", lines[:1], 0.1)], "evaluations", "title")
+    a, b = figure.axes
+    assert a.get_xlim() == b.get_xlim()
+    assert a.get_ylim() == b.get_ylim()
+    drawn = {tuple(map(tuple, line.get_xydata())) for line in a.lines if line.get_marker() == "o"}
+    assert drawn == {((9, 8.0), (19, 1.1)), ((10, 30.0),)}
+    assert a.get_ylim()[0] < 1.0 < 30.0 < a.get_ylim()[1]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["Heun", "exact denoiser, same schedule", "perfect samples"]
+
+
+def test_a_dark_figure_is_legible_and_keeps_the_colours_of_what_is_drawn():
+    figure = comparison([Panel("a", [Line("Heun", [9, 19], [8.0, 1.1], "#123456")], 0.1)], "evaluations", "title")
+    dark = darken(figure)
+    ax = dark.axes[0]
+    assert [line.get_color() for line in ax.lines if line.get_marker() == "o"] == ["#123456"]
+    for background in (dark.get_facecolor(), ax.get_facecolor()):
+        assert sum(background[:3]) < 0.5
+    writing = [ax.title, ax.xaxis.label, *ax.get_xticklabels(), *dark.legends[0].get_texts()]
+    assert all(sum(to_rgb(text.get_color())) > 2.0 for text in writing)
+
+
+def test_help_needs_nothing_heavy():
+    code = """
+import sys
+from toy_score.__main__ import main
+try:
+    main(["compare", "--help"])
+finally:
+    print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--samplers" in done.stdout
+    assert done.stdout.strip().endswith("False")

@@ -1,0 +1,201 @@
+"""The command `compare`."""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from toy_score.compare.contestants import Cell
+
+__all__ = ["run"]
+
+DEFAULT_SAMPLERS = "own,Heun,DDIM,RungeKutta4,DPMSolver2M"
+
+DESCRIPTION = """\
+Compare models: every sampler with every number of steps, beside the exact denoiser of the distribution that the model
+was trained on. It writes results.csv, results.json, results.md, two figures and index.html, a page that needs nothing
+else. Interrupted, the same command goes on where it was."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        from toy_score.cli import gist
+
+        known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
+        print(f"error: {gist(message, known)}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parser() -> Parser:
+    """The options, without importing what they are for."""
+    p = Parser("toy_score compare", description=DESCRIPTION, allow_abbrev=False)
+    p.add_argument("models", nargs="+", metavar="RUN", help="a checkpoint, the folder of a run, or a quoted pattern")
+    p.add_argument("--output", required=True, metavar="DIR", help="the folder for the results, made if it is not there")
+    p.add_argument(
+        "--samplers",
+        default=DEFAULT_SAMPLERS,
+        metavar="LIST",
+        help="names or calls as in `list samplers`, e.g. 'Heun,DDIM(eta=0.5)'; own is the one that a model came with; "
+        "what has no steps, or has them written out, as Heun(n_steps=7), is evaluated once (default: %(default)s)",
+    )
+    p.add_argument(
+        "--n_steps",
+        default="5,10,20,50",
+        metavar="LIST",
+        help="numbers of steps; of steps per level for AnnealedLangevin, of the predictor's for PredictorCorrector "
+        "(default: %(default)s)",
+    )
+    p.add_argument("--n_samples", type=int, default=20_000, help="samples for each seed (default: %(default)s)")
+    p.add_argument("--seeds", type=int, default=3, help="how often each cell is sampled (default: %(default)s)")
+    p.add_argument("--seed", type=int, default=0, help="seed of the seeds (default: %(default)s)")
+    p.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    p.add_argument(
+        "--overwrite",
+        type=_bool,
+        default=False,
+        metavar="true|false",
+        help="start anew if the folder holds a comparison with other settings",
+    )
+    return p
+
+
+def run(argv: list[str]) -> None:
+    """Run the command; exits as `cli.one_line_errors` says."""
+    args = parser().parse_args(argv)
+    from toy_score.cli import one_line_errors, quiet
+
+    quiet()
+    with one_line_errors():
+        _run(args, shlex.join(["python", "-m", "toy_score", "compare", *argv]))
+
+
+def _run(args: argparse.Namespace, command: str) -> None:
+    from pathlib import Path
+
+    from toy_score.compare import contestants, grid, page, samplers, store, summary
+    from toy_score.version import __version__
+
+    n_steps = _n_steps(args.n_steps)
+    protocol = grid.Protocol(args.n_samples, args.seeds, args.seed, _device(args.device))
+    written = samplers.parse_samplers(args.samplers)
+    models = contestants.load_models(args.models, protocol.device)
+    everybody = [*models, *contestants.references(models)]
+    cells = contestants.cells(everybody, written, n_steps)
+    settings = {
+        "toy_score": __version__,
+        "models": {model.name: model.digest for model in models},
+        "samplers": [w.label for w in written],
+        "n_steps": n_steps,
+        "n_samples": protocol.n_samples,
+        "seeds": protocol.seeds,
+        "seed": protocol.seed,
+        "device": protocol.device,
+    }
+    about = {"command": command, "date": time.strftime("%Y-%m-%d %H:%M"), **_machine(protocol.device)}
+    kept = store.Store(Path(args.output), settings, about, args.overwrite)
+
+    missing = [cell for cell in cells if cell.key not in kept.rows]
+    known = len(cells) - len(missing)
+    told = f"{len(cells)} cells" + (f", {known} of them are there already" if known else "")
+    print(told + (f"; about {grid.seconds_of(missing, protocol):.0f} s" if missing else ""), flush=True)
+    try:
+        with Progress(missing) as progress:
+            grid.evaluate(missing, protocol, kept, progress.done)
+    except KeyboardInterrupt:
+        told = f"stopped after {len(kept.rows)} of {len(cells)} cells; the same command goes on from there"
+        raise KeyboardInterrupt(told) from None
+    kept.finish([cell.key for cell in cells])
+
+    groups = summary.summarise(cells, kept.rows)
+    page.write_all(groups, kept, protocol)
+    for group in groups:
+        print(f"\n{group.label}: sliced W1 / floor of the best cell; floor {group.floor:.4f} +- {group.floor_sd:.4f}")
+        for entry in [*group.models, group.wide]:
+            print(f"  {entry.contestant.name:<28}{_told(entry.best)}")
+    print(f"\npage:        {os.path.relpath(kept.folder / 'index.html')}")
+    print(f"results:     {os.path.relpath(kept.folder)}/results.csv, .json, .md; evaluations.png, seconds.png")
+
+
+def _told(row: dict | None) -> str:
+    if row is None:
+        return "no finite samples"
+    return f"{row['sliced_w1_ratio']:7.2f}   {row['nfe']:>5} evaluations, {row['seconds']:.2f} s   {row['sampler']}"
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line now and then."""
+
+    EVERY = 10.0  # seconds
+
+    def __init__(self, cells: "Sequence[Cell]"):
+        from tqdm import tqdm
+
+        self._n, self._done, self._start = len(cells), 0, time.monotonic()
+        self._last = self._start
+        self._bar = tqdm(total=self._n, unit="cell", dynamic_ncols=True) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def done(self, cell: "Cell") -> None:
+        """Hear of a cell that is done."""
+        self._done += 1
+        told = f"{cell.contestant.name}, {type(cell.sampler).__name__}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(told, refresh=False)
+            self._bar.update()
+        elif time.monotonic() - self._last > self.EVERY or self._done == self._n:
+            self._last = time.monotonic()
+            print(f"{self._done:>5} of {self._n}, {self._last - self._start:.0f} s   {told}", flush=True)
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
+    return text.lower() == "true"
+
+
+def _n_steps(text: str) -> list[int]:
+    try:
+        numbers = sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        raise ValueError(f"n_steps must be whole numbers separated by commas, got {text!r}; e.g. 5,10,20") from None
+    if numbers[0] < 1:
+        raise ValueError(f"n_steps must be at least 1, got {numbers[0]}")
+    return numbers
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"there is no device {name!r} here; leave out --device, or name cpu") from None
+    return name
+
+
+def _machine(device: str) -> dict[str, str]:
+    """What ran where: processor, threads, versions."""
+    import platform
+    from pathlib import Path
+
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    processor = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+    where = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
+    return {"machine": f"{processor}, {where}", "torch": torch.__version__, "python": platform.python_version()}

@@ -1,0 +1,196 @@
+r"""Who is compared: the models, and the exact denoisers that they are held against.
+
+A model's samples are worse than perfect for three reasons: its network, the sampler's steps, and the prior that the
+schedule ends at. The exact denoiser in the network's place, *on the model's own schedule*, with the same sampler and
+the same noise, leaves the last two: it is the reference line of the model. The exact denoiser on a schedule so wide
+that no prior shows leaves the steps alone; it shows what the model's schedule costs. It is no bound: with few steps, a
+narrower schedule may be the better one.
+"""
+
+import glob
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from toy_score.compare.samplers import OWN, Written
+from toy_score.component import from_config
+from toy_score.denoisers import Denoiser, ExactDenoiser
+from toy_score.distributions import Distribution
+from toy_score.doctor import detail
+from toy_score.modules import ScoreModule, read_checkpoint
+from toy_score.samplers import AnnealedLangevin, Langevin, Sampler
+from toy_score.schedules import LinearFlow, Schedule
+
+__all__ = ["NETWORK", "OWN_SCHEDULE", "WIDE", "Cell", "Contestant", "cells", "load_models", "references"]
+
+NETWORK, OWN_SCHEDULE, WIDE = "network", "exact, own schedule", "exact, wide schedule"
+"""The kinds of contestants."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Somebody who denoises.
+
+    Attributes:
+        name: for tables and figures; unique for a distribution.
+        kind: `NETWORK`, `OWN_SCHEDULE` or `WIDE`.
+        denoiser: the answers, with the schedule.
+        distribution: the truth.
+        own: the samplers that came with the model, or with the models whose reference this is.
+        digest: of the checkpoint's contents.
+    """
+
+    name: str
+    kind: str
+    denoiser: Denoiser
+    distribution: Distribution
+    own: tuple[Sampler, ...] = ()
+    digest: str = ""
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of the grid: a contestant with a sampler.
+
+    Attributes:
+        label: of the sampler in the list: cells of one label make a line in the figures.
+        own: whether it is the sampler that the model came with.
+    """
+
+    contestant: Contestant
+    sampler: Sampler
+    label: str
+    own: bool
+
+    @property
+    def key(self) -> str:
+        """What identifies the cell in a comparison."""
+        return f"{self.contestant.name} on {self.contestant.distribution!r} by {self.sampler!r}"
+
+
+def load_models(words: Sequence[str], device: torch.device) -> list[Contestant]:
+    """The models that the words name: checkpoints, folders of runs, or patterns.
+
+    Raises:
+        FileNotFoundError, ValueError: if one is not there, cannot be read, or has no known truth.
+    """
+    paths = checkpoint_paths(words)
+    return [_load(path, name, device) for path, name in zip(paths, unique_names(paths), strict=True)]
+
+
+def _load(path: Path, name: str, device: torch.device) -> Contestant:
+    data = read_checkpoint(path).get("datamodule_hyper_parameters")
+    distribution = getattr(from_config(data), "distribution", None) if data else None
+    if distribution is None:
+        raise ValueError(f"the truth of the data of {str(path)!r} is not known: there is nothing to compare with")
+    model = ScoreModule.load_from_checkpoint(path, map_location=device).to(device)
+    truth = distribution if model.label is None else distribution.given(model.label)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Contestant(name, NETWORK, model.sampled, truth, (model.sampler,), digest)
+
+
+def checkpoint_paths(words: Sequence[str]) -> list[Path]:
+    """The checkpoints that the words name, each once: a file, `RUN/checkpoints/last.ckpt` of a folder, a pattern.
+
+    Raises:
+        FileNotFoundError: if nothing fits a pattern. (What is no checkpoint is refused where it is read.)
+    """
+    found: dict[Path, Path] = {}
+    for word in words:
+        fitting = [word] if not glob.has_magic(word) or Path(word).exists() else sorted(glob.glob(word))
+        if not fitting:
+            raise FileNotFoundError(f"nothing fits {word!r}; name checkpoints or folders of runs")
+        for path in map(Path, fitting):
+            path = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """`ncsn_heart v0` for `ncsn_heart/version_0/checkpoints/last.ckpt`, the file's own name elsewhere; numbered if
+    two are alike."""
+    names: list[str] = []
+    for path in (p.resolve() for p in paths):
+        run = path.parent.parent
+        in_run = path.parent.name == "checkpoints" and run.name.startswith("version_")
+        name = f"{run.parent.name} v{run.name.removeprefix('version_')}" if in_run else path.stem
+        same = sum(other.split(" #")[0] == name for other in names)
+        names.append(f"{name} #{same + 1}" if same else name)
+    return names
+
+
+def references(models: Sequence[Contestant]) -> list[Contestant]:
+    """The exact denoisers: one for every schedule of the models, and one on a wide schedule for every distribution."""
+    found: list[Contestant] = []
+    for distribution in distinct(m.distribution for m in models):
+        alike = [m for m in models if m.distribution == distribution]
+        for schedule in distinct(m.schedule for m in alike):
+            its = [m for m in alike if m.schedule == schedule]
+            own = tuple(distinct(sampler for m in its for sampler in m.own))
+            name = f"exact, schedule of {', '.join(m.name for m in its)}"
+            found.append(Contestant(name, OWN_SCHEDULE, ExactDenoiser(distribution, schedule), distribution, own))
+        exact = ExactDenoiser(distribution, wide_schedule(distribution))
+        found.append(Contestant(WIDE, WIDE, exact, distribution))
+    return found
+
+
+def wide_schedule(distribution: Distribution) -> Schedule:
+    """A schedule that does not show: its prior is the noised data's law, its lowest level blurs no detail.
+
+    From a fiftieth of the data's standard deviation, or less where they have finer detail, to 450 times as much.
+    """
+    scale = distribution.reference(8192).var(dim=0).mean().sqrt().item()
+    low, high = 0.02 * scale, 450.0 * scale
+    while low > 1e-4 * scale and not detail(distribution, LinearFlow(low, high)).good:
+        low /= 2.0
+    return LinearFlow(float(f"{low:.2g}"), float(f"{high:.2g}"))
+
+
+def cells(contestants: Iterable[Contestant], samplers: Sequence[Written], n_steps: Sequence[int]) -> list[Cell]:
+    """The grid, every cell once.
+
+    Raises:
+        ValueError: for a cell that makes no sense.
+    """
+    found: dict[str, Cell] = {}
+    for contestant in contestants:
+        for written in samplers:
+            chosen = contestant.own if written.sampler is None else written.at(n_steps)
+            for sampler in chosen:
+                cell = Cell(contestant, sampler, written.label, sampler in contestant.own)
+                check(cell)
+                if cell.key not in found or found[cell.key].label == OWN:  # rather a point of a line than one alone
+                    found[cell.key] = cell
+    return list(found.values())
+
+
+def check(cell: Cell) -> None:
+    """Refuse Langevin steps that diverge on a schedule.
+
+    Raises:
+        ValueError: for such a cell.
+    """
+    sampler, schedule = cell.sampler, cell.contestant.schedule
+    if isinstance(sampler, (AnnealedLangevin, Langevin)):
+        low = getattr(sampler, "sigma", None) or schedule.ratios[0]
+        if sampler.eps >= 4.0 * low**2:
+            raise ValueError(
+                f"{cell.label} diverges for {cell.contestant.name}: at noise level {low:.3g} Langevin steps are stable "
+                f"below {4.0 * low**2:.2g}, and eps = {sampler.eps:g}; write {type(sampler).__name__}(eps={low**2:.2g})"
+            )
+
+
+def distinct(items: Iterable) -> list:
+    """The items, without repetitions, in order; they need only know when they are equal."""
+    found: list = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found

@@ -1,0 +1,143 @@
+"""Samplers as they are written on the command line, and the one argument of each that says how much work it does."""
+
+import ast
+import difflib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import toy_score
+from toy_score.catalog import entries
+from toy_score.component import Component, argument_names, from_config, to_config
+from toy_score.samplers import PredictorCorrector, Sampler
+
+__all__ = ["OWN", "Written", "parse_samplers", "short", "with_steps", "work"]
+
+OWN = "own"
+"""Stands in a list of samplers for the one that each model came with."""
+
+WORK = ("n_steps", "steps_per_level")
+"""The arguments that say how much work a sampler does; for one with a predictor, those of the predictor."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A sampler of the list.
+
+    Attributes:
+        label: as it is written; the name of its line in figures.
+        sampler: what is meant, with its defaults; None for `own`, the sampler that each model came with.
+        fixed: its number of steps is written out, or its work is not a number of steps: it is evaluated once, as it is.
+    """
+
+    label: str
+    sampler: Sampler | None
+    fixed: bool
+
+    def at(self, n_steps: Sequence[int]) -> list[Sampler]:
+        """The samplers to evaluate: one for each number of steps, unless it is fixed."""
+        return [self.sampler] if self.fixed else [with_steps(self.sampler, n) for n in n_steps]
+
+
+def parse_samplers(text: str) -> list[Written]:
+    """Read `own,Heun,DDIM(eta=0.5)`: names or constructor calls, separated by commas.
+
+    Raises:
+        ValueError: for what is no such list, an unknown sampler or argument, with the nearest there is.
+    """
+    try:
+        items = ast.parse(f"[{text}]", mode="eval").body.elts  # type: ignore[attr-defined]
+    except SyntaxError:
+        raise ValueError(f"cannot read the samplers {text!r}; write them like Heun,DDIM(eta=0.5)") from None
+    if not items:
+        raise ValueError("there is no sampler in the list; write it like Heun,DDIM(eta=0.5)")
+    names = [entry.name.split("(")[0] for entry in entries("samplers")]
+    return [_read(item, names) for item in items]
+
+
+def _read(item: ast.expr, names: list[str]) -> Written:
+    label = ast.unparse(item)
+    name = label.split("(")[0]
+    if label == OWN:
+        return Written(label, None, fixed=True)
+    if name not in names:
+        raise ValueError(f"there is no sampler {name!r}{_nearest(name, names)}; `list samplers` tells them")
+    config = _config(item)
+    try:
+        sampler = from_config(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{label}: {error}") from None
+    if sampler.evaluations_per_step == 0:
+        raise ValueError(f"{name} leaves all work to a corrector; write PredictorCorrector(predictor={name})")
+    return Written(label, sampler, fixed=_work_argument(sampler) is None or _says_work(config))
+
+
+def _config(node: ast.expr) -> Any:
+    """What is written, as `to_config` would describe it: only the arguments that are there, by name."""
+    if not isinstance(node, (ast.Name, ast.Call)):
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            raise ValueError(f"cannot read {ast.unparse(node)!r} in the samplers; write a number or a call") from None
+    name = ast.unparse(node.func if isinstance(node, ast.Call) else node)
+    cls = getattr(toy_score, name, None) if name in toy_score.__all__ else None
+    if not (isinstance(cls, type) and issubclass(cls, Component)):
+        raise ValueError(f"there is no {name!r}{_nearest(name, toy_score.__all__)}")
+    known, arguments = argument_names(cls), {}
+    if isinstance(node, ast.Call):
+        arguments = dict(zip(known, node.args, strict=False)) | {k.arg: k.value for k in node.keywords}
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError(
+                f"{name} has no argument {argument!r}{_nearest(str(argument), known)}; it has {', '.join(known)}"
+            )
+    return {"class_path": f"toy_score.{name}", "init_args": {k: _config(v) for k, v in arguments.items()}}
+
+
+def _says_work(config: dict[str, Any]) -> bool:
+    arguments = config["init_args"]
+    return bool(set(WORK) & set(arguments)) or ("predictor" in arguments and _says_work(arguments["predictor"]))
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def work(sampler: Sampler) -> int | None:
+    """How much work a sampler does: the value of that argument; None if it leaves it to the schedule or has none."""
+    if isinstance(sampler, PredictorCorrector):
+        return work(sampler.predictor)
+    return getattr(sampler, _work_argument(sampler) or "", None)
+
+
+def with_steps(sampler: Sampler, n: int) -> Sampler:
+    """The same sampler doing other work."""
+    arguments = {name: getattr(sampler, name) for name in argument_names(type(sampler))}
+    if isinstance(sampler, PredictorCorrector):
+        return type(sampler)(**{**arguments, "predictor": with_steps(sampler.predictor, n)})
+    return type(sampler)(**{**arguments, _work_argument(sampler): n})
+
+
+def _work_argument(sampler: Sampler) -> str | None:
+    if isinstance(sampler, PredictorCorrector):
+        return _work_argument(sampler.predictor)
+    return next((name for name in WORK if name in argument_names(type(sampler))), None)
+
+
+def short(value: Any) -> str:
+    """A component as its constructor call, with the arguments that are not the defaults, and the one for the work."""
+    if not isinstance(value, Component):
+        return repr(value)
+    defaults = {p.name: p.default for p in inspect.signature(type(value)).parameters.values()}
+    shown = [
+        name
+        for name in argument_names(type(value))
+        if name in WORK or to_config(getattr(value, name)) != _plain(defaults.get(name))
+    ]
+    return f"{type(value).__name__}({', '.join(f'{name}={short(getattr(value, name))}' for name in shown)})"
+
+
+def _plain(default: Any) -> Any:
+    return None if default is inspect.Parameter.empty else to_config(default)

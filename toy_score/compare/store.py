@@ -1,0 +1,104 @@
+"""What is done so far, in one file that is replaced as a whole after every cell: it can be interrupted at any time."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Store", "write"]
+
+
+class Store:
+    """The state of a comparison in a folder: `results.json.part` while it runs, `results.json` when it is complete.
+
+    Args:
+        folder: made if it is not there.
+        settings: what determines the numbers, as plain values; a comparison with others is not gone on with.
+        about: what goes along: date, machine, command line.
+        overwrite: start anew if the folder holds another comparison; one with the same settings is gone on with.
+
+    Attributes:
+        rows: what is done, by the key of the cell.
+        floors: the noise floors, by the repr of the distribution.
+        about: as given, or as stored.
+
+    Raises:
+        FileExistsError: if the folder holds a comparison with other settings, or a file that is none.
+        OSError: if the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], about: dict[str, Any], overwrite: bool = False):
+        self.folder, self.settings, self.about = folder, settings, about
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.floors: dict[str, dict[str, Any]] = {}
+        self._final, self._part = folder / "results.json", folder / "results.json.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = self._part if self._part.exists() else self._final
+            if kept.exists():
+                try:
+                    self._go_on(kept)
+                except FileExistsError:
+                    if not overwrite:
+                        raise
+            self._save()
+        except OSError as error:
+            if error.strerror is None:  # a sentence of our own
+                raise
+            raise OSError(f"cannot write to {str(folder)!r}: {error.strerror}; choose another --output") from None
+
+    def _go_on(self, path: Path) -> None:
+        advice = "choose another --output, or add --overwrite true to start anew"
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            settings, about, floors = kept["settings"], kept["about"], kept["floors"]
+            rows = {row.pop("key"): row for row in kept["cells"]}
+        except (ValueError, KeyError, TypeError):
+            raise FileExistsError(f"{str(path)!r} is not a comparison; {advice}") from None
+        for name in {**self.settings, **settings}:
+            old, new = settings.get(name), self.settings.get(name)
+            if old != new:
+                raise FileExistsError(
+                    f"{str(self.folder)!r} holds a comparison with {name} = {_told(old)}, not {_told(new)}; {advice}"
+                )
+        self.rows, self.floors, self.about = rows, floors, about
+
+    def add(self, key: str, row: dict[str, Any]) -> None:
+        """Keep a row."""
+        self.rows[key] = row
+        self._save()
+
+    def add_floors(self, name: str, floors: dict[str, Any]) -> None:
+        """Keep the floors of a distribution."""
+        self.floors[name] = floors
+        self._save()
+
+    def finish(self, keys: list[str]) -> None:
+        """All is done: put the rows in order and the file in its place."""
+        self.rows = {key: self.rows[key] for key in keys}
+        self._save()
+        os.replace(self._part, self._final)
+
+    def _save(self) -> None:
+        contents = {
+            "settings": self.settings,
+            "about": self.about,
+            "floors": self.floors,
+            "cells": [{"key": key, **row} for key, row in self.rows.items()],
+        }
+        write(self._part, json.dumps(contents, indent=1, allow_nan=False) + "\n")
+
+
+def write(path: Path, contents: str | bytes) -> None:
+    """A file that is complete or as it was before."""
+    part = path.with_name(path.name + ".new")
+    with open(part, "wb") as file:
+        file.write(contents.encode("utf-8") if isinstance(contents, str) else contents)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _told(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else text[:57] + "..."

@@ -1,0 +1,133 @@
+"""What came out, in the order in which one asks: which model, how good at best, what a perfect one would get."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toy_score.compare.contestants import NETWORK, OWN_SCHEDULE, WIDE, Cell, Contestant, distinct
+from toy_score.distributions import Distribution
+
+__all__ = ["Entry", "Group", "best", "headline", "protocol_text", "summarise"]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant with its rows.
+
+    Attributes:
+        rows: all of them.
+        best: the one that `best` chooses; None if no samples were fit to be measured.
+        reference: the row of the exact denoiser with the same sampler on the same schedule.
+        cell: that the best row belongs to.
+    """
+
+    contestant: Contestant
+    rows: list[Row]
+    best: Row | None
+    reference: Row | None
+    cell: Cell | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Everything on one distribution.
+
+    Attributes:
+        label: its name.
+        floor, floor_sd: of the sliced W1: mean over perfect samples, standard deviation of a mean over the seeds.
+        noise: two of those standard deviations, as a multiple of the floor.
+        models: the networks, the best first.
+        wide: the exact denoiser on a wide schedule.
+        rows: all of them, of references too.
+    """
+
+    label: str
+    distribution: Distribution
+    floor: float
+    floor_sd: float
+    noise: float
+    models: list[Entry]
+    wide: Entry
+    rows: list[Row]
+
+
+def summarise(cells: Sequence[Cell], rows: dict[str, Row]) -> list[Group]:
+    """The groups, one for each distribution, in the order of the models."""
+    distributions = distinct(cell.contestant.distribution for cell in cells)
+    names = [p.name.replace("_", " ") or repr(p) for p in distributions]
+    groups = []
+    for p, name in zip(distributions, names, strict=True):
+        its = [cell for cell in cells if cell.contestant.distribution == p]
+        table = {cell.key: rows[cell.key] for cell in its}
+        entries = []
+        for contestant in distinct(cell.contestant for cell in its):
+            own = {c.key: c for c in its if c.contestant is contestant}
+            chosen = best([table[key] for key in own])
+            cell = next((c for key, c in own.items() if table[key] is chosen), None)
+            entries.append(Entry(contestant, [table[k] for k in own], chosen, _reference(chosen, table), cell))
+        models = [entry for entry in entries if entry.contestant.kind == NETWORK]
+        models.sort(key=lambda e: e.best["sliced_w1"] if e.best else math.inf)
+        first = next(iter(table.values()))
+        floor, sd = first["sliced_w1_floor"], first["sliced_w1_floor_sd"]
+        groups.append(
+            Group(
+                label=name if names.count(name) == 1 else repr(p),
+                distribution=p,
+                floor=floor,
+                floor_sd=sd,
+                noise=2.0 * sd / floor,
+                models=models,
+                wide=next(entry for entry in entries if entry.contestant.kind == WIDE),
+                rows=list(table.values()),
+            )
+        )
+    return groups
+
+
+def _reference(row: Row | None, table: dict[str, Row]) -> Row | None:
+    if row is None:
+        return None
+    same = (r for r in table.values() if r["kind"] == OWN_SCHEDULE)
+    return next((r for r in same if (r["schedule"], r["sampler"]) == (row["schedule"], row["sampler"])), None)
+
+
+def best(rows: Sequence[Row]) -> Row | None:
+    """The row with the fewest evaluations of those that the noise does not tell from the one of least sliced W1.
+
+    Two means over the seeds are told apart if they differ by more than two standard deviations of their difference.
+    """
+    rows = [row for row in rows if row["sliced_w1"] is not None and not row["nonfinite"]]
+    if not rows:
+        return None
+    least = min(rows, key=lambda row: row["sliced_w1"])
+    tie = 2.0 * math.sqrt(2.0) * least["sliced_w1_floor_sd"]
+    alike = [row for row in rows if row["sliced_w1"] <= least["sliced_w1"] + tie]
+    return min(alike, key=lambda row: (row["nfe"], row["sliced_w1"]))
+
+
+def headline(groups: Sequence[Group]) -> str:
+    """`Three models on the heart`."""
+    words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    told = []
+    for group in groups:
+        n = len(group.models)
+        told.append(f"{words[n] if n < len(words) else n} model{'s' if n > 1 else ''} on the {group.label}")
+    text = ", ".join(told)
+    return text[0].upper() + text[1:]
+
+
+def protocol_text(groups: Sequence[Group], n_samples: int, seeds: int) -> str:
+    """How quality is told, in a paragraph."""
+    floors = ", ".join(f"{g.floor:.4f} ± {g.floor_sd:.4f}{' on ' + g.label if len(groups) > 1 else ''}" for g in groups)
+    means = f", averaged over {seeds} seeds," if seeds > 1 else ""
+    return (
+        f"Quality is the sliced Wasserstein-1 distance of {_thousands(n_samples)} samples to the exact law{means} as a "
+        f"multiple of its floor: what as many perfect samples get ({floors}). 1 is perfection; below it is luck."
+    )
+
+
+def _thousands(n: int) -> str:
+    return f"{n:,}".replace(",", " ")

@@ -1,0 +1,81 @@
+"""The results as CSV and Markdown."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from toy_score.compare.summary import Group, headline, protocol_text
+
+__all__ = ["READING", "as_csv", "as_markdown", "number", "with_z"]
+
+READING = (
+    "The best cell of a model is the one with the fewest evaluations among those that the noise does not tell from the "
+    "model's lowest sliced W1. A perfect network is the exact denoiser in the network's place: same sampler, same "
+    "schedule, same noise. What is between it and 1 is due to the steps and the prior; what is between it and the "
+    "model, to the network. The exact denoiser on a wide schedule shows what the model's schedule costs; it is no "
+    "bound, since with few steps a narrower schedule may do better."
+)
+
+
+def as_csv(groups: Sequence[Group]) -> str:
+    """One line for each cell, with all its figures; empty where there is none."""
+    rows = [row for group in groups for row in group.rows]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: str) -> str:
+    """The ranking, then all cells."""
+    lines = [f"# {headline(groups)}", "", protocol_text(groups, n_samples, seeds), "", f"    {command}", ""]
+    for group in groups:
+        lines += [f"## {group.label}", ""]
+        lines += ["| | model | sliced W1 / floor | perfect network | sampler | evaluations | seconds |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for place, entry in [*enumerate(group.models, start=1), ("", group.wide)]:
+            row, name = entry.best, entry.contestant.name
+            if row is None:
+                lines += [f"| {place} | {name} | no finite samples | | | | |"]
+                continue
+            reference = number(entry.reference and entry.reference["sliced_w1_ratio"], 2)
+            seconds = number(row["seconds"], 2)
+            ratio = number(row["sliced_w1_ratio"], 2)
+            lines += [f"| {place} | {name} | {ratio} | {reference} | `{row['sampler']}` | {row['nfe']} | {seconds} |"]
+        lines += ["", READING, "", "### All cells", ""]
+        lines += [
+            "| model | sampler | evaluations | seconds | sliced W1 | / floor | energy (z) | cross-entropy gap (z) "
+            "| mode weights, worst z | invalid mass | not finite |"
+        ]
+        lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
+        for row in group.rows:
+            told = [
+                row["model"],
+                f"`{row['sampler']}`",
+                row["nfe"],
+                number(row["seconds"], 2),
+                f"{number(row['sliced_w1'], 4)} ± {number(row['sliced_w1_sd'], 4)}",
+                number(row["sliced_w1_ratio"], 2),
+                with_z(row, "energy"),
+                with_z(row, "cross_entropy_gap"),
+                number(row["mode_weights_worst_z"], 1),
+                number(row["invalid_mass"], 5),
+                row["nonfinite"],
+            ]
+            lines.append("| " + " | ".join(map(str, told)) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def number(value: float | None, digits: int) -> str:
+    """With so many digits after the point; three digits in all where it is large; a dash for nothing."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if abs(value) < 1e3 else f"{value:.2e}"
+
+
+def with_z(row: dict[str, Any], name: str) -> str:
+    """`0.00018 (1.2)`."""
+    return f"{number(row[name], 5)} ({number(row[name + '_z'], 1)})"
