@@ -10,24 +10,42 @@ of `ToyDataModule`.
 from toy_score.data.base import ToyDataModule
 from toy_score.distributions import (
     AnisotropicGaussians,
+    Checkerboard,
+    Circles,
     EightGaussians,
     FortyGaussians,
+    FractalTree,
     GaussianGrid,
     GaussianMixture,
     Heart,
+    Moons,
     NCSNMixture,
+    Pinwheel,
+    Rings,
+    SCurve,
     SplitNormal,
+    SwissRoll,
+    TwoSpirals,
 )
 
 __all__ = [
     "AnisotropicGaussiansDataModule",
+    "CheckerboardDataModule",
+    "CirclesDataModule",
     "EightGaussiansDataModule",
     "FortyGaussiansDataModule",
+    "FractalTreeDataModule",
     "GaussianGridDataModule",
     "GaussianMixtureDataModule",
     "HeartDataModule",
+    "MoonsDataModule",
     "NCSNMixtureDataModule",
+    "PinwheelDataModule",
+    "RingsDataModule",
+    "SCurveDataModule",
     "SplitNormalDataModule",
+    "SwissRollDataModule",
+    "TwoSpiralsDataModule",
 ]
 
 
@@ -61,3 +79,39 @@ class AnisotropicGaussiansDataModule(ToyDataModule, of=AnisotropicGaussians):
 
 class GaussianMixtureDataModule(ToyDataModule, of=GaussianMixture):
     """Points of a `GaussianMixture` of the user's own."""
+
+
+class MoonsDataModule(ToyDataModule, of=Moons):
+    """Points of the `Moons`."""
+
+
+class TwoSpiralsDataModule(ToyDataModule, of=TwoSpirals):
+    """Points of the `TwoSpirals`."""
+
+
+class SwissRollDataModule(ToyDataModule, of=SwissRoll):
+    """Points of the `SwissRoll`."""
+
+
+class SCurveDataModule(ToyDataModule, of=SCurve):
+    """Points of the `SCurve`."""
+
+
+class PinwheelDataModule(ToyDataModule, of=Pinwheel):
+    """Points of the `Pinwheel`."""
+
+
+class RingsDataModule(ToyDataModule, of=Rings):
+    """Points of the `Rings`."""
+
+
+class CirclesDataModule(ToyDataModule, of=Circles):
+    """Points of the `Circles`."""
+
+
+class CheckerboardDataModule(ToyDataModule, of=Checkerboard):
+    """Points of the `Checkerboard`."""
+
+
+class FractalTreeDataModule(ToyDataModule, of=FractalTree):
+    """Points of the `FractalTree`."""

@@ -1,6 +1,8 @@
 """Toy distributions with exact noisy densities, scores and denoisers."""
 
 from toy_score.distributions.base import Distribution
+from toy_score.distributions.boxes import Checkerboard
+from toy_score.distributions.curves import Moons, Pinwheel, SCurve, SwissRoll, TwoSpirals
 from toy_score.distributions.gaussians import (
     AnisotropicGaussians,
     EightGaussians,
@@ -11,19 +13,30 @@ from toy_score.distributions.gaussians import (
 from toy_score.distributions.halfplanes import FoldedNormal, HalfPlaneGaussians, Heart, SplitNormal
 from toy_score.distributions.mixtures import GaussianMixture, Gaussians
 from toy_score.distributions.points import Points
+from toy_score.distributions.rings import Circles, Rings
+from toy_score.distributions.tree import FractalTree
 
 __all__ = [
     "AnisotropicGaussians",
+    "Checkerboard",
+    "Circles",
     "Distribution",
     "EightGaussians",
     "FoldedNormal",
     "FortyGaussians",
+    "FractalTree",
     "GaussianGrid",
     "GaussianMixture",
     "Gaussians",
     "HalfPlaneGaussians",
     "Heart",
+    "Moons",
     "NCSNMixture",
+    "Pinwheel",
     "Points",
+    "Rings",
+    "SCurve",
     "SplitNormal",
+    "SwissRoll",
+    "TwoSpirals",
 ]

@@ -10,7 +10,7 @@ large sigma. Each therefore has a formula of its own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from toy_score.component import Component
 from toy_score.seeds import seed_of
 
-__all__ = ["Distribution"]
+__all__ = ["Distribution", "by_rows"]
 
 
 class Distribution(Component, ABC):
@@ -98,3 +98,15 @@ class Distribution(Component, ABC):
         Empty where the distribution is not a map of a Gaussian. Each image is a list of unbroken pieces `(m, 2)`.
         """
         return []
+
+
+def by_rows(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor, rows: int) -> Tensor:
+    """`function(x, sigma)` in float64, `rows` points at a time, so that memory stays bounded and within the cache.
+
+    `function` is given `(m, 2)` points and `(1, 1)` or `(m, 1)` noise levels.
+    """
+    rows = max(rows, 1)
+    sigma = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1)
+    chunks = x.double().split(rows)
+    levels = sigma.split(rows) if len(sigma) > 1 else [sigma] * len(chunks)
+    return torch.cat([function(y, s) for y, s in zip(chunks, levels, strict=True)])

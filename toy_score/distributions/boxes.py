@@ -1,0 +1,174 @@
+r"""Uniform boxes: densities with edges, and gaps where there is nothing.
+
+Under noise a box is a product over its two axes. On one axis, an interval of half-width w, seen from a point at
+distance y from its middle, has with `a = (y - w) / sigma`, `b = (y + w) / sigma` and
+`D = (b^2 - a^2) / 2 = 2 w y / sigma^2`
+
+    q = (Q(a) - Q(b)) / 2w,      d log q / dy = -(phi(a) - phi(b)) / (sigma (Q(a) - Q(b))),
+
+Q being the upper tail of the normal law. Outside, where a > 0, both differences cancel and underflow; there
+
+    Q(a) - Q(b) = phi(a) (M(a) - exp(-D) M(b)),      phi(a) - phi(b) = -phi(a) expm1(-D),
+
+with Mills' ratio `M(z) = Q(z) / phi(z) = sqrt(pi / 2) erfcx(z / sqrt 2)`, and phi(a), which alone is extreme, leaves
+the slope. Where the noise is wide, `M(a)` and `exp(-D) M(b)` agree in as many digits as sigma / w has: all of it is
+therefore worked out in float64.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.distributions.base import Distribution, by_rows
+from toy_score.distributions.mixtures import check_positive
+from toy_score.seeds import seed_of
+
+__all__ = ["Checkerboard", "UniformBoxes"]
+
+CHUNK = 1 << 16  # boxes times points at once
+ROOT_HALF = math.sqrt(0.5)
+
+
+class UniformBoxes(Distribution):
+    """Boxes that each carry the same mass, evenly spread; they do not overlap. Each is a class.
+
+    Args:
+        middles: of the boxes, `(K, 2)`.
+        half: half their side, > 0: they are squares.
+    """
+
+    def __init__(self, middles: Sequence[Sequence[float]], half: float):
+        c = torch.tensor(middles, dtype=torch.float64)
+        self.mode_weights = {str(k): 1.0 / len(c) for k in range(len(c))}
+        self.n_labels = len(c) if len(c) > 1 else 0
+        self.bounds = math.ceil(2.2 * (c.abs().max().item() + half)) / 2.0
+        self._c, self._half = c, half
+        # Boxes share their rows and columns: an axis is looked at once for each.
+        self._axes = [torch.unique(column, return_inverse=True) for column in c.T]
+
+    def _parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logarithm of each box's share of the density, and its slopes along both axes, `(n, K)`."""
+        log_q, slopes = -math.log(len(self._c)), []
+        for x_j, (middles, which) in zip(x.T, self._axes, strict=True):
+            log_axis, slope = _interval(x_j[:, None] - middles.to(x.device), self._half, sigma)
+            log_q = log_q + log_axis[:, which]
+            slopes.append(slope[:, which])
+        return log_q, *slopes
+
+    def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
+        def log_p(x: Tensor, sigma: Tensor) -> Tensor:
+            noisy = self._parts(x, torch.where(sigma > 0, sigma, 1.0))[0].logsumexp(dim=-1)
+            clean = torch.where(self.invalid(x), x.new_tensor(-math.inf), -self.entropy())
+            return torch.where(sigma[:, 0] > 0, noisy, clean)
+
+        return self._by_rows(log_p, x, sigma)
+
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        return self._by_rows(self._score, x, sigma)
+
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        return self._by_rows(lambda x, sigma: x + sigma.square() * self._score(x, sigma), x, sigma)
+
+    def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        log_q, *slopes = self._parts(x, sigma)
+        r = log_q.softmax(dim=-1)
+        return torch.stack([(r * slope).sum(dim=-1) for slope in slopes], dim=-1)
+
+    def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
+        return by_rows(function, x, sigma, CHUNK // len(self._c)).to(x.dtype)
+
+    def modes(self, x: Tensor) -> Tensor:
+        """The nearest box, `(n,)` integers."""
+        return self._distances(x).argmin(dim=-1)
+
+    def invalid(self, x: Tensor) -> Tensor:
+        """Points in no box, where the density is zero: `(n,)` booleans."""
+        return self._distances(x).amin(dim=-1) > 0
+
+    def _distances(self, x: Tensor) -> Tensor:
+        """From each box, 0 inside, `(n, K)`."""
+        outside = (x.double()[:, None] - self._c.to(x.device)).abs() - self._half
+        return outside.clamp(min=0).norm(dim=-1)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        return self.sample_labelled(n, generator)[0]
+
+    def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        device = generator.device if generator is not None else None
+        x, k = self._place(torch.rand(n, 3, generator=generator, device=device, dtype=torch.float64))
+        return x.float(), k
+
+    def _place(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The points, and their boxes, that uniform numbers (box, place in it) stand for."""
+        k = (u[:, 0] * len(self._c)).long()
+        return self._c.to(u.device)[k] + self._half * (2.0 * u[:, 1:] - 1.0), k
+
+    def reference(self, n: int = 65_536) -> Tensor:
+        # A scrambled Sobol set: box, place in it.
+        sobol = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed_of("reference points") % 2**31)
+        return self._place(sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))[0]
+
+    def entropy(self) -> float:
+        """The logarithm of the area of all boxes."""
+        return math.log(len(self._c)) + 2.0 * math.log(2.0 * self._half)
+
+    def _given(self, label: int) -> Distribution:
+        return _Box(self, label)
+
+
+class _Box(UniformBoxes):
+    """One of several boxes, as a distribution of its own."""
+
+    def __init__(self, boxes: UniformBoxes, label: int):
+        self.boxes, self.label = boxes, label
+        super().__init__([boxes._c[label].tolist()], boxes._half)
+        self.bounds, self.name = boxes.bounds, f"{boxes.name}_{list(boxes.mode_weights)[label]}"
+
+    def __repr__(self) -> str:
+        return f"{self.boxes!r}.given({self.label})"
+
+
+def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """`log q` and `d log q / d offset` of an interval of half-width `w` about 0; the formulas are at the top."""
+    y = offset.abs()
+    a, b, D = (y - w) / sigma, (y + w) / sigma, 2.0 * w * y / sigma.square()
+    tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # each where it holds, and 0 where the other does
+    mills = _mills(tail) - (-D).exp() * _mills(b)
+    inside = 0.5 * (torch.erf(b * ROOT_HALF) - torch.erf(body * ROOT_HALF))
+    phi = (-0.5 * body.square()).exp() / math.sqrt(2.0 * math.pi)
+    outside = a > 0
+    log_q = torch.where(outside, mills.log() - 0.5 * tail.square() - 0.5 * math.log(2.0 * math.pi), inside.log())
+    slope = (-D).expm1() * torch.where(outside, 1.0 / mills, phi / inside) / sigma
+    return log_q - math.log(2.0 * w), slope * offset.sign()
+
+
+def _mills(z: Tensor) -> Tensor:
+    """`Q(z) / phi(z)`, for `z >= 0`."""
+    return math.sqrt(math.pi / 2.0) * torch.special.erfcx(z * ROOT_HALF)
+
+
+class Checkerboard(UniformBoxes):
+    """The dark fields of a chequered board, evenly filled.
+
+    Defaults are those of FFJORD (Grathwohl et al. 2019, `checkerboard`): eight squares of side 2 on `[-4, 4]^2`, the
+    lower left corner among them.
+
+    Args:
+        n: fields to a side, even, >= 2.
+        side: of a field, > 0.
+
+    Raises:
+        ValueError: if `n` is odd or not positive, or `side` is not positive.
+    """
+
+    name = "checkerboard"
+
+    def __init__(self, n: int = 4, side: float = 2.0):
+        check_positive(n=n, side=side)
+        if n % 2:
+            raise ValueError(f"n must be even, got {n}")
+        self.n, self.side = n, side
+        dark = [(i, j) for i in range(n) for j in range(n) if (i + j) % 2 == 0]
+        super().__init__([((i + 0.5 - n / 2) * side, (j + 0.5 - n / 2) * side) for i, j in dark], side / 2.0)

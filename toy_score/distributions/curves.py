@@ -1,0 +1,214 @@
+r"""Curves of some thickness: moons, spirals, rolls, and the pinwheel.
+
+A curve with thickness is *defined* as the mixture of Gaussians along it, and samples are drawn from that very mixture,
+so its noisy density, score and denoiser are those of `Gaussians`, exact by construction. The Gaussians stand one
+standard deviation apart. On a straight line the ripple of their sum is `2 exp(-2 pi^2)`, five parts in a billion: for
+every purpose but proofs, the curve is smooth.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from toy_score.distributions.mixtures import Gaussians, check_positive, checked, isotropic
+
+__all__ = ["Curves", "Moons", "Pinwheel", "SCurve", "SwissRoll", "TwoSpirals"]
+
+Path = Callable[[Tensor], Tensor]
+"""A curve by its quantiles: shares of the mass, from 0 at one end to 1 at the other, `(n,)`, become points `(n, 2)`."""
+
+
+class Curves(Gaussians):
+    """Curves that each carry the same mass, as mixtures of round Gaussians; each is a class.
+
+    Args:
+        paths: the curves.
+        std: thickness: the standard deviation of the Gaussians, and their distance along a curve.
+        names: of the curves; their numbers if None.
+    """
+
+    def __init__(self, paths: Sequence[Path], std: float, names: Sequence[str] | None = None):
+        nodes = [_along(path, std) for path in paths]
+        mu, w = (torch.cat(parts) for parts in zip(*nodes, strict=True))
+        labels = torch.cat([torch.full((len(w),), k) for k, (_, w) in enumerate(nodes)])
+        super().__init__(mu, isotropic(torch.full((len(mu),), std)), w, labels, names)
+
+
+def _along(path: Path, spacing: float) -> tuple[Tensor, Tensor]:
+    """Points at even distances, at most `spacing`, along a curve, `(K, 2)`, and the mass about each, `(K,)`."""
+    q = torch.linspace(0.0, 1.0, 20_001, dtype=torch.float64)
+    steps = path(q).diff(dim=0).norm(dim=1)
+    length = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(dim=0)]).numpy()
+    half_edges = np.linspace(0.0, length[-1], 2 * math.ceil(length[-1] / spacing) + 1)
+    quantile = torch.from_numpy(np.interp(half_edges, length, q.numpy()))
+    return path(quantile[1::2]), quantile[::2].diff()
+
+
+class Moons(Curves):
+    """Two interleaved half circles.
+
+    The upper one is an arc about `centre`; the lower one, upside down, about the point `radius` to the right and half a
+    radius down. Defaults are those of FFJORD (Grathwohl et al. 2019, `moons`): scikit-learn's `make_moons(noise=0.1)`,
+    twice as large, moved by (-1, -0.2). `Moons(radius=1.0, std=0.1, centre=[0.0, 0.0])` is scikit-learn's own.
+
+    Args:
+        radius: of the half circles, > 0.
+        std: thickness, > 0.
+        centre: of the upper half circle.
+
+    Raises:
+        ValueError: if a length is not positive, or the centre is no point.
+    """
+
+    name = "moons"
+
+    def __init__(self, radius: float = 2.0, std: float = 0.2, centre: Sequence[float] = (-1.0, -0.2)):
+        check_positive(radius=radius, std=std)
+        self.radius, self.std, self.centre = radius, std, centre
+        first = checked("centre", centre, (2,))
+        second = first + radius * torch.tensor([1.0, 0.5], dtype=torch.float64)
+
+        def upper(q: Tensor) -> Tensor:
+            return first + radius * torch.stack([(math.pi * q).cos(), (math.pi * q).sin()], dim=-1)
+
+        def lower(q: Tensor) -> Tensor:
+            return second - radius * torch.stack([(math.pi * q).cos(), (math.pi * q).sin()], dim=-1)
+
+        super().__init__([upper, lower], std, ["upper", "lower"])
+
+
+class TwoSpirals(Curves):
+    """Two spirals of Archimedes, one the other turned by half a turn.
+
+    At the angle phi the first is at `(-cos phi, sin phi) r`, with `r = radius phi / (2 pi turns)`, moved by
+    `(offset, offset)`; `phi = 2 pi turns sqrt(u)` with u uniform, so that points are nearly even along it.
+    Defaults are those of FFJORD (Grathwohl et al. 2019, `2spirals`), whose points have noise uniform on a square of
+    side 1/6 besides a Gaussian of 0.1: offset and thickness here are its mean and its standard deviation.
+
+    Args:
+        turns: of each spiral, > 0.
+        radius: of its end, > 0.
+        offset: of the first from the centre, in both coordinates; the second has the opposite.
+        std: thickness, > 0.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    name = "two_spirals"
+
+    def __init__(self, turns: float = 1.5, radius: float = math.pi, offset: float = 1 / 12, std: float = 0.111):
+        check_positive(turns=turns, radius=radius, std=std)
+        self.turns, self.radius, self.offset, self.std = turns, radius, offset, std
+
+        def first(q: Tensor) -> Tensor:
+            phi, r = 2.0 * math.pi * turns * q.sqrt(), radius * q.sqrt()
+            return offset + torch.stack([-r * phi.cos(), r * phi.sin()], dim=-1)
+
+        super().__init__([first, lambda q: -first(q)], std, ["first", "second"])
+
+
+class SwissRoll(Curves):
+    """A roll seen from its end: the spiral `(t cos t, t sin t)`, with t uniform on `[3 pi / 2, 9 pi / 2]`.
+
+    Defaults are those of FFJORD (Grathwohl et al. 2019, `swissroll`): scikit-learn's `make_swiss_roll(noise=1.0)`, its
+    first and third coordinate, over 5. Others take noise 0.5 over 10: `SwissRoll(std=0.5, scale=10.0)`.
+
+    Args:
+        std: thickness, > 0.
+        scale: what both are divided by, > 0.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    name = "swiss_roll"
+
+    def __init__(self, std: float = 1.0, scale: float = 5.0):
+        check_positive(std=std, scale=scale)
+        self.std, self.scale = std, scale
+
+        def roll(q: Tensor) -> Tensor:
+            t = 1.5 * math.pi * (1.0 + 2.0 * q)
+            return (t / scale)[:, None] * torch.stack([t.cos(), t.sin()], dim=-1)
+
+        super().__init__([roll], std / scale, ["all"])
+
+
+class SCurve(Curves):
+    """The letter S of two three-quarter circles: `(sin t, sign(t) (cos t - 1))`, t uniform on `[-3 pi / 2, 3 pi / 2]`.
+
+    The first and third coordinate of scikit-learn's `make_s_curve(noise=0.1)`, in its scale.
+
+    Args:
+        std: thickness, > 0.
+        scale: what both are divided by, > 0.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    name = "s_curve"
+
+    def __init__(self, std: float = 0.1, scale: float = 1.0):
+        check_positive(std=std, scale=scale)
+        self.std, self.scale = std, scale
+
+        def letter(q: Tensor) -> Tensor:
+            t = 3.0 * math.pi * (q - 0.5)
+            return torch.stack([t.sin(), t.sign() * (t.cos() - 1.0)], dim=-1) / scale
+
+        super().__init__([letter], std / scale, ["all"])
+
+
+class Pinwheel(Gaussians):
+    """The curved sails of a pinwheel (Johnson et al. 2016); each is a class.
+
+    A sail is a Gaussian with mean `(radius, 0)` and standard deviations `(radial_std, tangential_std)`, turned
+    clockwise, the more the farther out: by `rate exp(r / radius)` at r. Defaults are those of FFJORD (Grathwohl et al.
+    2019, `pinwheel`). It is defined as a mixture: along r the Gaussian is one of many narrower ones, half of
+    `tangential_std` wide and apart, and each of these is turned by the linearised map at its mean.
+
+    Args:
+        n_sails: how many, >= 1.
+        radius: of their middle, > 0.
+        radial_std: along a sail, larger than half of `tangential_std`.
+        tangential_std: across it, > 0.
+        rate: of turning.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    name = "pinwheel"
+
+    def __init__(
+        self,
+        n_sails: int = 5,
+        radius: float = 2.0,
+        radial_std: float = 0.6,
+        tangential_std: float = 0.2,
+        rate: float = 0.25,
+    ):
+        check_positive(n_sails=n_sails, radius=radius, radial_std=radial_std, tangential_std=tangential_std)
+        narrow = tangential_std / 2.0
+        if radial_std <= narrow:
+            raise ValueError(f"radial_std must be larger than tangential_std / 2, got {radial_std} <= {narrow}")
+        self.n_sails, self.radius, self.rate = n_sails, radius, rate
+        self.radial_std, self.tangential_std = radial_std, tangential_std
+        spread = math.sqrt(radial_std**2 - narrow**2)  # of the means of the narrow ones
+        n = 2 * math.ceil(4.5 * spread / narrow) + 1
+        offsets = torch.linspace(-4.5 * spread, 4.5 * spread, n, dtype=torch.float64)
+        r = (radius + offsets).repeat(n_sails)
+        w = (-0.5 * (offsets / spread) ** 2).exp().repeat(n_sails)
+        sail = torch.arange(n_sails).repeat_interleave(n)
+        turned = rate * (r / radius).exp()
+        phi, slope = 2.0 * math.pi / n_sails * sail + turned, turned / radius
+        out = torch.stack([phi.cos(), -phi.sin()], dim=-1)  # the direction of r, and, across it, that of turning
+        across = torch.stack([-phi.sin(), -phi.cos()], dim=-1)
+        along = out + (r * slope)[:, None] * across
+        S = narrow**2 * along[:, :, None] * along[:, None, :] + tangential_std**2 * across[:, :, None] * across[:, None]
+        super().__init__(r[:, None] * out, S, w, sail)

@@ -1,0 +1,175 @@
+r"""Rings: circles of some thickness, with rotational symmetry that no mixture of Gaussians has.
+
+A point uniform on a circle of radius R about the origin, plus noise of variance `v = s^2 + sigma^2` (thickness s), has
+at distance r from the origin, with `k = R r / v` and the modified Bessel functions I,
+
+    log q(x) = log I0e(k) - (r - R)^2 / 2v - log 2 pi v,        I0e(k) = exp(-k) I0(k),
+    grad log q(x) = (g - 1) x / v,                              g = (R / r) I1e(k) / I0e(k):
+
+the noise averaged over all directions from which it may have come (Rice's distribution of r). The scaled functions
+I0e and I1e neither overflow nor underflow. All of it is worked out in float64, as for `Gaussians`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.distributions.base import Distribution, by_rows
+from toy_score.distributions.mixtures import check_positive
+from toy_score.seeds import seed_of
+
+__all__ = ["Circles", "ConcentricRings", "Rings"]
+
+CHUNK = 1 << 16  # rings times points at once
+
+
+class ConcentricRings(Distribution):
+    """Circles about the origin, equal in mass and thickness; each is a class.
+
+    Args:
+        radii: of the circles, > 0.
+        std: thickness: the standard deviation of the Gaussian noise on the circles, > 0.
+        names: of the classes; their numbers if None.
+
+    Raises:
+        ValueError: if a number is not positive, or there is no radius.
+    """
+
+    def __init__(self, radii: Sequence[float], std: float, names: Sequence[str] | None = None):
+        if not len(radii):
+            raise ValueError("there must be a radius at least")
+        check_positive(std=std, **{f"radius {k}": r for k, r in enumerate(radii)})
+        K = len(radii)
+        names = [str(k) for k in range(K)] if names is None else names
+        self.mode_weights = dict.fromkeys(names, 1.0 / K)
+        self.n_labels = K if K > 1 else 0
+        self.bounds = math.ceil(2.0 * (max(radii) + 3.0 * std)) / 2.0
+        self._R, self._s = torch.tensor(radii, dtype=torch.float64), std
+
+    def _log_q(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithm of each ring's share of the density, and `g`, `(n, K)`."""
+        R, r = self._R.to(x.device), x.square().sum(dim=-1, keepdim=True).clamp(min=1e-60).sqrt()
+        k = R * r / v
+        i0e, i1e = torch.special.i0e(k), torch.special.i1e(k)
+        log_q = i0e.log() - 0.5 * (r - R).square() / v - (2.0 * math.pi * len(R) * v).log()
+        return log_q, R / r * (i1e / i0e)
+
+    def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
+        def log_p(x: Tensor, sigma: Tensor) -> Tensor:
+            return self._log_q(x, self._s**2 + sigma.square())[0].logsumexp(dim=-1)
+
+        return self._by_rows(log_p, x, sigma)
+
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        return self._by_rows(self._score, x, sigma)
+
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        return self._by_rows(lambda x, sigma: x + sigma.square() * self._score(x, sigma), x, sigma)
+
+    def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        v = self._s**2 + sigma.square()
+        log_q, g = self._log_q(x, v)
+        return ((log_q.softmax(dim=-1) * g).sum(dim=-1, keepdim=True) - 1.0) / v * x
+
+    def modes(self, x: Tensor) -> Tensor:
+        """The ring with the largest posterior probability, `(n,)` integers."""
+        return by_rows(lambda x, s: self._log_q(x, s + self._s**2)[0].argmax(dim=-1), x, 0.0, CHUNK // len(self._R))
+
+    def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
+        return by_rows(function, x, sigma, CHUNK // len(self._R)).to(x.dtype)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        return self.sample_labelled(n, generator)[0]
+
+    def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        device = generator.device if generator is not None else None
+        u = torch.rand(n, 2, generator=generator, device=device, dtype=torch.float64)
+        z = torch.randn(n, 2, generator=generator, device=device)
+        return self._place(u, z)
+
+    def _place(self, u: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The points, and their rings, that uniform numbers (ring, angle) and normal ones (noise) stand for."""
+        k = (u[:, 0] * len(self._R)).long()
+        angle = 2.0 * math.pi * u[:, 1]
+        circle = self._R.to(u.device)[k, None] * torch.stack([angle.cos(), angle.sin()], dim=-1)
+        return (circle + self._s * z).to(z.dtype), k
+
+    def reference(self, n: int = 65_536) -> Tensor:
+        # A scrambled Sobol set: ring, angle, noise.
+        sobol = torch.quasirandom.SobolEngine(4, scramble=True, seed=seed_of("reference points") % 2**31)
+        u = sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        return self._place(u[:, :2], torch.special.ndtri(u[:, 2:]))[0]
+
+    def entropy(self) -> float:
+        """By the midpoint rule along r, with steps of a fiftieth of the thickness: right to 1e-6 nats."""
+        low = max(self._R.min().item() - 9.0 * self._s, 0.0)
+        high = self._R.max().item() + 9.0 * self._s
+        n = math.ceil(50.0 * (high - low) / self._s)
+        r = low + (torch.arange(n, dtype=torch.float64) + 0.5) * ((high - low) / n)
+        log_p = self.log_prob(torch.stack([r, torch.zeros_like(r)], dim=-1))
+        return -(2.0 * math.pi * r * log_p.exp() * log_p).sum().item() * (high - low) / n
+
+    def _given(self, label: int) -> Distribution:
+        return _Ring(self, label)
+
+
+class _Ring(ConcentricRings):
+    """One of several rings, as a distribution of its own."""
+
+    def __init__(self, rings: ConcentricRings, label: int):
+        self.rings, self.label = rings, label
+        super().__init__([rings._R[label].item()], rings._s, ["all"])
+        self.bounds, self.name = rings.bounds, f"{rings.name}_{list(rings.mode_weights)[label]}"
+
+    def __repr__(self) -> str:
+        return f"{self.rings!r}.given({self.label})"
+
+
+class Rings(ConcentricRings):
+    """Concentric rings at even distances.
+
+    Defaults are those of FFJORD (Grathwohl et al. 2019, `rings`): radii 0.75, 1.5, 2.25 and 3, noise of 0.08.
+
+    Args:
+        n_rings: how many, >= 1.
+        radius: of the outermost, > 0.
+        std: thickness, > 0.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    name = "rings"
+
+    def __init__(self, n_rings: int = 4, radius: float = 3.0, std: float = 0.08):
+        check_positive(n_rings=n_rings, radius=radius, std=std)
+        self.n_rings, self.radius, self.std = n_rings, radius, std
+        super().__init__([radius * (k + 1) / n_rings for k in range(n_rings)], std)
+
+
+class Circles(ConcentricRings):
+    """Two concentric circles.
+
+    Defaults are those of FFJORD (Grathwohl et al. 2019, `circles`): scikit-learn's
+    `make_circles(factor=0.5, noise=0.08)`, three times as large. `Circles(radius=1.0, factor=0.8, std=0.05)` is
+    scikit-learn's own, with a noise of 0.05.
+
+    Args:
+        radius: of the outer one, > 0.
+        factor: the inner radius as a multiple of the outer one, between 0 and 1.
+        std: thickness, > 0.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    name = "circles"
+
+    def __init__(self, radius: float = 3.0, factor: float = 0.5, std: float = 0.24):
+        check_positive(radius=radius, std=std)
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be between 0 and 1, got {factor}")
+        self.radius, self.factor, self.std = radius, factor, std
+        super().__init__([radius, radius * factor], std, ["outer", "inner"])

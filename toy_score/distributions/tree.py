@@ -1,0 +1,98 @@
+"""The fractal tree on which guidance was taken apart: thin limbs of Gaussians that branch and branch again."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from toy_score.distributions.mixtures import Gaussians, check_positive
+
+__all__ = ["FractalTree"]
+
+
+class FractalTree(Gaussians):
+    """Two classes, each a tree that grows from the middle, one to the upper right, one to the lower left.
+
+    From Karras et al. 2024, *Guiding a diffusion model with a bad version of itself*. A limb of depth d is a straight
+    row of Gaussians between 7% and 93% of its length, which is `length shrink^d`, give or take `jitter`. Each
+    Gaussian is 6% of the limb long, as standard deviations go, and `0.06 thickness shrink^d` wide. From the end of a
+    limb grow two of depth d + 1, turned to either side by `fork^d` radians, give or take `jitter`. A limb weighs its
+    length times `2^-d`. In the end the whole is moved and stretched to mean 0 and the standard deviation `std` on both
+    axes. The give and take are normal numbers, `1 + jitter N(0, 1)`, drawn limb after limb, depth first, from numpy's
+    `RandomState(seed)`: with the defaults the tree is that of the paper.
+
+    Args:
+        depth: generations of limbs, >= 1; there are `2 (2^depth - 1)` limbs.
+        per_limb: Gaussians on a limb, >= 1.
+        length: of the first limbs, > 0.
+        shrink: of lengths and widths from a generation to the next, > 0.
+        fork: the angle between limbs shrinks by this from a generation to the next, > 0.
+        thickness: of limbs, > 0.
+        jitter: relative standard deviation of lengths and angles, >= 0.
+        std: of the whole along each axis, > 0.
+        seed: of the jitter.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    name = "fractal_tree"
+
+    def __init__(
+        self,
+        depth: int = 7,
+        per_limb: int = 8,
+        length: float = 0.292,
+        shrink: float = 0.8,
+        fork: float = 0.7,
+        thickness: float = 0.2,
+        jitter: float = 0.2,
+        std: float = 0.5,
+        seed: int = 2,
+    ):
+        check_positive(depth=depth, per_limb=per_limb, length=length, shrink=shrink, fork=fork)
+        check_positive(thickness=thickness, std=std)
+        if not 0 <= jitter < math.inf:
+            raise ValueError(f"jitter must be 0 or positive, got {jitter}")
+        self.depth, self.per_limb, self.length, self.shrink, self.fork = depth, per_limb, length, shrink, fork
+        self.thickness, self.jitter, self.std, self.seed = thickness, jitter, std, seed
+        random = np.random.RandomState(seed)
+        limbs = [[], []]  # of each class: (start, angle, length, depth)
+        for label, angle in enumerate((0.25 * math.pi, 1.25 * math.pi)):
+            self._grow(limbs[label], random, np.zeros(2), angle, 0)
+        start, angle, size, d = (
+            torch.tensor(np.array(column), dtype=torch.float64) for column in zip(*limbs[0], *limbs[1], strict=True)
+        )
+        direction = torch.stack([angle.cos(), angle.sin()], dim=-1)
+        along = torch.linspace(0.07, 0.93, per_limb, dtype=torch.float64)
+        mu = start[:, None] + along[:, None] * (size[:, None] * direction)[:, None]  # (limbs, per_limb, 2)
+        outer = direction[:, :, None] * direction[:, None, :]
+        width = thickness * shrink**d
+        S = 0.06**2 * (
+            size[:, None, None] ** 2 * outer + width[:, None, None] ** 2 * (torch.eye(2, dtype=torch.float64) - outer)
+        )
+        mu, S = mu.flatten(0, 1), S.repeat_interleave(per_limb, dim=0)
+        w = (size * 0.5**d).repeat_interleave(per_limb)
+        labels = torch.arange(2).repeat_interleave(len(limbs[0]) * per_limb)
+        super().__init__(*_standardised(mu, S, w, std), w, labels)
+        self.bounds = 3.0 * std  # beyond which there are only the tips of twigs
+
+    def _grow(self, limbs: list[tuple], random: np.random.RandomState, start: np.ndarray, angle: float, d: int) -> None:
+        """Add a limb and all that grows from it."""
+        if d == self.depth:
+            return
+        size = self.length * self.shrink**d * (1.0 + self.jitter * random.randn())
+        limbs.append((start, angle, size, d))
+        end = start + size * np.array([math.cos(angle), math.sin(angle)])
+        for side in (1.0, -1.0):
+            turn = side * self.fork**d * (1.0 + self.jitter * random.randn())
+            self._grow(limbs, random, end, angle + turn, d + 1)
+
+
+def _standardised(mu: Tensor, S: Tensor, w: Tensor, std: float) -> tuple[Tensor, Tensor]:
+    """Means and covariances moved and stretched, so that the mixture has mean 0 and deviation `std` on both axes."""
+    w = (w / w.sum())[:, None]
+    mu = mu - (w * mu).sum(dim=0)
+    stretch = std / (w * (mu.square() + torch.diagonal(S, dim1=-2, dim2=-1))).sum(dim=0).sqrt()
+    return mu * stretch, S * stretch[:, None] * stretch
