@@ -1,16 +1,25 @@
 """The user's own points: their exact noisy law, reading them, training on them, and whether they were memorised."""
 
 import math
+import os
+import re
+import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import special, stats
 
+from toy_score import __main__ as entry
+from toy_score.component import from_config, to_config
+from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Points
+from toy_score.modules import ScoreModule
 from toy_score.samplers import Heun
 from toy_score.schedules import EDM
+from toy_score.standardisation import Standardisation
 
 f64 = torch.float64
 ALPHA = 1e-6  # false-alarm rate of each statistical test
@@ -144,3 +153,265 @@ def test_the_exact_flow_of_points_ends_on_the_points():
 def test_what_are_no_points_is_refused(x, labels, message):
     with pytest.raises(ValueError, match=message):
         Points(x, labels)
+
+
+# Reading
+
+
+def written(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2\n3,4\n5,-6e1\n",
+        "x,y\n1,2\n3,4\n5,-60\n",
+        "\ufeffwidth;height\r\n1;2\r\n3;4\r\n5;-60\r\n",
+        "# made by hand\n\n1\t2\n\n3\t4\n5\t-60",
+        "1.0e0  2\n 3 4\n5   -60",
+        '"x","y"\n"1","2"\n3,4\n5,-60\n',
+    ],
+    ids=["bare", "header", "semicolons", "tabs", "spaces", "quotes"],
+)
+def test_tables_are_read_as_people_write_them(text, tmp_path):
+    p = Points.read(written(tmp_path / "my.csv", text))
+    assert p.points.tolist() == [[1, 2], [3, 4], [5, -60]]
+    assert p.n_labels == 0
+
+
+def test_numbers_keep_their_digits(tmp_path):
+    x = torch.rand(50, 2, generator=generator(), dtype=f64) + 1e6
+    np.savetxt(tmp_path / "my.csv", x.numpy(), delimiter=",")
+    np.save(tmp_path / "my.npy", x.numpy())
+    assert torch.equal(Points.read(tmp_path / "my.csv").points, x)
+    assert torch.equal(Points.read(tmp_path / "my.npy").points, x)
+
+
+def test_classes_are_words_or_numbers_in_their_order(tmp_path):
+    words = Points.read(written(tmp_path / "a.csv", "x,y,kind\n0,0,sea\n1,1,land\n2,2,sea\n"))
+    assert words.labels.tolist() == [1, 0, 1]
+    assert list(words.mode_weights) == ["land", "sea"]
+    numbers = Points.read(written(tmp_path / "b.csv", "0,0,10\n1,1,9.0\n2,2,-1\n"))
+    assert numbers.labels.tolist() == [2, 1, 0]
+    assert list(numbers.mode_weights) == ["-1", "9", "10"]
+
+
+def test_arrays_are_read_with_their_labels(tmp_path):
+    x, labels = np.array([[0.0, 1], [2, 3], [4, 5]]), np.array(["b", "a", "b"])
+    np.save(tmp_path / "three.npy", np.c_[x, [1, 0, 1]])
+    np.savez(tmp_path / "x.npz", other=np.zeros(7), x=x.astype("f2"), labels=labels)
+    np.savez(tmp_path / "only.npz", anything=x.astype(int))
+    assert Points.read(tmp_path / "three.npy").labels.tolist() == [1, 0, 1]
+    assert list(Points.read(tmp_path / "x.npz").mode_weights) == ["a", "b"]
+    assert Points.read(tmp_path / "only.npz").points.tolist() == x.tolist()
+
+
+BAD = {
+    "a word among numbers": ("x,y\n1,2\n3,b\n", "row 3 of my.csv is '3,b': 'b' is not a number"),
+    "nan": ("1,2\n\nnan,2\n", "row 3 of my.csv is 'nan,2': a coordinate is not finite"),
+    "inf": ("1,2\n1,-inf\n", "row 2 of my.csv is '1,-inf': a coordinate is not finite"),
+    "a row too short": ("x,y\n1,2\n3\n", "row 3 of my.csv is '3': it has 1 columns where the rows above have 2"),
+    "a gap": ("1,2\n,2\n", "row 2 of my.csv is ',2': '' is not a number"),
+    "too many columns": ("a,b,c,d\n1,2,3,4\n", "row 1 of my.csv is 'a,b,c,d': it has 4 columns; give x, y and"),
+    "half a header": ("x,2\n1,2\n", "row 1 of my.csv is 'x,2': 'x' is not a number"),
+    "a class that is no class": ("1,2,0\n1,2,0.5\n", "row 2 of my.csv is '1,2,0.5': '0.5' is not a class"),
+    "a class that is missing": ("1,2,a\n1,2,\n", "row 2 of my.csv is '1,2,': '' is not a class"),
+    "a header alone": ("x,y\n", "my.csv holds no points"),
+    "nothing": ("", "my.csv holds no points"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_a_bad_row_is_named_by_its_number(text, message, tmp_path):
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        Points.read(written(tmp_path / "my.csv", text))
+
+
+def test_bad_arrays_are_refused(tmp_path):
+    def refused(message, name, **arrays):
+        path = tmp_path / name
+        np.savez(path, **arrays) if arrays else None
+        with pytest.raises(ValueError, match=message):
+            Points.read(path)
+
+    np.save(tmp_path / "t.npy", np.zeros((2, 50)))
+    refused(r"t.npy must hold numbers \(n, 2\).*not float64 \(2, 50\)", "t.npy")
+    np.save(tmp_path / "n.npy", np.array([[0, 1], [np.nan, 2]]))
+    refused(r"row 1 of n.npy is \[nan, 2.0\]", "n.npy")
+    np.save(tmp_path / "o.npy", np.array([[object(), 1]]), allow_pickle=True)
+    refused("o.npy cannot be read", "o.npy")
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "t.npy").read_bytes()[:100])
+    refused("cut.npy cannot be read", "cut.npy")
+    refused("has the arrays a, b; name the points 'x'", "two.npz", a=np.zeros((3, 2)), b=np.zeros((3, 2)))
+    refused(r"the labels in l.npz are \(4,\), not one for each of 3", "l.npz", x=np.zeros((3, 2)), labels=np.zeros(4))
+    refused("the class of row 1 of c.npz is '0.5'", "c.npz", x=np.zeros((2, 2)), labels=np.array([0, 0.5]))
+    with pytest.raises(ValueError, match=re.escape("the name must end in .csv, .npy, .npz, .png or .jpg")):
+        Points.read(written(tmp_path / "my.xlsx", ""))
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(ValueError, match=re.escape("b.csv is not a text file")):
+        Points.read(tmp_path / "b.csv")
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        Points.read(tmp_path / "nothing.csv")
+
+
+def test_a_picture_is_points_on_its_dark_pixels(tmp_path):
+    """A black pixel lower left, a grey one upper right: counts within their binomial law at 1e-6, uniform within."""
+    pixels = np.full((20, 40, 4), 255, np.uint8)
+    pixels[19, 0, :3] = 0
+    pixels[0, 39, :3] = 128
+    pixels[5, 5] = [0, 0, 0, 0]  # transparent
+    pixels[9, 9, :3] = 250  # nearly white: paper
+    Image.fromarray(pixels).save(tmp_path / "my.png")
+    x = Points.read(tmp_path / "my.png").points
+    n, low = len(x), x[:, 0] < 20
+    assert ((x[low] >= 0) & (x[low] < 1)).all()
+    assert ((x[~low] >= torch.tensor([39.0, 19.0])) & (x[~low] < torch.tensor([40.0, 20.0]))).all()
+    share = 1 / (1 + 127 / 255)
+    assert abs(low.double().mean().item() - share) < stats.norm.isf(ALPHA / 2) * math.sqrt(share * (1 - share) / n)
+    for axis in (0, 1):
+        assert stats.kstest(x[low, axis].numpy(), "uniform").pvalue > ALPHA
+        assert stats.kstest(x[low, axis].numpy() ** 1.1, "uniform").pvalue < ALPHA
+    assert torch.equal(Points.read(tmp_path / "my.png").points, x)
+    for name, message in (("white.jpg", "no dark pixels"), ("my.jpg", "cannot be read as a picture")):
+        Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "white.jpg")
+        (tmp_path / "my.jpg").write_bytes(b"no picture")
+        with pytest.raises(ValueError, match=message):
+            Points.read(tmp_path / name)
+
+
+# The data module, and the command line
+
+
+def saved(path, x, labels=None):
+    np.savetxt(path, x if labels is None else np.c_[x, labels], delimiter=",")
+    return str(path)
+
+
+def set_up(path, **settings):
+    data = PointsDataModule(path, **settings)
+    data.setup()
+    return data
+
+
+def test_points_are_split_once_and_standardised_by_the_training_points(tmp_path):
+    x = np.random.default_rng(0).normal(size=(1000, 2)) * [3.0, 1e-3] + [1e4, 5.0]
+    path = saved(tmp_path / "my.csv", x)
+    data = set_up(path, held_out=0.2)
+    train, held_out = data.distribution.points, data.held_out_points.points
+    assert (len(train), len(held_out)) == (800, 200)
+    assert train.dtype == torch.float32
+    assert torch.allclose(train.mean(0), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(train.std(0), torch.ones(2), atol=1e-4)
+    back = data.standardisation.undo(torch.cat([train, held_out]).double()).numpy()
+    assert np.allclose(np.sort(back, axis=0), np.sort(x, axis=0), rtol=1e-9, atol=1e-9)
+    again, other = set_up(path, held_out=0.2), set_up(path, held_out=0.2, data_seed=1)
+    assert torch.equal(again.held_out_points.points, held_out)
+    assert not torch.equal(other.held_out_points.points, held_out)
+    assert data.distribution.nearest(data.batch(3).x)[0].max() < 1e-6
+    assert len(data.validation_points().x) == 200
+
+
+def test_classes_reach_the_batches_and_a_class_may_be_missing_from_a_part(tmp_path):
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    path = saved(tmp_path / "my.csv", x, [7, *[3] * 49, *[5] * 50])
+    data = set_up(path, labels=True)
+    assert list(data.distribution.mode_weights) == ["3", "5", "7"]
+    x, labels = data.batch(0)
+    assert torch.equal(data.distribution.labels[data.distribution.nearest(x)[1]], labels)
+    unlabelled = set_up(saved(tmp_path / "no.csv", np.random.default_rng(0).normal(size=(60, 2))), labels=True)
+    with pytest.raises(ValueError, match=re.escape("has no labels; leave out --data.labels")):
+        unlabelled.batch(0)
+
+
+def test_files_that_cannot_be_trained_on_are_refused(tmp_path):
+    few = saved(tmp_path / "few.csv", np.random.default_rng(0).normal(size=(49, 2)))
+    with pytest.raises(ValueError, match=re.escape("few.csv holds 49 points; at least 50 are needed")):
+        set_up(few)
+    flat = saved(tmp_path / "flat.csv", np.c_[np.arange(60), np.full(60, 0.1)])
+    with pytest.raises(ValueError, match=re.escape("all points have y = 0.1")):
+        set_up(flat)
+    with pytest.raises(ValueError, match=r"whose points\? add --data.path my.csv"):
+        set_up("")
+    with pytest.raises(ValueError, match=r"held_out is a share of the points in \(0, 1\), got 1.0"):
+        PointsDataModule("my.csv", held_out=1.0)
+
+
+def test_standardisation_is_undone_exactly_and_is_plain_values():
+    x = 1e6 + torch.rand(100, 2, generator=generator(), dtype=f64)
+    units = Standardisation.of(x)
+    assert torch.allclose(units.undo(units(x)), x, rtol=1e-15)
+    assert from_config(to_config(units)) == units
+    with pytest.raises(ValueError, match="the scale of an axis must be positive"):
+        Standardisation([0.0, 0.0], [1.0, 0.0])
+
+
+TINY = ["--trainer.accelerator", "cpu", "--pictures.n_samples", "50", "--trainer.val_check_interval", "2"]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The run of a tiny fit to a file in units far from those of the model; the file is gone afterwards."""
+    folder = tmp_path_factory.mktemp("points")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["toy_score"])
+        x = np.random.default_rng(0).normal(size=(300, 2)) * [0.2, 40.0] + [7.0, -1000.0]
+        saved("my.csv", x, np.arange(300) % 2)
+        entry.main(["fit", "--config", "edm_points", "--data.path", "my.csv", "--trainer.max_steps", "40", *TINY])
+    os.rename(folder / "my.csv", folder / "gone.csv")
+    return folder
+
+
+@pytest.fixture
+def run(fitted, monkeypatch, capsys):
+    """A command in the folder of that run, with its checkpoint; what it printed."""
+    monkeypatch.chdir(fitted)
+    monkeypatch.setattr(sys, "argv", ["toy_score"])
+    capsys.readouterr()
+
+    def command(name, *argv):
+        checkpoint = "lightning_logs/edm_points/version_0/checkpoints/last.ckpt"
+        entry.main([name, "--ckpt_path", checkpoint, "--trainer.accelerator", "cpu", *argv])
+        return capsys.readouterr().out
+
+    return command
+
+
+def in_the_units_of_the_file(x):
+    """Near the mean and within the spread of the file of `fitted`, as even 40 steps of training can say."""
+    x = torch.as_tensor(x).double().reshape(-1, 2)
+    assert ((x.median(dim=0).values - torch.tensor([7.0, -1000.0])).abs() < torch.tensor([0.2, 40.0])).all()
+    assert (x.std(dim=0) > torch.tensor([0.05, 10.0])).all()
+
+
+def test_samples_come_in_the_units_of_the_file_which_is_not_needed_any_more(run, fitted, tmp_path):
+    for ending in ("npy", "csv", "npz"):
+        run("predict", "--n_samples", "400", "--output", str(tmp_path / f"s.{ending}"))
+    x = np.load(tmp_path / "s.npy")
+    in_the_units_of_the_file(x)
+    assert np.allclose(np.loadtxt(tmp_path / "s.csv", delimiter=",", skiprows=1), x)
+    arrays = np.load(tmp_path / "s.npz")
+    assert np.array_equal(arrays["samples"], x)
+    assert np.allclose(arrays["trajectory"][-1], x[:64], rtol=1e-5)
+    model = ScoreModule.load_from_checkpoint("lightning_logs/edm_points/version_0/checkpoints/last.ckpt")
+    in_the_units_of_the_file(model.sample(400))
+    assert {f.name for f in (fitted / "lightning_logs/edm_points/version_0/pictures").iterdir()} == {
+        "samples.png",
+        "trajectory.png",
+        "vector_field.png",
+        "summary.png",
+    }
+
+
+def test_commands_that_need_the_file_say_that_it_is_gone_and_take_another(run, capsys):
+    for command in ("validate", "test"):
+        with pytest.raises(SystemExit) as stop:
+            run(command)
+        assert stop.value.code == 2
+        assert capsys.readouterr().err == "error: there is no file 'my.csv'; --data.path says where the points are\n"
+    said = run("validate", "--data.path", "gone.csv")
+    assert "val/loss" in said
+    assert "the median distance to the nearest point" in said
+    assert "score_error" not in said

@@ -93,6 +93,7 @@ _ROOMS = {
         "UniformLogSNR",
         "UniformTimes",
     ],
+    "standardisation": ["Standardisation"],
     "doctor": ["diagnose"],
     "likelihood": ["ProbabilityFlow"],
     "data": [
@@ -108,6 +109,7 @@ _ROOMS = {
         "MoonsDataModule",
         "NCSNMixtureDataModule",
         "PinwheelDataModule",
+        "PointsDataModule",
         "RingsDataModule",
         "SCurveDataModule",
         "SplitNormalDataModule",

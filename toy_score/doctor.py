@@ -15,7 +15,7 @@ from torch import Tensor
 
 from toy_score.component import argument_names
 from toy_score.denoisers import ExactDenoiser
-from toy_score.distributions import Distribution
+from toy_score.distributions import Distribution, Gaussians, Points
 from toy_score.metrics import SlicedWasserstein, noise_floors
 from toy_score.parameterisations import EDMPreconditioning, Parameterisation
 from toy_score.samplers import AnnealedLangevin, Langevin, RungeKutta4, Sampler
@@ -59,8 +59,15 @@ def diagnose(
     sampler: Sampler | None = None,
     parameterisation: Parameterisation | None = None,
 ) -> list[Finding]:
-    """Everything the doctor has to say about learning a distribution with these choices; takes about two seconds."""
-    findings = [prior(distribution, schedule, sampler), detail(distribution, schedule)]
+    """Everything the doctor has to say about learning a distribution with these choices; takes about two seconds.
+
+    Of a law of which only points are known, the prior is compared with a smooth stand-in, and the lowest level with the
+    distance between points.
+    """
+    if isinstance(distribution, Points):
+        findings = [prior(smoothed(distribution), schedule, sampler), spacing(distribution, schedule)]
+    else:
+        findings = [prior(distribution, schedule, sampler), detail(distribution, schedule)]
     if isinstance(parameterisation, EDMPreconditioning):
         findings.append(data_scale(distribution, parameterisation))
     if isinstance(sampler, (AnnealedLangevin, Langevin)):
@@ -96,15 +103,28 @@ def detail(distribution: Distribution, schedule: Schedule) -> Finding:
     def lost(sigma: float) -> float:
         return (distribution.log_prob(x) - distribution.log_prob(x, sigma)).mean().item()
 
-    try:
-        kl = lost(low)
-    except ValueError:  # data in points have no density, and no finest detail
-        return Finding("detail", f"the lowest level is sigma / alpha = {low:.3g}", True)
+    kl = lost(low)
     text = f"noise of the lowest level, sigma / alpha = {low:.3g}, blurs the data by {kl:.2g} nats"
     sigma = low
     while lost(sigma) > DETAIL_KL and sigma > 1e-6:
         sigma /= 1.2
     return Finding("detail", text, kl < DETAIL_KL, f"use a lowest level of {sigma:.2g}")
+
+
+def smoothed(points: Points, n: int = 256) -> Gaussians:
+    """A mixture of Gaussians about a few of the points: of no use for detail, but as wide and as lopsided."""
+    x = points.subset(n, torch.Generator().manual_seed(seed_of("smoothed points"))).points.double()
+    width = 0.2 * x.var(dim=0).mean().sqrt()
+    return Gaussians(x, width**2 * torch.eye(2).expand(len(x), 2, 2), labels=torch.zeros(len(x), dtype=torch.long))
+
+
+def spacing(points: Points, schedule: Schedule) -> Finding:
+    """Whether the lowest level is of the size of the distance between points, below which they tell nothing."""
+    low, apart = schedule.ratios[0], points.spacing()
+    text = f"the lowest level is sigma / alpha = {low:.3g}, the median distance to the nearest point {apart:.2g}"
+    blurs = low > 3.0 * apart
+    advice = f"use a lowest level of {apart:.2g}, " + ("not to blur them" if blurs else "or it is the points alone")
+    return Finding("detail", text, not blurs and low > apart / 30.0, advice)
 
 
 def data_scale(distribution: Distribution, parameterisation: EDMPreconditioning) -> Finding:

@@ -24,7 +24,8 @@ class Pictures(pl.Callback):
 
     The vector field, learned beside exact; samples over real points; a trajectory with its beginning left out. Axes and
     seeds are fixed, so that TensorBoard's slider compares steps. While training goes on, the samples come from a quick
-    solver; at the end, from the model's own sampler. The averaged weights are drawn, where there are any.
+    solver; at the end, from the model's own sampler. The averaged weights are drawn, where there are any. Where
+    only points of the truth are known, nothing exact is drawn; their axes are in the units of the data.
 
     Args:
         every_n_steps: how often, besides the beginning and the end; >= 1.
@@ -77,14 +78,15 @@ class Pictures(pl.Callback):
 
     def _draw(self, trainer: pl.Trainer, model: pl.LightningModule, folder: Path | None = None) -> None:
         board = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
-        exact = trainer.lightning_module.truth  # an averaged copy of the module has no trainer to ask
-        if exact is None or (board is None and folder is None):
+        asked = trainer.lightning_module  # an averaged copy of the module has no trainer to ask
+        distribution, exact = asked.distribution, asked.truth
+        if distribution is None or (board is None and folder is None):
             return
         from toy_score import plotting  # matplotlib is imported when the first picture is drawn
 
         begun, was_training = time.monotonic(), model.training
         model.eval()
-        distribution, step = exact.distribution, trainer.global_step
+        step = trainer.global_step
         title = f"{model.name} on the {distribution.name.replace('_', ' ')}, step {step}"
         real = distribution.sample(self.n_samples, torch.Generator().manual_seed(seed_of("pictured points")))
         final = folder is not None
@@ -97,10 +99,14 @@ class Pictures(pl.Callback):
             "vector_field": plotting.vector_field(model.denoiser, exact, self.sigmas, distribution.bounds, title),
         }
         if final:
-            figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self._errors(model, exact, real), title)
             figures["summary"] = plotting.summary(
                 model.denoiser, exact, self.sigmas[0], generated, real, paths, distribution, title
             )
+        if asked.standardisation is not None:
+            for figure in figures.values():
+                plotting.in_units(figure, asked.standardisation)
+        if final and exact is not None:
+            figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self._errors(model, exact, real), title)
         for name, figure in figures.items():
             png = plotting.to_png(figure)
             if board is not None:

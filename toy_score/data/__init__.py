@@ -1,6 +1,7 @@
 """Data modules: points to train on, and requests for samples."""
 
 from toy_score.data.base import Batch, SampleRequest, ToyDataModule
+from toy_score.data.points import PointsDataModule
 from toy_score.data.toys import (
     AnisotropicGaussiansDataModule,
     CheckerboardDataModule,
@@ -35,6 +36,7 @@ __all__ = [
     "MoonsDataModule",
     "NCSNMixtureDataModule",
     "PinwheelDataModule",
+    "PointsDataModule",
     "RingsDataModule",
     "SCurveDataModule",
     "SampleRequest",

@@ -107,6 +107,10 @@ class ToyDataModule(pl.LightningDataModule):
         """The fixed set that is trained on; None if points are drawn anew for every batch."""
         return None if self.fresh else self._draw(self.n_train, "training points", 0, torch.device("cpu"))
 
+    def validation_points(self) -> Batch:
+        """The points on which the loss is validated, never trained on."""
+        return self._draw(self.n_val, "validation points", 0, torch.device("cpu"))
+
     @property
     def batches_per_epoch(self) -> int:
         return math.ceil(self.n_train / self.batch_size)
@@ -118,7 +122,8 @@ class ToyDataModule(pl.LightningDataModule):
         if self.fresh:
             return self._draw(self.batch_size, "training points", k, device)
         if self._points is None or self._points.x.device != device:
-            self._points = self._draw(self.n_train, "training points", 0, device)
+            x, labels = self.training_points()
+            self._points = Batch(x.to(device), labels if labels is None else labels.to(device))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(seed_of("order of training points", self.data_seed, epoch))
             self._order = epoch, torch.randperm(self.n_train, generator=generator).to(device)
@@ -139,8 +144,7 @@ class ToyDataModule(pl.LightningDataModule):
         return BatchLoader(batch, math.ceil(self.batches_per_epoch / world), self.steps_at_once, trainer.max_steps)
 
     def val_dataloader(self) -> DataLoader:
-        points = self._draw(self.n_val, "validation points", 0, torch.device("cpu"))
-        return DataLoader(_One(points), batch_size=1, collate_fn=_only)
+        return DataLoader(_One(self.validation_points()), batch_size=1, collate_fn=_only)
 
     def test_dataloader(self) -> DataLoader:
         return self._requests(self.repeats)

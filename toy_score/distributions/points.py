@@ -19,11 +19,14 @@ is worked out in float64 and about the middle of the points, since it cancels di
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.distributions.base import Distribution
+from toy_score.distributions.reading import read_table
+from toy_score.seeds import seed_of
 
 __all__ = ["Points"]
 
@@ -33,11 +36,11 @@ CPU_CHUNK, GPU_CHUNK = 1 << 17, 1 << 24  # pairs of points at once: 1 MB, which 
 
 
 class Points(Distribution):
-    """The points of a set, each as likely as any other.
+    """The points of a set, each as likely as any other; `Points.read(path)` takes them from a file.
 
     Args:
         points: `(n, 2)`, finite, at least one.
-        labels: `(n,)`, the class of each point, counted from 0 without gaps; none if None.
+        labels: `(n,)`, the class of each point, counted from 0, without gaps unless all are named; none if None.
         names: of the classes; their numbers if None.
 
     Raises:
@@ -65,13 +68,19 @@ class Points(Distribution):
         self._columns = self._of(x - self._middle)
         self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
+    @classmethod
+    def read(cls, path: str | Path) -> "Points":
+        """The points in a `.csv`, `.npy` or `.npz` file, or the dark pixels of a picture; see `read_table`."""
+        return cls(*read_table(path))
+
     def _name_classes(self) -> None:
-        labels, names = self.labels, self.names
+        labels = self.labels
         if labels.shape != (len(self.points),) or labels.is_floating_point():
             raise ValueError(f"labels must be {len(self.points)} whole numbers, one for each point")
-        if labels.min() < 0 or not (counts := labels.bincount()).all():
+        counts = labels.bincount(minlength=len(self.names or [])) if labels.min() >= 0 else torch.zeros(1)
+        names = [str(k) for k in range(len(counts))] if self.names is None else list(self.names)
+        if len(counts) != len(names) or (self.names is None and not counts.all()):
             raise ValueError(f"labels must count from 0 without gaps, got {labels.unique().tolist()}")
-        names = [str(k) for k in range(len(counts))] if names is None else list(names)
         self.mode_weights = dict(zip(names, (counts / len(labels)).tolist(), strict=True))
         self.n_labels = len(counts) if len(counts) > 1 else 0
 
@@ -122,8 +131,18 @@ class Points(Distribution):
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         device = generator.device if generator is not None else None
         k = torch.randint(len(self), (n,), generator=generator, device=device)
-        labels = torch.zeros(len(self), dtype=torch.long) if self.labels is None else self.labels.long()
-        return self.points.to(k.device, torch.float32)[k], labels.to(k.device)[k]
+        labels = torch.zeros_like(k) if self.labels is None else self.labels.to(k.device, torch.long)[k]
+        return self.points.to(k.device)[k].float(), labels
+
+    def subset(self, n: int, generator: Generator | None = None) -> "Points":
+        """`n` of the points, drawn without replacement, with their classes; all of them if there are not more."""
+        return self[torch.randperm(len(self), generator=generator)[:n]]
+
+    def __getitem__(self, rows: Tensor | slice) -> "Points":
+        """Some of the points, with their classes, of which some may then be empty."""
+        if self.labels is None:
+            return Points(self.points[rows])
+        return Points(self.points[rows], self.labels[rows], list(self.mode_weights))
 
     def reference(self, n: int = 65_536) -> Tensor:
         """The points themselves, `(n, 2)` float64, each repeated as often as any other, or once more."""
@@ -137,6 +156,13 @@ class Points(Distribution):
         """Distance of each row of `x` from the nearest point, `(n,)` float64, and which point that is, `(n,)`."""
         k = self._by_rows(lambda y, v, columns: _exponent(y, v, columns).argmax(dim=1), x, 1.0)
         return (x.double() - self.points.to(x.device, torch.float64)[k]).norm(dim=1), k
+
+    def spacing(self, n: int = 1000) -> float:
+        """The median distance of a point from the nearest other one, over `n` of the points."""
+        x = self.subset(n, torch.Generator().manual_seed(seed_of("spacing of points"))).points.double()
+        k = self._by_rows(lambda y, v, columns: _exponent(y, v, columns).topk(2).indices, x, 1.0)  # itself, and it
+        others = self.points.double()[k]  # [n, 2, 2]
+        return (others - x[:, None]).norm(dim=2).amax(dim=1).median().item()
 
     def modes(self, x: Tensor) -> Tensor:
         """The class of the nearest point, `(n,)` integers."""

@@ -19,6 +19,7 @@ from toy_score.budget import error_budget
 from toy_score.component import from_config, to_config
 from toy_score.data import Batch, SampleRequest
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
+from toy_score.distributions import Distribution, Points
 from toy_score.doctor import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import (
@@ -37,6 +38,7 @@ from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.samplers import Sampler, Trajectory
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
+from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
 
 __all__ = ["ScoreModule"]
@@ -63,6 +65,8 @@ class ScoreModule(pl.LightningModule):
         guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
             network, told the label; the weak one is the network that is not told it, or the guide.
         guide: checkpoint of a weaker model to be the weak one (autoguidance).
+        standardisation: between the units of the data and those of the model, in which the denoiser works; samples and
+            trajectories are in the units of the data. `fit` takes it from the data; none if None.
 
     Raises:
         ValueError: if an argument is out of range, or guidance is asked for with neither label nor guide.
@@ -85,6 +89,7 @@ class ScoreModule(pl.LightningModule):
         label: int | None = None,
         guidance: float = 1.0,
         guide: str | None = None,
+        standardisation: Standardisation | None = None,
     ):
         super().__init__()
         if not 0 <= label_dropout <= 1:
@@ -99,6 +104,7 @@ class ScoreModule(pl.LightningModule):
         self.optimizer = optimizer or functools.partial(torch.optim.Adam, lr=1e-2, fused=True)
         self.lr_schedule, self.gradient_clip, self.noise_seed = lr_schedule, gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
+        self.standardisation = standardisation
         self.measure_likelihood = self.measure_fields = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
@@ -147,10 +153,15 @@ class ScoreModule(pl.LightningModule):
         return type(self).__name__.removesuffix("Module")
 
     @property
+    def distribution(self) -> Distribution | None:
+        """That of the data at hand, or the training points where that is all there is; None for foreign data."""
+        return getattr(getattr(self.trainer, "datamodule", None), "distribution", None)
+
+    @property
     def truth(self) -> ExactDenoiser | None:
-        """The exact denoiser of the data at hand; None for data that is not a `ToyDataModule`'s."""
-        distribution = getattr(getattr(self.trainer, "datamodule", None), "distribution", None)
-        return ExactDenoiser(distribution, self.schedule) if distribution is not None else None
+        """The exact denoiser of the data at hand; None where only points of it are known, or not even those."""
+        known = self.distribution is not None and not isinstance(self.distribution, Points)
+        return ExactDenoiser(self.distribution, self.schedule) if known else None
 
     @property
     def sampled_truth(self) -> ExactDenoiser | None:
@@ -166,11 +177,15 @@ class ScoreModule(pl.LightningModule):
 
     def doctor(self) -> list[Finding]:
         """Whether a perfect network would succeed with this schedule and sampler on these data; see `diagnose`."""
-        if self.truth is None:
+        if self.distribution is None:
             return []
-        return diagnose(self.truth.distribution, self.schedule, self.sampler, self.parameterisation)
+        return diagnose(self.distribution, self.schedule, self.sampler, self.parameterisation)
 
     # Training
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.standardisation = getattr(self.trainer.datamodule, "standardisation", None)
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> None:
         """One optimizer step per batch of the group that the data module hands over."""
@@ -268,18 +283,28 @@ class ScoreModule(pl.LightningModule):
     # Sampling
 
     def sample(self, n: int, seed: int = 0, sampler: Sampler | None = None) -> Tensor:
-        """`n` samples, `(n, 2)`, on the module's device, by its own sampler or another."""
+        """`n` samples, `(n, 2)`, in the units of the data, on the module's device, by its own sampler or another."""
         generator = torch.Generator(self.device).manual_seed(seed)
-        return (sampler or self.sampler)(self.sampled, n, generator)
+        return self._in_units((sampler or self.sampler)(self.sampled, n, generator))
 
     def trajectory(self, n: int, seed: int = 0, every: int = 1, skip: int = 0) -> Trajectory:
-        """The paths of the first `n` of those samples, by the module's own sampler."""
+        """The paths of the first `n` of those samples, in the units of the data, by the module's own sampler.
+
+        Noise levels stay in the units of the model.
+        """
         generator = torch.Generator(self.device).manual_seed(seed)
-        return self.sampler.trajectory(self.sampled, n, generator, every, skip)
+        path = self.sampler.trajectory(self.sampled, n, generator, every, skip)
+        return Trajectory(self._in_units(path.x), path.ratio)
 
     def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
-        generator = self._generator(request.seed)
-        return {"first": request.first, "samples": self.sampler(self.sampled, request.n, generator, request.first)}
+        return {"first": request.first, "samples": self._in_units(self._samples(request))}
+
+    def _samples(self, request: SampleRequest) -> Tensor:
+        """Samples in the units of the model."""
+        return self.sampler(self.sampled, request.n, self._generator(request.seed), request.first)
+
+    def _in_units(self, z: Tensor) -> Tensor:
+        return z if self.standardisation is None else self.standardisation.undo(z)
 
     # Testing: the samples against the truth, and the network against the truth
 
@@ -296,8 +321,7 @@ class ScoreModule(pl.LightningModule):
             self._metrics["fields"] = Fields(self.sampled_truth).to(self.device)
 
     def test_step(self, request: SampleRequest, batch_idx: int) -> None:
-        samples = self.predict_step(request, batch_idx)["samples"]
-        self._sample_metrics[request.seed].update(samples)
+        self._sample_metrics[request.seed].update(self._samples(request))
         generator = self._generator(seed_of("test points", request.seed, request.first))
         x0 = self.sampled_truth.distribution.sample(request.n, generator)
         self._metrics["score"].update(self.sampled, self.sampled_truth, x0, generator)

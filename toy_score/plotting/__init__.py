@@ -4,6 +4,7 @@ from toy_score.plotting.budget import budget
 from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
 from toy_score.plotting.figures import density, samples, score_errors, summary, to_png, trajectories, vector_field
+from toy_score.plotting.style import in_units
 
 __all__ = [
     "Line",
@@ -12,6 +13,7 @@ __all__ = [
     "comparison",
     "density",
     "fields",
+    "in_units",
     "samples",
     "score_errors",
     "summary",

@@ -65,7 +65,7 @@ def vector_field(
         if exact is not None:
             error = _field_error(learned, exact, sigma)
             axes[0, column].set_title(f"learned, sigma = {sigma:.3g}, error {error:.2g}", fontsize=TITLE - 1)
-    legend = "arrows: the score, times max(sigma, 1/2), saturated; shading: exact noisy density"
+    legend = "arrows: the score, times max(sigma, 1/2), saturated" + ("; shading: exact noisy density" if exact else "")
     figure.text(0.5, 0.012, legend, fontsize=LABEL, ha="center", va="bottom", color=EXACT)
     return figure
 

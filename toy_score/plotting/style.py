@@ -6,8 +6,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
-__all__ = ["EXACT", "GENERATED", "LEARNED", "PANEL", "REAL", "SERIES", "TRAJECTORY", "darken", "panels", "square"]
+from toy_score.standardisation import Standardisation
+
+__all__ = [
+    "EXACT",
+    "GENERATED",
+    "LEARNED",
+    "PANEL",
+    "REAL",
+    "SERIES",
+    "TRAJECTORY",
+    "darken",
+    "in_units",
+    "panels",
+    "square",
+]
 
 REAL = "#3b6fb6"
 GENERATED = "#d1495b"
@@ -58,22 +73,23 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     return ax
 
 
-PAPER, INK, FAINT = "#14171c", "#d7dbe0", "#3a4048"
-"""Background, writing and lines of a dark picture."""
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
+from toy_score.standardisation import Standardisation
 
-def darken(figure: Figure) -> Figure:
-    """The same figure for a dark page: what is drawn keeps its colour, what is around it is inverted."""
-    figure.set_facecolor(PAPER)
-    for text in figure.findobj(Text):
-        text.set_color(INK)
-    for ax in figure.axes:
-        ax.set_facecolor(PAPER)
-        ax.tick_params(which="both", color=FAINT, labelcolor=INK)
-        for line in [*ax.get_xgridlines(), *ax.get_ygridlines()]:
-            line.set_color(FAINT)
-        for spine in ax.spines.values():
-            spine.set_color(FAINT)
-    for legend in figure.findobj(Legend):
-        legend.get_frame().set_facecolor(PAPER)
+__all__ = [
+    "EXACT",
+    "GENERATED",
+    "LEARNED",
+    "PANEL",
+    "REAL",
+    "SERIES",
+    "TRAJECTORY",
+    "darken",
+    "in_units",
+    "panels",
+    "square",
+]
     return figure

@@ -1,0 +1,57 @@
+"""The units in which a model works: those in which its data have mean 0 and variance 1 along both axes."""
+
+import torch
+from torch import Tensor
+
+from toy_score.component import Component
+
+__all__ = ["Standardisation"]
+
+
+class Standardisation(Component):
+    """`z = (x - mean) / scale`, axis by axis, and back.
+
+    Each axis has a scale of its own, since columns of a table may have different units: with one scale for both, the
+    finer would have its details below the lowest noise level. The price is that noise that is round for the model is
+    an ellipse along the axes in the units of the data, which no method here minds.
+
+    Args:
+        mean: of each axis, in the units of the data.
+        scale: of each axis, > 0: its standard deviation.
+
+    Raises:
+        ValueError: if a scale is not positive.
+    """
+
+    def __init__(self, mean: list[float], scale: list[float]):
+        if not min(scale) > 0:
+            raise ValueError(f"the scale of an axis must be positive, got {list(scale)}")
+        self.mean, self.scale = mean, scale
+
+    @classmethod
+    def of(cls, x: Tensor) -> "Standardisation":
+        """That of points `(n, 2)`.
+
+        Raises:
+            ValueError: if the points have no extent along an axis.
+        """
+        x = x.double()
+        mean, scale = x.mean(dim=0), x.std(dim=0)
+        for axis, name in enumerate("xy"):
+            if not scale[axis] > 1e-12 * x[:, axis].abs().max():
+                raise ValueError(f"all points have {name} = {x[0, axis].item():g}; points on the plane are needed")
+        return cls(mean.tolist(), scale.tolist())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """From the units of the data to those of the model; worked out in float64, in the dtype of `x`."""
+        mean, scale = self._as(x)
+        return ((x.double() - mean) / scale).to(x.dtype)
+
+    def undo(self, z: Tensor) -> Tensor:
+        """From the units of the model to those of the data; worked out in float64, in the dtype of `z`."""
+        mean, scale = self._as(z)
+        return (z.double() * scale + mean).to(z.dtype)
+
+    def _as(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        numbers = torch.tensor([self.mean, self.scale], dtype=torch.float64, device=x.device)
+        return numbers[0], numbers[1]
