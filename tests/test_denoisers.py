@@ -302,6 +302,33 @@ def test_the_loss_of_the_truth_is_its_floor_and_the_excess_is_the_score_error(si
     assert abs(difference.mean() - expected) < 4.9 * difference.std() / n**0.5
 
 
+def test_antithetic_noise_is_the_noise_and_its_opposite():
+    schedule, x0 = VE(0.01, 5.0), Heart().sample(32, generator())
+    model, t = NetworkDenoiser(MLP(), schedule, ScorePrediction(), Sigma()), UniformTimes()(32, schedule, generator(1))
+    losses = DenoisingScoreMatching(antithetic=True)(model, x0, t, generator(5))
+    assert torch.allclose(losses[:32], DenoisingScoreMatching()(model, x0, t, generator(5)))
+    opposite = -torch.randn(32, 2, generator=generator(5))
+    x = x0 + schedule.sigma(t) * opposite
+    assert torch.allclose(losses[32:], (model.noise(x, t) - opposite).square().mean(dim=1), rtol=1e-4)
+
+
+def test_antithetic_noise_makes_the_gradient_at_low_noise_less_noisy():
+    """64 points twice against 128 points once, at sigma 0.1; the variance falls ten times, 3 are asked for."""
+    torch.manual_seed(0)
+    schedule = VE(0.01, 5.0)
+    model = NetworkDenoiser(MLP(), schedule, EDMPreconditioning(0.8), LogSigma())
+
+    def variance(antithetic, n):
+        gradients = []
+        for seed in range(64):
+            x0, t = Heart().sample(n, generator(seed)), schedule.time(torch.full((n, 1), 0.1))
+            loss = DenoisingScoreMatching(antithetic=antithetic)(model, x0, t, generator(100 + seed)).mean()
+            gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]))
+        return torch.stack(gradients).var(dim=0).sum()
+
+    assert variance(antithetic=True, n=64) < variance(antithetic=False, n=128) / 3
+
+
 def test_random_levels_are_uniform_and_uniform_times_are_even():
     """Counts of 1000 levels in 1e5 draws: each within 6.6 sd, a false alarm below 1e-6 for all together."""
     t = RandomLevels()(100_000, DDPM(), generator())

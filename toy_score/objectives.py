@@ -157,15 +157,18 @@ class Objective(Component, ABC):
 
     Args:
         weighting: of the noise levels.
+        antithetic: show every point with `eps` and with `-eps` at the same level, so in two rows. At small sigma the
+            network's answers to the two are nearly the same, and the noise of the target, which is what makes the
+            gradient noisy there, cancels (antithetic variates; Hammersley & Morton 1956).
     """
 
-    def __init__(self, weighting: Weighting = SigmaSquared()):
-        self.weighting = weighting
+    def __init__(self, weighting: Weighting = SigmaSquared(), antithetic: bool = False):
+        self.weighting, self.antithetic = weighting, antithetic
 
     def __call__(
         self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator, truth: Denoiser | None = None
     ) -> Tensor:
-        """Loss of each row, `(m,)`.
+        """Loss of each row, `(m,)`, or `(2 m,)` with antithetic noise.
 
         Args:
             denoiser: what is trained.
@@ -177,6 +180,8 @@ class Objective(Component, ABC):
         if len(t) != len(x0):
             x0 = x0.repeat(len(t) // len(x0), 1)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        if self.antithetic:
+            x0, t, eps = x0.repeat(2, 1), t.repeat(2, 1), torch.cat([eps, -eps])
         level = denoiser.schedule.level(t)
         loss = self.loss(denoiser, level.alpha * x0 + level.sigma * eps, level, eps, generator, truth)
         weight = self.weighting(denoiser, level)
