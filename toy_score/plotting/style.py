@@ -73,23 +73,33 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     return ax
 
 
-from matplotlib.legend import Legend
-from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+PAPER, INK, FAINT = "#14171c", "#d7dbe0", "#3a4048"
+"""Background, writing and lines of a dark picture."""
 
-from toy_score.standardisation import Standardisation
 
-__all__ = [
-    "EXACT",
-    "GENERATED",
-    "LEARNED",
-    "PANEL",
-    "REAL",
-    "SERIES",
-    "TRAJECTORY",
-    "darken",
-    "in_units",
-    "panels",
-    "square",
-]
+def darken(figure: Figure) -> Figure:
+    """The same figure for a dark page: what is drawn keeps its colour, what is around it is inverted."""
+    figure.set_facecolor(PAPER)
+    for text in figure.findobj(Text):
+        text.set_color(INK)
+    for ax in figure.axes:
+        ax.set_facecolor(PAPER)
+        ax.tick_params(which="both", color=FAINT, labelcolor=INK)
+        for line in [*ax.get_xgridlines(), *ax.get_ygridlines()]:
+            line.set_color(FAINT)
+        for spine in ax.spines.values():
+            spine.set_color(FAINT)
+    for legend in figure.findobj(Legend):
+        legend.get_frame().set_facecolor(PAPER)
+    return figure
+
+
+def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
+    """Square panels drawn in the coordinates of a model, with round ticks in the units of the data."""
+    units = list(zip(standardisation.mean, standardisation.scale, strict=True))
+    for ax in figure.axes:
+        for axis, (mean, scale) in zip((ax.xaxis, ax.yaxis), units, strict=True):
+            low, high = (mean + scale * limit for limit in axis.get_view_interval())
+            ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+            axis.set_ticks([(tick - mean) / scale for tick in ticks], [f"{tick:.6g}" for tick in ticks])
     return figure
