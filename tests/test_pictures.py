@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.colors import to_rgb
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -148,7 +149,7 @@ def test_pictures_reach_tensorboard_and_the_folder_of_the_run(model, tmp_path, c
     events.Reload()
     images = {tag: [(e.step, e.encoded_image_string) for e in events.Images(tag)] for tag in events.Tags()["images"]}
     assert {"samples", "trajectory", "vector_field", "score_error", "summary"} == set(images)
-    for tag in ("samples", "trajectory", "vector_field"):
+    for tag in ("samples", "trajectory", "vector_field", "score_error"):
         assert [step for step, _ in images[tag]] == [0, 20, 40]
         sizes = {Image.open(io.BytesIO(png)).size for _, png in images[tag]}
         assert len(sizes) == 1
@@ -156,8 +157,34 @@ def test_pictures_reach_tensorboard_and_the_folder_of_the_run(model, tmp_path, c
     for tag in images:
         kept = (tmp_path / "run/version_0/pictures" / f"{tag}.png").read_bytes()
         assert kept == images[tag][-1][1]
+    charts = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert b"val_score_error/.*" in charts
+    assert b"val_loss/.*" in charts
     assert "drawing:" in capsys.readouterr().out
     assert events.Scalars("time/pictures_seconds")[0].value > 0
+
+
+def test_the_score_error_is_drawn_over_the_whole_training_also_of_a_resumed_run():
+    """The newest curve in full, those before it paler the older; what a checkpoint keeps of them is plain numbers."""
+    pictures = Pictures()
+    pictures.errors = {0: [1.0, 0.9], 20: [0.1, 0.2]}
+    resumed = Pictures()
+    resumed.load_state_dict(torch.load(saved(pictures.state_dict()), weights_only=True))
+    resumed.errors[40] = [0.01, 0.02]
+    ax = plotting.score_errors([0.1, 1.0], resumed.errors, "model on data, step 40").axes[0]
+    *earlier, last = [line for line in ax.lines if line.get_label().startswith("step")]
+    assert [line.get_label() for line in (*earlier, last)] == ["step 0", "step 20", "step 40"]
+    assert np.allclose(last.get_ydata(), [0.01, 0.02])
+    pale = [sum(to_rgb(line.get_color())) for line in (*earlier, last)]
+    assert pale == sorted(pale, reverse=True)
+    assert last.get_color() == style.LEARNED
+
+
+def saved(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    buffer.seek(0)
+    return buffer
 
 
 def test_drawing_changes_nothing_of_the_training(tmp_path):

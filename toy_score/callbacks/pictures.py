@@ -18,14 +18,23 @@ from toy_score.seeds import seed_of
 
 __all__ = ["Pictures"]
 
+CHARTS = {
+    "noise levels": {
+        "score error": ["Multiline", ["val_score_error/.*"]],
+        "validation loss": ["Multiline", ["val_loss/.*"]],
+    }
+}
+"""What TensorBoard shows together, by tags."""
+
 
 class Pictures(pl.Callback):
     """Draws the study's three pictures, and the score error by noise level, to TensorBoard; at the end also as PNG.
 
-    The vector field, learned beside exact; samples over real points; a trajectory with its beginning left out. Axes and
-    seeds are fixed, so that TensorBoard's slider compares steps. While training goes on, the samples come from a quick
-    solver; at the end, from the model's own sampler. The averaged weights are drawn, where there are any. Where
-    only points of the truth are known, nothing exact is drawn; their axes are in the units of the data.
+    The vector field, learned beside exact; samples over real points; a trajectory with its beginning left out; the
+    score error, now and at every drawing before. Axes and seeds are fixed, so that TensorBoard's slider compares steps.
+    While training goes on, the samples come from a quick solver; at the end, from the model's own sampler. The averaged
+    weights are drawn, where there are any. Where only points of the truth are known, nothing exact is drawn; their axes
+    are in the units of the data. TensorBoard's custom scalars show all noise levels in one chart.
 
     Args:
         every_n_steps: how often, besides the beginning and the end; >= 1.
@@ -51,10 +60,19 @@ class Pictures(pl.Callback):
             raise ValueError(f"pictures.sigmas must be positive noise levels, got {list(sigmas)}")
         self.every_n_steps, self.n_samples, self.sigmas, self.skip = every_n_steps, n_samples, list(sigmas), skip
         self.seconds = 0.0
+        self.errors: dict[int, list[float]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"errors": dict(self.errors)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.errors = dict(state_dict["errors"])
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._begun, self._drawn = time.monotonic(), trainer.global_step // self.every_n_steps
+        if isinstance(trainer.logger, TensorBoardLogger):
+            trainer.logger.experiment.add_custom_scalars(CHARTS)
         if trainer.global_step == 0:
             self._draw(trainer, averaged(trainer, pl_module))
 
@@ -105,8 +123,9 @@ class Pictures(pl.Callback):
         if asked.standardisation is not None:
             for figure in figures.values():
                 plotting.in_units(figure, asked.standardisation)
-        if final and exact is not None:
-            figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self._errors(model, exact, real), title)
+        if exact is not None:
+            self.errors[step] = self._errors(model, exact, real)
+            figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self.errors, title)
         for name, figure in figures.items():
             png = plotting.to_png(figure)
             if board is not None:

@@ -5,11 +5,12 @@ alike.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -130,14 +131,27 @@ def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -
     return figure
 
 
-def score_errors(levels: Sequence[float], errors: Sequence[float], title: str) -> Figure:
-    """Normalised score error against noise level, on logarithmic axes with fixed limits."""
+def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]], title: str) -> Figure:
+    """Normalised score error against noise level, on logarithmic axes with fixed limits, over the training.
+
+    Args:
+        levels: noise levels, `(K,)`.
+        errors: error at each level, `(K,)`, by step of the training; the last is drawn in full, those before it paler
+            the older they are.
+        title: of the figure.
+    """
     figure, axes = panels(1, 1, title)
     ax = axes[0, 0]
-    figure.subplots_adjust(left=0.18, bottom=0.13)
-    ax.loglog(levels, errors, "o-", color=LEARNED, label="learned")
+    *earlier, last = sorted(errors)
+    for k, step in enumerate(earlier):
+        share = 0.2 + 0.5 * k / len(earlier)
+        pale = [1.0 - share * (1.0 - c) for c in to_rgb(LEARNED)]
+        named = f"step {step}" if k in (0, len(earlier) - 1) else None
+        ax.loglog(levels, errors[step], color=pale, linewidth=1.2, label=named)
+    ax.loglog(levels, errors[last], "o-", color=LEARNED, label=f"step {last}")
     ax.axhline(1.0, color=EXACT, linewidth=0.8, linestyle=":", label="a network that says 0")
-    ax.set(xlabel="noise level sigma", ylabel="normalised score error", ylim=(1e-5, 3))
+    ax.set_ylim(1e-5, 10)
+    ax.set_title("normalised score error against noise level", fontsize=TITLE - 1)
     ax.tick_params(labelsize=TICK)
     ax.grid(color="#eeeeee")
     ax.legend(fontsize=LABEL - 2, frameon=False)
