@@ -15,7 +15,8 @@ from toy_score import __main__ as entry
 from toy_score.component import from_config, to_config
 from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
-from toy_score.distributions import Points
+from toy_score.distributions import Moons, Points
+from toy_score.metrics import Memorisation
 from toy_score.modules import ScoreModule
 from toy_score.samplers import Heun
 from toy_score.schedules import EDM
@@ -415,3 +416,77 @@ def test_commands_that_need_the_file_say_that_it_is_gone_and_take_another(run, c
     assert "val/loss" in said
     assert "the median distance to the nearest point" in said
     assert "score_error" not in said
+
+
+# Memorisation
+
+
+def judged(samples):
+    """The metric for samples of the moons, after 1000 training points and as many fresh ones."""
+    points = Points(Moons().sample(1000, generator(1)))
+    metric = Memorisation(points, Moons().sample(1000, generator(2)))
+    for part in samples(points).split(700):
+        metric.update(part)
+    return metric
+
+
+def test_the_optimal_denoiser_of_the_training_points_is_found_to_memorise_all_and_the_truth_nothing():
+    """False alarms 1e-6, by the law of the one-sided statistic."""
+
+    def flow(p):
+        schedule = EDM(sigma_min=0.002, sigma_max=80.0)
+        return lambda points: Heun(n_steps=18)(ExactDenoiser(p or points, schedule), 1000, generator(5))
+
+    memorised, exact = judged(flow(None)), judged(flow(Moons()))
+    assert memorised.compute() > 0.95
+    assert memorised.p_value() < ALPHA
+    assert memorised.summary()["near"]["share"] > 0.95
+    assert exact.p_value() > ALPHA
+    assert exact.compute() < 0.1
+
+
+def test_fresh_samples_are_not_taken_for_memorised_and_one_training_point_in_five_is():
+    """Fresh samples over 10 draws, at 1e-6 in all; one sample in five a training point is found in all of them."""
+    for seed in range(10):
+        fresh = Moons().sample(2000, generator(100 + seed))
+        assert judged(lambda points: fresh).p_value() > ALPHA / 10  # noqa: B023
+        copied = judged(lambda points: torch.cat([fresh[:1600], points.sample(400, generator(seed))]))  # noqa: B023
+        assert copied.p_value() < ALPHA
+
+
+def test_the_excess_has_the_stated_law():
+    """Mean over 400 draws of the true law, at 1e-6; without the share of the fresh points it would not be."""
+    points = Points(torch.rand(200, 2, generator=generator(0)))
+    n, m, draws = 1000, 800, 400
+    excess = []
+    for k in range(draws):
+        g = generator(1000 + k)
+        metric = Memorisation(points, torch.rand(m, 2, generator=g))
+        metric.update(torch.rand(n, 2, generator=g))
+        excess.append(metric.compute().item())
+    said = metric.summary()
+    scatter = stats.norm.isf(ALPHA / 2) * said["excess_floor_sd"] / math.sqrt(draws)
+    shortfall = 0.06 * said["excess_floor"] + 0.5 / n  # between edges, and of the limit: known to be below
+    assert -scatter - shortfall < np.mean(excess) - said["excess_floor"] < scatter
+    without = math.sqrt(math.pi / 8 / n)
+    assert abs(np.mean(excess) - without) > scatter + shortfall
+
+
+def test_memorisation_adds_up_over_pieces_and_says_what_it_counts():
+    x = Moons().sample(1000, generator(9))
+    whole, parts = judged(lambda _: x), judged(lambda _: x[:400])
+    parts.merge_state(judged(lambda _: torch.cat([x[400:], torch.tensor([[math.nan, 0.0]])])))
+    assert torch.equal(whole.counts, parts.counts)
+    said = whole.summary()
+    assert sum(said["histogram"]["samples"]) == pytest.approx(1, abs=1e-3)
+    distance, share = said["near"]["distance"], said["near"]["share"]
+    assert (whole.points.nearest(x)[0] <= distance).double().mean() == pytest.approx(share)
+    assert said["near"]["fresh"] == pytest.approx(0.05)
+
+
+def test_points_that_come_twice_in_the_data_are_no_memorisation():
+    """Data on a grid: half of the fresh points are training points too, and so are half of the samples."""
+    x = torch.randint(20, (1500, 2), generator=generator(0)).float()
+    metric = Memorisation(Points(x[:500]), x[500:1000])
+    metric.update(x[1000:])
+    assert metric.p_value() > ALPHA
