@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -371,3 +372,50 @@ def test_the_samples_do_not_depend_on_the_number_of_processes(ckpt):
         ]
         subprocess.run([str(c) for c in command], check=True, capture_output=True)
     assert np.array_equal(np.load("one.npy"), np.load("two.npy"))
+
+
+def kill_when_begun(argv, part):
+    """Start a command and kill it, without a chance to tidy up, once a few chunks are there; how many were."""
+    process = subprocess.Popen([sys.executable, "-m", "toy_score", *map(str, argv)], stdout=subprocess.DEVNULL)
+    state = Path(str(part) + ".state")
+    for _ in range(6000):
+        if state.exists() and state.read_bytes().count(b"x") - state.read_bytes().split(b"\n")[0].count(b"x") >= 2:
+            break
+        assert process.poll() is None, "over before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    return state.read_bytes().partition(b"\n")[2].count(b"x")
+
+
+def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
+    slow = ["--model.sampler", "Heun", "--model.sampler.n_steps", 200]
+    argv = ["predict", "--ckpt_path", ckpt, "--n_samples", 45_000, *slow, "--output"]
+    there = kill_when_begun([*argv, "x.npy"], "x.npy.part")
+    assert 2 <= there < 11
+    assert sorted(os.listdir()) == ["x.npy.part", "x.npy.part.state"]
+    other = refused(capsys, *argv, "x.npy", "--seed", 1)
+    assert "begun with another seed; repeat that command to go on, or add --overwrite true" in other
+    fewer = refused(capsys, *argv[:3], "--n_samples", 40_000, *slow, "--output", "x.npy")
+    assert "another n_samples" in fewer
+
+    begun = np.load("x.npy.part")
+    said = run(*argv, "x.npy", capsys=capsys)
+    assert f"going on with 'x.npy.part', of which {there / 11:.0%} is there" in said
+    assert os.listdir() == ["x.npy"]
+    samples = np.load("x.npy")
+    assert np.array_equal(samples[: there * 4096], begun[: there * 4096])  # not made again
+    from toy_score import Heun, ScoreModule
+    from toy_score.seeds import seed_of
+
+    model = ScoreModule.load_from_checkpoint(ckpt)
+    assert np.allclose(samples[-500:], model.sample(45_000, seed_of("samples", 0), Heun(200))[-500:], atol=1e-5)
+
+
+def test_what_another_command_left_is_begun_anew_if_asked(ckpt):
+    argv = ["predict", "--ckpt_path", ckpt, "--n_samples", 10_000, "--output", "x.npy", "--model.sampler", "Heun"]
+    Path("x.npy.part").write_bytes(b"rubbish")
+    Path("x.npy.part.state").write_bytes(b'{"seed": 9}\nx..')
+    run(*argv, "--overwrite", "true")
+    assert np.isfinite(np.load("x.npy")).all()
+    assert os.listdir() == ["x.npy"]

@@ -188,7 +188,7 @@ class ToyCLI(LightningCLI):
         if self.subcommand == "test":
             callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)]
         if self.subcommand == "predict":
-            callbacks = [SampleWriter(config.output, config.overwrite)]
+            callbacks = [SampleWriter(config.output, config.overwrite, config.ckpt_path)]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         return super().instantiate_trainer(**kwargs)
 

@@ -1,5 +1,7 @@
-"""Writing samples to a file while they are made."""
+"""Writing samples to a file while they are made, so that an interrupted command can be given again and goes on."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -7,46 +9,109 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import BasePredictionWriter
-from numpy.lib.format import open_memmap
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from toy_score.component import to_config
+from toy_score.data import SampleRequest
+from toy_score.data.base import chunk_size
 
 __all__ = ["SampleWriter"]
 
 FORMATS = (".npy", ".npz", ".csv")
 N_PATHS = 64  # trajectories are for looking at
+ROW = 2 * np.dtype(np.float32).itemsize
 
 
 class SampleWriter(BasePredictionWriter):
     """Streams the samples of `predict` to a file, in constant memory; the file is complete or absent.
 
+    While they are made, the samples are in `PATH.part`, and `PATH.part.state` tells of what settings they are and which
+    chunks are there. The same command goes on from there, also after a kill; which processes made which chunk does not
+    matter.
+
     Args:
         path: `.npy`, a float32 array `(n, 2)`; `.csv`, with the header `x,y`; or `.npz`, with `samples` and, for the
             first 64 of them, `trajectory` `(m, 64, 2)` and its noise levels `ratio` `(m,)`.
-        overwrite: replace an existing file.
+        overwrite: replace an existing file, and what an interrupted command with other settings left.
+        ckpt_path: the checkpoint of the model, by whose content the settings are told from others.
 
     Raises:
         FileExistsError: if the file exists and must not be replaced.
-        ValueError: for another ending.
+        ValueError: for another ending, or if there are samples of other settings to go on from.
         OSError: if the file cannot be written; nothing is sampled then.
     """
 
-    def __init__(self, path: str, overwrite: bool = False):
+    def __init__(self, path: str, overwrite: bool = False, ckpt_path: str | None = None):
         super().__init__("batch")
-        self.path, self.overwrite = Path(path), overwrite
+        self.path, self.overwrite, self.ckpt_path = Path(path), overwrite, ckpt_path
         if self.path.suffix not in FORMATS:
             raise ValueError(f"cannot write {path!r}: the name must end in {', '.join(FORMATS)}")
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{path!r} exists; choose another --output or add --overwrite true")
         self._part = self.path.with_name(self.path.name + ".part")
+        self._state = self.path.with_name(self.path.name + ".part.state")
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Look for an interrupted command's samples, and ask the data module only for those that are missing."""
+        data = trainer.datamodule
+        self._settings = {
+            "n_samples": data.n_samples,
+            "seed": data.sample_seed,
+            "checkpoint": _digest(self.ckpt_path),
+            "model": to_config(pl_module),
+        }
+        self._chunk = chunk_size(data.n_samples)
+        self._n_chunks = -(-data.n_samples // self._chunk)
+        head, done = self._left_behind()
+        differing = self._differing(head) if done else ""
+        if differing and not self.overwrite:
+            raise ValueError(
+                f"{str(self._part)!r} was begun with another {differing}; repeat that command to go on, "
+                f"or add --overwrite true to begin anew"
+            )
+        self._done = [] if differing else done
+        # Where all chunks are there but not yet the file, the last one is made again: the trainer must have work.
+        data.done = set(self._done[: self._n_chunks - 1])
+
+    def _left_behind(self) -> tuple[bytes, list[int]]:
+        """What an interrupted command left: its settings, and the numbers of the chunks that are there."""
+        if not (self._part.exists() and self._state.exists()):
+            return b"", []
+        head, _, marks = self._state.read_bytes().partition(b"\n")
+        return head, [i for i, mark in enumerate(marks) if mark == ord("x")]
+
+    def _differing(self, head: bytes) -> str:
+        try:
+            begun = json.loads(head)
+            return ", ".join(key for key, value in self._settings.items() if begun.get(key) != value)
+        except (ValueError, AttributeError):
+            return "version of toy_score"
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        requests = trainer.predict_dataloaders.dataset
         if trainer.is_global_zero:
-            try:
-                open_memmap(self._part, "w+", np.float32, (requests.total, 2)).flush()
-            except OSError as error:
-                raise OSError(f"cannot write {str(self.path)!r}: {error.strerror}; choose another --output") from None
+            if self._done:
+                share = len(self._done) / self._n_chunks
+                print(f"going on with {str(self._part)!r}, of which {share:.0%} is there", flush=True)
+            else:
+                self._create(trainer.datamodule.n_samples)
         trainer.strategy.barrier()
-        self._samples = open_memmap(self._part, "r+")
+        self._file, self._marks = open(self._part, "r+b"), open(self._state, "r+b")
+        self._marks_at = len(self._marks.readline())
+        np.lib.format.read_magic(self._file)
+        np.lib.format.read_array_header_1_0(self._file)
+        self._rows_at = self._file.tell()
+
+    def _create(self, n: int) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": (n, 2)}
+        try:
+            self._state.unlink(missing_ok=True)  # first: rows that are not there must not be said to be
+            with open(self._part, "wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                file.truncate(file.tell() + n * ROW)
+            self._state.write_bytes(json.dumps(self._settings).encode() + b"\n" + b"." * self._n_chunks)
+        except OSError as error:
+            raise OSError(f"cannot write {str(self.path)!r}: {error.strerror}; choose another --output") from None
 
     def write_on_batch_end(
         self,
@@ -54,33 +119,58 @@ class SampleWriter(BasePredictionWriter):
         pl_module: pl.LightningModule,
         prediction: dict[str, Any],
         batch_indices: Any,
-        batch: Any,
+        batch: SampleRequest,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        x = prediction["samples"].float().cpu().numpy()
-        self._samples[prediction["first"] : prediction["first"] + len(x)] = x
+        # Not a memory map: the pages of one count as memory of the process, all of them in the end.
+        rows = prediction["samples"].float().cpu().numpy()
+        self._file.seek(self._rows_at + batch.first * ROW)
+        self._file.write(rows.tobytes())
+        self._file.flush()
+        os.fsync(self._file.fileno())  # the rows are there before they are said to be
+        self._marks.seek(self._marks_at + batch.first // self._chunk)
+        self._marks.write(b"x")
+        self._marks.flush()
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._samples.flush()
+        self._close()
         trainer.strategy.barrier()
         if not trainer.is_global_zero:
             return
+        samples = np.load(self._part, mmap_mode="r")
         if self.path.suffix == ".csv":
-            self._replace_part(lambda f: np.savetxt(f, self._samples, "%.8g", ",", header="x,y", comments=""))
+            self._write(lambda f: np.savetxt(f, samples, "%.8g", ",", header="x,y", comments=""))
         elif self.path.suffix == ".npz":
-            requests = trainer.predict_dataloaders.dataset
-            paths = pl_module.trajectory(min(N_PATHS, requests.total), requests.seeds[0])
+            seed = trainer.predict_dataloaders.dataset.seeds[0]
+            paths = pl_module.trajectory(min(N_PATHS, len(samples)), seed)
             arrays = {"trajectory": paths.x.cpu().numpy(), "ratio": paths.ratio.numpy()}
-            self._replace_part(lambda f: np.savez_compressed(f, samples=self._samples, **arrays))
-        os.replace(self._part, self.path)
+            self._write(lambda f: np.savez_compressed(f, samples=samples, **arrays))
+        else:
+            os.replace(self._part, self.path)
+        self._forget()
 
-    def _replace_part(self, write: Any) -> None:
+    def _write(self, write: Any) -> None:
         other = self._part.with_suffix(".tmp")
         with open(other, "wb") as file:
             write(file)
-        os.replace(other, self._part)
+        os.replace(other, self.path)
 
+    @rank_zero_only
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if trainer.is_global_zero:
-            self._part.unlink(missing_ok=True)
+        if not self._left_behind()[1]:
+            self._forget()
+        elif isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            print(f"{str(self._part)!r} keeps what is done; the same command goes on from there", flush=True)
+
+    def _close(self) -> None:
+        self._file.close()
+        self._marks.close()
+
+    def _forget(self) -> None:
+        self._state.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+
+
+def _digest(path: str | None) -> str | None:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path is not None else None

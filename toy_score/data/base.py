@@ -8,7 +8,7 @@ training step itself.
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -155,7 +155,8 @@ class ToyDataModule(pl.LightningDataModule):
     def _requests(self, repeats: int) -> DataLoader:
         first = seed_of("samples", self.sample_seed)
         more = [seed_of("samples", self.sample_seed, k) for k in range(1, repeats)]
-        return DataLoader(SampleRequests(self.n_samples, [first, *more]), batch_size=1, collate_fn=_only)
+        requests = SampleRequests(self.n_samples, [first, *more], self.done)
+        return DataLoader(requests, batch_size=1, collate_fn=_only)
 
 
 def _constructor(of: type[Distribution]) -> Callable[..., None]:
@@ -221,23 +222,30 @@ class SampleRequest(NamedTuple):
     seed: int
 
 
-class SampleRequests(Dataset):
-    """`total` samples of each seed in chunks: whole blocks of noise, at most 16, about twenty chunks if there can be.
+def chunk_size(total: int) -> int:
+    """Samples in a chunk: whole blocks of noise, at most 16, about twenty chunks if there can be.
 
     Which chunks there are does not change the samples, only the progress bar and the memory.
     """
+    return 4096 * min(max(math.ceil(total / 20 / 4096), 1), 16)
 
-    def __init__(self, total: int, seeds: Sequence[int]):
+
+class SampleRequests(Dataset):
+    """`total` samples of each seed in chunks, but for the chunks that are `done`, by their numbers."""
+
+    def __init__(self, total: int, seeds: Sequence[int], done: Collection[int] = ()):
         self.total, self.seeds = total, list(seeds)
-        self.chunk = 4096 * min(max(math.ceil(total / 20 / 4096), 1), 16)
+        self.chunk = chunk_size(total)
+        n_chunks = math.ceil(total / self.chunk)
+        self._left = [(seed, i) for seed in self.seeds for i in range(n_chunks) if i not in done]
 
     def __len__(self) -> int:
-        return len(self.seeds) * math.ceil(self.total / self.chunk)
+        return len(self._left)
 
     def __getitem__(self, i: int) -> SampleRequest:
-        k, i = divmod(i, math.ceil(self.total / self.chunk))
-        first = i * self.chunk
-        return SampleRequest(first, min(self.chunk, self.total - first), self.seeds[k])
+        seed, number = self._left[i]
+        first = number * self.chunk
+        return SampleRequest(first, min(self.chunk, self.total - first), seed)
 
 
 class _One(Dataset):
