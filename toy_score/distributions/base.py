@@ -101,12 +101,12 @@ class Distribution(Component, ABC):
 
 
 def by_rows(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor, rows: int) -> Tensor:
-    """`function(x, sigma)` in float64, `rows` points at a time, so that memory stays bounded and within the cache.
+    """`function(x, sigma)`, `rows` points at a time, so that memory stays bounded and within the cache.
 
-    `function` is given `(m, 2)` points and `(1, 1)` or `(m, 1)` noise levels.
+    `function` is given `(m, 2)` points and `(1, 1)` or `(m, 1)` noise levels, of the type of `x`.
     """
     rows = max(rows, 1)
-    sigma = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1)
-    chunks = x.double().split(rows)
+    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1)
+    chunks = x.split(rows)
     levels = sigma.split(rows) if len(sigma) > 1 else [sigma] * len(chunks)
     return torch.cat([function(y, s) for y, s in zip(chunks, levels, strict=True)])

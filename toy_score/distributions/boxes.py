@@ -77,7 +77,7 @@ class UniformBoxes(Distribution):
         return torch.stack([(r * slope).sum(dim=-1) for slope in slopes], dim=-1)
 
     def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
-        return by_rows(function, x, sigma, CHUNK // len(self._c)).to(x.dtype)
+        return by_rows(function, x.double(), sigma, CHUNK // len(self._c)).to(x.dtype)
 
     def modes(self, x: Tensor) -> Tensor:
         """The nearest box, `(n,)` integers."""

@@ -143,7 +143,7 @@ class Gaussians(Distribution):
             self._on[x.device] = self._columns.to(x.device)
         columns = self._on[x.device]
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // columns.shape[-1]
-        return by_rows(lambda y, s: function(_Components(columns, y, s.square())), x, sigma, rows)
+        return by_rows(lambda y, s: function(_Components(columns, y, s.square())), x.double(), sigma, rows)
 
 
 class _Components:

@@ -75,10 +75,10 @@ class ConcentricRings(Distribution):
 
     def modes(self, x: Tensor) -> Tensor:
         """The ring with the largest posterior probability, `(n,)` integers."""
-        return by_rows(lambda x, s: self._log_q(x, s + self._s**2)[0].argmax(dim=-1), x, 0.0, CHUNK // len(self._R))
+        return self._log_q(x.double(), x.new_tensor(self._s**2, dtype=torch.float64))[0].argmax(dim=-1)
 
     def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
-        return by_rows(function, x, sigma, CHUNK // len(self._R)).to(x.dtype)
+        return by_rows(function, x.double(), sigma, CHUNK // len(self._R)).to(x.dtype)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return self.sample_labelled(n, generator)[0]
