@@ -56,6 +56,9 @@ class ToyDataModule(pl.LightningDataModule):
 
     distribution: Distribution
 
+    done: Collection[int] = ()
+    """Numbers of the chunks of samples that need not be made, since an interrupted command left them."""
+
     def __init_subclass__(cls, of: type[Distribution] | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if of is not None:
