@@ -1,14 +1,13 @@
 """Where the error of trained networks comes from: the error budgets of `docs/error_budget.md`.
 
-    python -m benchmarks.budget [--runs DIR]
+    python -m benchmarks.budget [--runs DIR] [CASE ...]
 
 Trains the networks unless their runs are in DIR already, asks for their budgets by the command line, and writes
-`benchmarks/results/budget.md`, `.json` and the pictures in `docs/images/`. The network of the study, which was trained
-with noise up to 5 only, is asked twice: by the study's own sampler, and by a solver of the probability flow.
+`benchmarks/results/budget.md` and the pictures in `docs/images/`. One network is trained with the study's noise levels,
+up to 5 only, and asked twice: by the study's sampler, from the study's uniform start, and by a solver of the flow.
 """
 
 import argparse
-import json
 import re
 import shutil
 import tempfile
@@ -17,45 +16,48 @@ from pathlib import Path
 from benchmarks.quality import command, machine
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDY = "original/ncsn_heart"
+NARROW = ("--model.schedule.sigma_max", "5")
 HEUN = ("--model.sampler", "Heun", "--model.sampler.n_steps", "40")
+FEWER = ("--n_samples", "5000")  # a thousand evaluations a sample
+STUDY = ("--model.sampler", "AnnealedLangevin", "--model.sampler.uniform_start", "1.5", *FEWER)
 CASES = {
-    "ncsn_heart": ("ncsn_heart", ()),
-    "ddpm_heart": ("ddpm_heart", ()),
-    "edm_heart": ("edm_heart", ()),
-    "study": (STUDY, ()),
-    "study_heun": (STUDY, HEUN),
+    "edm_heart": ("edm_heart", (), ()),
+    "ncsn_heart": ("ncsn_heart", (), ()),
+    "ddpm_heart": ("ddpm_heart", (), FEWER),
+    "narrow_heun": ("ncsn_heart", NARROW, HEUN),
+    "narrow_study": ("ncsn_heart", NARROW, STUDY),
 }
+"""By name: the config, flags of `fit`, flags of `test`."""
 
 
 def main() -> None:
-    """Measure all cases; those that are there already are kept."""
+    """Measure the cases; those whose results are in DIR already are kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default=None)
-    runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
-    results, tables = {}, [machine(), ""]
-    for name, (config, flags) in CASES.items():
-        output = runs / f"{name}.json"
-        if not output.exists():
-            argv = ["test", "--ckpt_path", checkpoint(runs, config), "--budget", "true", "--output", output, *flags]
-            said = command(runs, *argv)
-            (runs / f"{name}.txt").write_text(re.search(r"error budget of .*?(?=\n\n?metrics:)", said, re.DOTALL)[0])
-        results[name] = json.loads(output.read_text())["error_budget"]
-        tables += ["```", (runs / f"{name}.txt").read_text().rstrip(), "```", ""]
+    parser.add_argument("cases", nargs="*")
+    arguments = parser.parse_args()
+    runs = Path(arguments.runs or tempfile.mkdtemp()).resolve()
+    for name in arguments.cases or CASES:
+        config, fit, test = CASES[name]
+        table = runs / f"{name}.txt"
+        if not table.exists():
+            argv = ["test", "--ckpt_path", checkpoint(runs, config, fit), "--output", f"{name}.json", *test]
+            said = command(runs, *argv, "--budget", "true", "--overwrite", "true")
+            table.write_text(re.search(r"error budget of .*?(?=\n\n?metrics:)", said, re.DOTALL)[0].rstrip() + "\n")
         shutil.copy(runs / f"{name}_budget.png", ROOT / f"docs/images/budget_{name}.png")
-        print("\n".join(tables[-4:]), flush=True)
-    (ROOT / "benchmarks/results/budget.json").write_text(json.dumps(results, indent=1) + "\n")
-    (ROOT / "benchmarks/results/budget.md").write_text("\n".join(tables))
+        print(table.read_text(), flush=True)
+    tables = [f"```\n{table.read_text()}```\n" for name in CASES if (table := runs / f"{name}.txt").exists()]
+    (ROOT / "benchmarks/results/budget.md").write_text("\n".join([machine() + "\n", *tables]))
 
 
-def checkpoint(runs: Path, config: str) -> Path:
+def checkpoint(runs: Path, config: str, flags: tuple[str, ...]) -> Path:
     """The checkpoint of a config, trained if need be."""
-    pattern = f"lightning_logs/{config.replace('/', '_')}/version_*/checkpoints/last.ckpt"
-    found = sorted(runs.glob(pattern))
-    if not found:
-        command(runs, "fit", "--config", config)
-        found = sorted(runs.glob(pattern))
-    return found[-1]
+    name = "_".join([config, *flags[1::2]])
+    pattern = f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"
+    if not list(runs.glob(pattern)):
+        logger = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", "lightning_logs"]
+        command(runs, "fit", "--config", config, *logger, "--trainer.logger.name", name, *flags)
+    return sorted(runs.glob(pattern))[-1]
 
 
 if __name__ == "__main__":
