@@ -223,6 +223,20 @@ def test_distributions_are_kept_apart(runs, tmp_path, capsys):
     assert "split normal: sliced W1" in said
 
 
+def test_a_network_that_answers_nan_is_told_of_and_stops_nothing(runs, tmp_path, capsys):
+    content = torch.load(runs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
+    content["state_dict"] = {k: torch.full_like(v, math.nan) for k, v in content["state_dict"].items()}
+    torch.save(content, tmp_path / "broken.ckpt")
+    few = ["--samplers", "own,Heun(n_steps=3)", "--n_samples", 100, "--seeds", 2, "--device", "cpu"]
+    compare("--output", tmp_path, tmp_path / "broken.ckpt", *few)
+    broken = [row for row in results(tmp_path)["cells"] if row["model"] == "broken"]
+    assert [row["nonfinite"] for row in broken] == [200, 200]
+    assert {row["sliced_w1"] for row in broken} == {None}
+    assert "no finite samples" in capsys.readouterr().out
+    for name in ("index.html", "results.md"):
+        assert "no finite samples" in (tmp_path / name).read_text()
+
+
 class Page(HTMLParser):
     """Checks that tags close in order; collects what a page loads, and the values of its tables."""
 
@@ -334,9 +348,10 @@ def test_a_folder_that_cannot_be_written_or_is_no_comparison_is_named(runs, caps
     assert "--output" in refused(capsys, run)
 
 
-def test_a_model_whose_truth_is_not_known_is_refused(runs, capsys, tmp_path):
+@pytest.mark.parametrize("data", [None, {"class_path": "toy_score.PointsDataModule", "init_args": {"path": "x.csv"}}])
+def test_a_model_whose_truth_is_not_known_is_refused(data, runs, capsys, tmp_path):
     content = torch.load(runs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
-    del content["datamodule_hyper_parameters"]
+    content["datamodule_hyper_parameters"] = data
     torch.save(content, tmp_path / "alone.ckpt")
     line = refused(capsys, "--output", tmp_path / "out", tmp_path / "alone.ckpt")
     assert "alone.ckpt" in line

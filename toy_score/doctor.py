@@ -98,15 +98,10 @@ def prior(distribution: Distribution, schedule: Schedule, sampler: Sampler | Non
 def detail(distribution: Distribution, schedule: Schedule) -> Finding:
     """Whether the lowest level blurs what the data have of detail."""
     low = schedule.ratios[0]
-    x = distribution.reference(8192)
-
-    def lost(sigma: float) -> float:
-        return (distribution.log_prob(x) - distribution.log_prob(x, sigma)).mean().item()
-
-    kl = lost(low)
+    kl = detail_kl(distribution, low)
     text = f"noise of the lowest level, sigma / alpha = {low:.3g}, blurs the data by {kl:.2g} nats"
     sigma = low
-    while lost(sigma) > DETAIL_KL and sigma > 1e-6:
+    while detail_kl(distribution, sigma) > DETAIL_KL and sigma > 1e-6:
         sigma /= 1.2
     return Finding("detail", text, kl < DETAIL_KL, f"use a lowest level of {sigma:.2g}")
 
@@ -174,6 +169,12 @@ def prior_kl(distribution: Distribution, sigma: float, n: int = 8192) -> float:
     y = distribution.reference(n) + sigma * eps
     log_ratio = gaussian_log_prob(y, sigma) - distribution.log_prob(y, sigma)
     return (log_ratio.expm1() - log_ratio).mean().item()
+
+
+def detail_kl(distribution: Distribution, sigma: float, n: int = 8192) -> float:
+    """`KL(p || p_sigma)` in nats: what noise of level `sigma` blurs."""
+    x = distribution.reference(n)
+    return (distribution.log_prob(x) - distribution.log_prob(x, sigma)).mean().item()
 
 
 def gaussian_log_prob(y: Tensor, sigma: float) -> Tensor:

@@ -19,7 +19,7 @@ from toy_score.compare.samplers import OWN, Written
 from toy_score.component import from_config
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
-from toy_score.doctor import detail
+from toy_score.doctor import DETAIL_KL, detail_kl
 from toy_score.modules import ScoreModule, read_checkpoint
 from toy_score.samplers import AnnealedLangevin, Langevin, Sampler
 from toy_score.schedules import LinearFlow, Schedule
@@ -89,7 +89,7 @@ def _load(path: Path, name: str, device: torch.device) -> Contestant:
     data = read_checkpoint(path).get("datamodule_hyper_parameters")
     distribution = getattr(from_config(data), "distribution", None) if data else None
     if distribution is None:
-        raise ValueError(f"the truth of the data of {str(path)!r} is not known: there is nothing to compare with")
+        raise ValueError(f"the truth of the data of {str(path)!r} is not known: there is nothing to compare it with")
     model = ScoreModule.load_from_checkpoint(path, map_location=device).to(device)
     truth = distribution if model.label is None else distribution.given(model.label)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -148,7 +148,7 @@ def wide_schedule(distribution: Distribution) -> Schedule:
     """
     scale = distribution.reference(8192).var(dim=0).mean().sqrt().item()
     low, high = 0.02 * scale, 450.0 * scale
-    while low > 1e-4 * scale and not detail(distribution, LinearFlow(low, high)).good:
+    while low > 1e-4 * scale and detail_kl(distribution, low, 2048) > DETAIL_KL:
         low /= 2.0
     return LinearFlow(float(f"{low:.2g}"), float(f"{high:.2g}"))
 
@@ -166,8 +166,9 @@ def cells(contestants: Iterable[Contestant], samplers: Sequence[Written], n_step
             for sampler in chosen:
                 cell = Cell(contestant, sampler, written.label, sampler in contestant.own)
                 check(cell)
-                if cell.key not in found or found[cell.key].label == OWN:  # rather a point of a line than one alone
-                    found[cell.key] = cell
+                if cell.key in found and found[cell.key].label == OWN:  # rather a point of a line than one alone
+                    del found[cell.key]
+                found.setdefault(cell.key, cell)
     return list(found.values())
 
 

@@ -103,9 +103,9 @@ def measure(
         "seconds": statistics.median(seconds) * TIMED / n,
     }
     for name in floors:
-        values = [reading[name].item() for reading in readings]
+        values = torch.stack([reading[name].double() for reading in readings])
         row[name] = found[name]["value"]
-        row[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+        row[f"{name}_sd"] = values.std().item() if len(values) > 1 else None
         row |= {f"{name}_{key}": found[name][key] for key in ("floor", "floor_sd", "z")}
     row["sliced_w1_ratio"] = found["sliced_w1"]["ratio"]
     row["mode_weights_worst_z"] = max((mode["z"] for mode in found["mode_weights"].values()), key=abs)

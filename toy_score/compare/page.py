@@ -27,7 +27,7 @@ from toy_score.version import __version__
 __all__ = ["write_all"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
-N_POINTS, N_COLOURS, DPI = 3000, 64, 150
+N_POINTS, N_COLOURS, DPI = 3000, 128, 150
 EXACT_ROW = ' class="exact"'
 WIDEST = 6.0
 """The multiple of the floor at which the bars of the ranking end."""
@@ -42,10 +42,10 @@ def write_all(groups: Sequence[Group], store: Store, protocol: Protocol) -> None
     write(store.folder / "results.md", as_markdown(groups, n, seeds, store.about["command"]))
     evaluations, seconds = pictures.by_evaluations(groups), pictures.by_seconds(groups)
     for name, panels, xlabel, title in (
-        ("evaluations.png", evaluations, pictures.EVALUATIONS, "Quality against evaluations"),
-        ("seconds.png", seconds, pictures.SECONDS, "Quality against seconds"),
+        ("evaluations.png", evaluations, pictures.EVALUATIONS, "quality against evaluations"),
+        ("seconds.png", seconds, pictures.SECONDS, "quality against seconds"),
     ):
-        figure = plotting.comparison(panels, xlabel, f"{title}: {headline(groups)}", columns_for(len(panels)))
+        figure = plotting.comparison(panels, xlabel, f"{headline(groups)}: {title}", columns_for(len(panels)))
         write(store.folder / name, plotting.to_png(figure))
     write(store.folder / "index.html", _page(groups, store, protocol))
 
@@ -79,7 +79,11 @@ def _place(entry: Entry, colour: str, widest: float) -> str:
     if row is None:
         return f'<li{css}><h3>{name}</h3><p class="alarm">no finite samples</p></li>'
     ratio = row["sliced_w1_ratio"]
-    facts = [f"<code>{escape(row['sampler'])}</code>", f"{row['nfe']} evaluations", f"{number(row['seconds'], 2)} s"]
+    facts = [
+        f"<code>{escape(row['sampler'])}</code>",
+        f"{row['nfe']} evaluations",
+        f"{number(row['seconds'], 2)} s for 20 000",
+    ]
     marks = {"one": 1.0}
     if entry.reference and entry.reference["sliced_w1_ratio"]:
         marks["exact"] = entry.reference["sliced_w1_ratio"]
@@ -222,7 +226,7 @@ def _z(value: float | None) -> str:
     if value is None:
         return ""
     css = "z alarm" if abs(value) > ALARM else "z"
-    return f'<small class="{css}"> {value:+.1f} sd</small>'
+    return f'<small class="{css}"> {value:+.{1 if abs(value) < 100 else 0}f} sd</small>'
 
 
 def _about(store: Store, protocol: Protocol) -> str:

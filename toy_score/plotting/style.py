@@ -3,8 +3,11 @@
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
@@ -73,12 +76,12 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     return ax
 
 
-PAPER, INK, FAINT = "#14171c", "#d7dbe0", "#3a4048"
-"""Background, writing and lines of a dark picture."""
+PAPER, INK, FAINT, FAINTEST = "#14171c", "#d7dbe0", "#4a515a", "#262b32"
+"""Background, writing, frames and grids of a dark picture."""
 
 
 def darken(figure: Figure) -> Figure:
-    """The same figure for a dark page: what is drawn keeps its colour, what is around it is inverted."""
+    """The same figure for a dark page: what is drawn keeps its colour, unless that is the grey of the exact."""
     figure.set_facecolor(PAPER)
     for text in figure.findobj(Text):
         text.set_color(INK)
@@ -86,12 +89,18 @@ def darken(figure: Figure) -> Figure:
         ax.set_facecolor(PAPER)
         ax.tick_params(which="both", color=FAINT, labelcolor=INK)
         for line in [*ax.get_xgridlines(), *ax.get_ygridlines()]:
-            line.set_color(FAINT)
+            line.set_color(FAINTEST)
         for spine in ax.spines.values():
             spine.set_color(FAINT)
     for legend in figure.findobj(Legend):
         legend.get_frame().set_facecolor(PAPER)
+    for artist in figure.findobj(lambda a: isinstance(a, (Line2D, Patch)) and same_color(_colour(a), EXACT)):
+        artist.set_color(INK)
     return figure
+
+
+def _colour(artist: Line2D | Patch) -> tuple[float, float, float]:
+    return to_rgb(artist.get_color() if isinstance(artist, Line2D) else artist.get_facecolor())
 
 
 def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
