@@ -27,7 +27,7 @@ from toy_score.version import __version__
 __all__ = ["write_all"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
-N_POINTS, N_COLOURS, DPI = 3000, 128, 150
+N_POINTS, N_COLOURS, DPI = 3000, 256, 150
 EXACT_ROW = ' class="exact"'
 WIDEST = 6.0
 """The multiple of the floor at which the bars of the ranking end."""
@@ -184,7 +184,7 @@ def _png(figure: Figure) -> bytes:
 
 COLUMNS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
     ("model", "model", lambda r: escape(r["model"])),
-    ("sampler", "sampler", lambda r: f"<code>{escape(r['sampler'])}</code>{' ★' if r['own'] else ''}"),
+    ("sampler", "sampler", lambda r: f"<code>{_breakable(r['sampler'])}</code>{' ★' if r['own'] else ''}"),
     ("evaluations", "nfe", lambda r: str(r["nfe"])),
     ("seconds", "seconds", lambda r: number(r["seconds"], 3)),
     ("sliced W1", "sliced_w1", lambda r: f"{number(r['sliced_w1'], 4)}{_sd(r['sliced_w1_sd'])}"),
@@ -212,6 +212,11 @@ def _table(group: Group) -> str:
         f'<h3>{escape(group.label)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _breakable(call: str) -> str:
+    """A constructor call that may go on in the next line after its name."""
+    return escape(call).replace("(", "(<wbr/>")
 
 
 def _sortable(value: str | float | None) -> str:

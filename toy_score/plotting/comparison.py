@@ -1,6 +1,7 @@
 """Quality against cost: lines on logarithmic axes, beside what perfect samples get."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,11 +85,12 @@ def comparison(
     handles = _key(panels) if key else []
     per_row = 2 * columns
     key_height = KEY_ROW * math.ceil(len(handles) / per_row)
-    head = (HEAD if title else 0.08) + key_height
+    lines = textwrap.wrap(title, 42 * columns)
+    head = (HEAD + 0.2 * (len(lines) - 1) if title else 0.08) + key_height
     width, height = columns * (LEFT + WIDTH) + 0.2, rows * (GAP + HEIGHT + FOOT) + head
     figure = Figure(figsize=(width, height), dpi=DPI)
     if title:
-        figure.suptitle(title, fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
+        figure.suptitle("\n".join(lines), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
     if handles:
         figure.legend(
             handles=handles,
