@@ -197,6 +197,15 @@ def test_test_prints_a_table_and_keeps_the_numbers(ckpt, capsys):
     assert os.listdir() == ["metrics.json"]
 
 
+def test_test_papers_adds_their_metrics_with_floors(ckpt, capsys):
+    argv = ["--n_samples", 100, "--data.repeats", 1, "--model.sampler", "Heun", "--output", "metrics.json"]
+    said = run("test", "--ckpt_path", ckpt, *argv, "--papers", "true", capsys=capsys)
+    metrics = json.loads(Path("metrics.json").read_text())
+    for name, label in (("exact_w2", "exact W2"), ("mmd", "MMD^2"), ("kernel_stein", "kernel Stein discrepancy^2")):
+        assert {"value", "floor", "floor_sd", "z"} <= set(metrics[name])
+        assert label in said
+
+
 def test_test_fields_tells_of_curl_symmetry_and_straightness(ckpt, capsys):
     argv = ["--n_samples", 200, "--model.sampler", "Heun", "--output", "metrics.json", "--fields", "true"]
     said = run("test", "--ckpt_path", ckpt, *argv, capsys=capsys)

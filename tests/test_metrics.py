@@ -5,28 +5,30 @@ import math
 
 import pytest
 import torch
+from laws import laws
 from torchmetrics import MetricCollection
 
 from toy_score.denoisers import ExactDenoiser
-from toy_score.distributions import Heart, SplitNormal
+from toy_score.distributions import EightGaussians, Heart, SplitNormal
 from toy_score.metrics import (
     STUDY_LEVELS,
-    CrossEntropyGap,
     EnergyDistance,
-    InvalidMass,
     ModeWeights,
-    NonFinite,
     Report,
     ScoreError,
     SlicedWasserstein,
     noise_floors,
     sample_metrics,
 )
+from toy_score.metrics.report import ALL
 from toy_score.schedules import DDPM, VE
+from toy_score.seeds import seed_of
 
 DISTRIBUTIONS = [Heart(), SplitNormal()]
 every = pytest.mark.parametrize("p", DISTRIBUTIONS, ids=repr)
-OF_SAMPLES = [SlicedWasserstein, EnergyDistance, CrossEntropyGap, ModeWeights, InvalidMass, lambda p: NonFinite()]
+TOYS = [*DISTRIBUTIONS, EightGaussians()]
+EACH = [(p, cls) for p in TOYS for cls in ALL.values() if cls.applies_to(p)]
+each_metric = pytest.mark.parametrize(("p", "make"), EACH, ids=[f"{cls.__name__}-{p.name}" for p, cls in EACH])
 
 
 def generator(seed=0):
@@ -77,33 +79,36 @@ def test_a_shift_costs_the_known_sliced_distance():
     assert value(SlicedWasserstein(p), x).item() == pytest.approx(0.5 * 2 / math.pi, rel=2e-3)
 
 
-@every
-@pytest.mark.parametrize("make", OF_SAMPLES)
+@each_metric
 def test_pieces_and_processes_add_up(p, make):
-    x = p.sample(3000, generator(2))
+    x = p.sample(600, generator(2))  # no more than all metrics look at
     whole, pieces, other = make(p), make(p), make(p)
     whole.update(x)
-    for piece in x.flip(0)[:2000].split(700):
+    for piece in x.flip(0)[:400].split(150):
         pieces.update(piece)
-    other.update(x[:1000])
+    other.update(x[:200])
     pieces.merge_state(other)
     assert torch.allclose(whole.compute(), pieces.compute(), rtol=1e-9, atol=1e-12)
 
 
-@every
+@pytest.mark.parametrize("p", TOYS, ids=repr)
 def test_a_collection_gives_what_its_metrics_give(p):
     x = p.sample(2000, generator(2))
     x[-1, 0], x[-2] = 0.0, math.nan  # in the last piece only: until then several metrics hold equal states
-    together = sample_metrics(p)
+    together = sample_metrics(p, papers=True)
     assert isinstance(together, MetricCollection)
-    for piece in x.split(600):
-        together.update(piece)
-    for name, metric in sample_metrics(p).items():
-        assert torch.allclose(together.compute()[name], value(metric, x), rtol=1e-9, atol=1e-12), name
+    for _ in range(2):  # and again after a reset, when some share their states
+        together.reset()
+        for piece in x.split(600):
+            together.update(piece)
+        found = together.compute()
+        assert set(found) == {name for name, cls in ALL.items() if cls.applies_to(p)}
+        for name in found:
+            alone = value(ALL[name](p), x)
+            assert torch.allclose(found[name], alone, rtol=1e-9, atol=1e-12), name
 
 
-@every
-@pytest.mark.parametrize("make", OF_SAMPLES)
+@each_metric
 def test_a_metric_without_samples_says_nan(p, make):
     assert make(p).compute().isnan().all()
 
@@ -126,48 +131,14 @@ def test_samples_that_are_not_finite_are_counted_and_told():
     assert "2 samples are not finite" in str(report)
 
 
-def test_precision_of_the_model_does_not_reach_the_sums():
-    metric = CrossEntropyGap(Heart())
-    module = torch.nn.ModuleDict({"metric": metric}).to(torch.bfloat16)
-    x = Heart().sample(5000, generator())
-    module["metric"].update(x)
-    assert module["metric"].compute().item() == pytest.approx(value(CrossEntropyGap(Heart()), x).item(), abs=1e-6)
-
-
-SURE = math.log(1e6)  # exp(-SURE) is the false alarm rate of the thresholds below
-
-
-def laws(p, n):
-    """Mean of the sliced W1, spread of the energy distance, and thresholds at 1e-6, for n perfect samples.
-
-    Sliced W1: on each direction `sqrt(n) (F - G)` is a Brownian bridge of variance `G (1 - G)`, and the mean of its
-    modulus is `sqrt(2 G (1 - G) / pi)`. By duality sqrt(n) W1 is the supremum of a Gaussian process of functions that
-    are (2 / pi)-Lipschitz, so it exceeds its mean by `u s` with probability below `exp(-u^2 / 2)`, with
-    `s^2 = (2 / pi)^2 tr Cov` (Borell's inequality).
-
-    Energy: n times it is `sum_i l_i (chi^2_i - 1)` with the eigenvalues of the centred kernel `-|x - y|`, so it exceeds
-    `2 |l|_2 sqrt(u) + 2 max(l) u` with probability below `exp(-u)` (Laurent & Massart 2000, lemma 1).
-
-    Cross-entropy gap: a mean; 4.89 standard deviations.
-    """
-    x = p.reference()
-    angles = torch.arange(64) * math.pi / 64
-    y = (x @ torch.stack([angles.cos(), angles.sin()]).double()).sort(0).values
-    G = torch.arange(1, len(y), dtype=torch.float64)[:, None] / len(y)
-    mean = ((2 / math.pi * G * (1 - G)).sqrt() * y.diff(dim=0)).sum(0).mean().item()
-    spread = 2 / math.pi * x.var(0).sum().sqrt().item()
-    few = x[:1024]
-    K = -torch.cdist(few, few)
-    K = K - K.mean(0) - K.mean(1, keepdim=True) + K.mean()
-    eigenvalues = torch.linalg.eigvalsh(K / len(few)).clamp(min=0)
-    nats = p.log_prob(x, 0.05).std().item()
-    return {
-        "sliced_w1 mean": mean / n**0.5,
-        "energy sd": (2 * eigenvalues.square().sum()).sqrt().item() / n,
-        "sliced_w1": (mean + (2 * SURE) ** 0.5 * spread) / n**0.5,
-        "energy": 2 * (eigenvalues.norm() * SURE**0.5 + eigenvalues.max() * SURE).item() / n,
-        "cross_entropy_gap": 4.89 * nats / n**0.5,
-    }
+@each_metric
+def test_precision_of_the_model_does_not_reach_the_sums(p, make):
+    """Neither before nor between updates; and samples in bfloat16 are judged as the points that they are."""
+    module = torch.nn.ModuleDict({"metric": make(p)}).to(torch.bfloat16)
+    x = p.sample(500, generator()).bfloat16()
+    module["metric"].update(x[:300])
+    module.to(torch.bfloat16)["metric"].update(x[300:])
+    assert torch.allclose(module["metric"].compute(), value(make(p), x.double()), rtol=1e-6, atol=1e-6)
 
 
 @every
@@ -353,6 +324,28 @@ def test_a_report_is_json_and_every_figure_has_its_floor():
         assert line in str(report)
 
 
+def test_every_metric_comes_with_its_floor_and_how_the_two_compare():
+    """One mechanism: the mean of its own values over perfect samples, their scatter, z, and a ratio for distances."""
+    p, n, draws = EightGaussians(), 300, 5
+    x, metrics = p.sample(n, generator(1)), sample_metrics(p, papers=True)
+    metrics.update(x)
+    report = Report("t", p, n, [metrics.compute()], noise_floors(p, n, draws, papers=True))
+    content = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    for name, cls in ALL.items():
+        if not cls.has_floor:
+            continue
+        truth = [value(cls(p), p.sample(n, generator(seed_of("noise floor", k)))).double() for k in range(draws)]
+        sd, mean = torch.std_mean(torch.stack(truth))
+        row = content[name]
+        assert (row["value"], row["floor"]) == pytest.approx((value(cls(p), x).item(), mean.item())), name
+        assert row["z"] == (pytest.approx((row["value"] - mean.item()) / sd.item(), rel=1e-4) if sd > 0 else None), name
+        assert ("ratio" in row) == (name in {"sliced_w1", "gaussianised_ks", "exact_w2", *MODE_DISTANCES}), name
+        assert cls.label in str(report), name
+
+
+MODE_DISTANCES = {"mode_total_variation", "mode_reverse_kl"}
+
+
 def test_several_draws_are_averaged_and_scatter_less():
     p, floors = Heart(), noise_floors(Heart(), 500, draws=4)
     readings = []
@@ -370,7 +363,7 @@ def test_several_draws_are_averaged_and_scatter_less():
 
 @every
 def test_every_metric_can_be_plotted(p):
-    for name, metric in sample_metrics(p).items():
+    for name, metric in sample_metrics(p, papers=True).items():
         metric.update(p.sample(100, generator()))
         figure, _ = metric.plot()
         assert figure.axes, name

@@ -189,7 +189,15 @@ class _Draws:
         modes = torch.multinomial(self.weights.expand(draws, -1), self.n, replacement=True, generator=generator)
         shares = torch.nn.functional.one_hot(modes, len(self.weights)).double().mean(dim=1)
         worst = _figure([self.worst_mode(share) for share in shares])
-        return Row("floor", "exact samples", "", "", "", {**floors, "worst_mode": worst}, draws)
+        return Row(
+            "floor",
+            "exact samples",
+            "",
+            "",
+            "",
+            {**{key: floors[key] for key in METRICS if key in floors}, "worst_mode": worst},
+            draws,
+        )
 
     def worst_mode(self, shares: Tensor) -> Tensor:
         """The largest deviation of a mode's share, in binomial standard deviations; 0 for a single mode."""

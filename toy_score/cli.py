@@ -126,6 +126,7 @@ class ToyCLI(LightningCLI):
             parser.add_argument("--likelihood", type=bool, default=False, help="measure the likelihood as well")
             parser.add_argument("--fields", type=bool, default=False, help="curl, symmetry and straightness as well")
             parser.add_argument("--budget", type=bool, default=False, help="say where the error comes from as well")
+            parser.add_argument("--papers", type=bool, default=False, help="measure exact W2, MMD and KSD as well")
         if subcommand == "predict":
             parser.add_argument("--output", type=str, default="samples.npy", help="a .npy, .npz or .csv file")
         return parser
@@ -217,6 +218,7 @@ class ToyCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         self.model.measure_likelihood = self.config.test.likelihood
         self.model.measure_fields = self.config.test.fields
+        self.model.measure_for_papers = self.config.test.papers
         self.trainer.test(**kwargs, verbose=False)
 
 

@@ -83,6 +83,34 @@ class Gaussians(Distribution):
         of_class = self._of_class.to(x.device)
         return self._by_rows(lambda p: (p.exp @ of_class).argmax(dim=-1), x, 0.0)
 
+    def deviations(self, x: Tensor) -> Tensor:
+        """How many standard deviations each point is away from the nearest component, `(n,)` float64.
+
+        `min_k sqrt((x - mu_k)' S_k^-1 (x - mu_k))`, the Mahalanobis distance.
+        """
+        mu, A = self._mu.to(x.device), torch.linalg.inv(self._S).to(x.device)
+        rows = max(CPU_CHUNK // len(mu), 1)
+        differences = (y[:, None, :] - mu for y in x.double().split(rows))  # [rows, K, 2]
+        return torch.cat([torch.einsum("nki,kij,nkj->nk", d, A, d).amin(dim=1).sqrt() for d in differences])
+
+    def pull(self, x: Tensor) -> Tensor:
+        """The point's standard normal `z`, `(n, 2)` float64: of law `N(0, I)` exactly where `x` is of this one.
+
+        `z_0 = Phi^-1(P(x_0))` and `z_1 = Phi^-1(P(x_1 | x_0))`, the conditional distribution functions (Rosenblatt
+        1952), which are those of the components, weighted by what `x_0` tells of them.
+        """
+        mu0, mu1 = self._mu.T.to(x.device)
+        s00, s01, s11 = (self._S.to(x.device)[:, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
+        log_w, slope = self._w.log().to(x.device), s01 / s00
+        pulled = []
+        for y in x.double().split(max(CPU_CHUNK // len(mu0), 1)):
+            d0 = (y[:, :1] - mu0) / s00.sqrt()  # [rows, K]
+            given = torch.softmax(log_w - 0.5 * (d0.square() + s00.log()), dim=1)
+            d1 = (y[:, 1:] - mu1 - slope * (y[:, :1] - mu0)) / (s11 - slope * s01).sqrt()
+            u = torch.stack([torch.special.ndtr(d0) @ log_w.exp(), (given * torch.special.ndtr(d1)).sum(dim=1)], dim=1)
+            pulled.append(torch.special.ndtri(u.clamp(1e-300, 1.0 - 1e-16)))
+        return torch.cat(pulled)
+
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return self.sample_labelled(n, generator)[0]
 

@@ -1,28 +1,47 @@
-"""Metrics between samples and the truth, and between denoisers; all reduce over processes by sums."""
+"""Metrics between samples and the truth, and between denoisers; all reduce over processes."""
 
-from toy_score.metrics.counts import InvalidMass, ModeWeights, NonFinite
+from toy_score.metrics.counts import (
+    InvalidMass,
+    ModeReverseKL,
+    ModesFound,
+    ModeTotalVariation,
+    ModeWeights,
+    NearModes,
+    NonFinite,
+)
 from toy_score.metrics.cross_entropy import CrossEntropyGap
 from toy_score.metrics.error_budget import METRICS, ErrorBudget, Row
 from toy_score.metrics.fields import Fields, FieldSymmetry, Straightness
+from toy_score.metrics.gaussianised import GaussianisedTest
+from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.likelihood import Likelihood
 from toy_score.metrics.memorisation import Memorisation
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.report import Floor, Report, noise_floors, sample_metrics
 from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
+from toy_score.metrics.transport import ExactW2
 
 __all__ = [
     "METRICS",
+    "MMD",
     "STUDY_LEVELS",
     "CrossEntropyGap",
     "EnergyDistance",
     "ErrorBudget",
+    "ExactW2",
     "FieldSymmetry",
     "Fields",
     "Floor",
+    "GaussianisedTest",
     "InvalidMass",
+    "KernelSteinDiscrepancy",
     "Likelihood",
     "Memorisation",
+    "ModeReverseKL",
+    "ModeTotalVariation",
     "ModeWeights",
+    "ModesFound",
+    "NearModes",
     "NonFinite",
     "Report",
     "Row",

@@ -9,33 +9,35 @@ import torch
 from torch import Tensor
 
 from toy_score.distributions import Distribution
-from toy_score.metrics.base import ExactMetric
+from toy_score.metrics.base import SampleMetric
 
 __all__ = ["CrossEntropyGap"]
 
 
-class CrossEntropyGap(ExactMetric):
+class CrossEntropyGap(SampleMetric):
     """The gap, a scalar in nats: 0 for perfect samples, below where they leave the density, above if they huddle in it.
+
+    Sees samples in gaps, blur, outliers and a wrong scale; blind to wrong mode weights and to modes that are missing.
 
     Args:
         distribution: the truth.
         sigma: the noise `s` of the density that judges, > 0, or a gap in the support would cost infinitely much.
     """
 
+    label = "cross-entropy gap, nats"
+    higher_is_better = None
     n: Tensor
     total: Tensor
 
     def __init__(self, distribution: Distribution, sigma: float = 0.05):
-        super().__init__()
-        self.distribution, self.sigma = distribution, sigma
+        super().__init__(distribution)
+        self.sigma = sigma
         self._truth = distribution.log_prob(distribution.reference(), sigma).mean().item()
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")
         self.add_state("total", torch.zeros((), dtype=torch.float64), "sum")
 
-    def update(self, x: Tensor) -> None:
-        """Add samples `(n, 2)`; rows that are not finite are left out."""
-        x = x[x.isfinite().all(dim=1)]
-        self.total += (self.distribution.log_prob(x.float(), self.sigma).double() - self._truth).sum()
+    def _add(self, x: Tensor) -> None:
+        self.total += (self.distribution.log_prob(x, self.sigma).double() - self._truth).sum()
         self.n += len(x)
 
     def compute(self) -> Tensor:

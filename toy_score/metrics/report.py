@@ -1,7 +1,8 @@
 """Figures with their noise floors.
 
 No figure means anything without the figure that perfect samples would get. The floor of a metric is measured: the same
-metric, the same number of samples, the same reference, on samples of the exact law, drawn many times.
+metric, the same number of samples, the same reference, on samples of the exact law, drawn many times. So a metric only
+says what it computes; value, floor, ratio and z of all of them come about here.
 """
 
 import math
@@ -13,31 +14,69 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from toy_score.distributions import Distribution
-from toy_score.metrics.counts import InvalidMass, ModeWeights, NonFinite
+from toy_score.metrics.base import SampleMetric
+from toy_score.metrics.counts import (
+    InvalidMass,
+    ModeReverseKL,
+    ModesFound,
+    ModeTotalVariation,
+    ModeWeights,
+    NearModes,
+    NonFinite,
+)
 from toy_score.metrics.cross_entropy import CrossEntropyGap
 from toy_score.metrics.fields import field_table
+from toy_score.metrics.gaussianised import GaussianisedTest
+from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
+from toy_score.metrics.transport import ExactW2
 from toy_score.seeds import seed_of
 
 __all__ = ["Floor", "Report", "noise_floors", "sample_metrics"]
 
-WITH_FLOOR = ("sliced_w1", "energy", "cross_entropy_gap")
+MINIMAL: dict[str, type[SampleMetric]] = {
+    "sliced_w1": SlicedWasserstein,
+    "energy": EnergyDistance,
+    "gaussianised_ks": GaussianisedTest,
+    "cross_entropy_gap": CrossEntropyGap,
+    "mode_weights": ModeWeights,
+    "mode_total_variation": ModeTotalVariation,
+    "mode_reverse_kl": ModeReverseKL,
+    "modes_found": ModesFound,
+    "near_modes": NearModes,
+    "invalid_mass": InvalidMass,
+    "nonfinite": NonFinite,
+}
+PAPER: dict[str, type[SampleMetric]] = {"exact_w2": ExactW2, "mmd": MMD, "kernel_stein": KernelSteinDiscrepancy}
+ALL = MINIMAL | PAPER
+
+SAME_STATES = (
+    ("sliced_w1", "energy"),
+    ("mode_weights", "mode_total_variation", "mode_reverse_kl"),
+    ("modes_found", "near_modes"),
+)
+MODE_TOTALS = ("mode_total_variation", "mode_reverse_kl", "modes_found", "near_modes")
+FEW_MODES = 4  # the table names the share of each of so many, the totals of more
 
 
-def sample_metrics(distribution: Distribution) -> MetricCollection:
-    """The metrics of samples, by name; `update(x)` with samples `(n, 2)`, in as many pieces as one likes."""
-    return MetricCollection(
-        {
-            "sliced_w1": SlicedWasserstein(distribution),
-            "energy": EnergyDistance(distribution),
-            "cross_entropy_gap": CrossEntropyGap(distribution),
-            "mode_weights": ModeWeights(distribution),
-            "invalid_mass": InvalidMass(distribution),
-            "nonfinite": NonFinite(),
-        },
-        # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers.
-        compute_groups=False,
-    )
+def sample_metrics(distribution: Distribution, papers: bool = False) -> MetricCollection:
+    """The metrics of samples, by name; `update(x)` with samples `(n, 2)`, in as many pieces as one likes.
+
+    Args:
+        distribution: the truth; metrics that say nothing about it are left out.
+        papers: besides the minimal set, from which each defect can be told, what papers report: exact W2, MMD and the
+            kernel Stein discrepancy.
+
+    Raises:
+        ValueError: for `papers` if scipy is not installed.
+    """
+    classes = ALL if papers else MINIMAL
+    metrics = {name: cls(distribution) for name, cls in classes.items() if cls.applies_to(distribution)}
+    # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers:
+    # said here is which states are the same.
+    groups = [[name for name in group if name in metrics] for group in SAME_STATES]
+    groups += [[name] for name in metrics if not any(name in group for group in groups)]
+    return MetricCollection(metrics, compute_groups=[group for group in groups if group])
 
 
 @dataclass(frozen=True)
@@ -47,18 +86,37 @@ class Floor:
     mean: float
     sd: float
 
+    def of_mean(self, repeats: int) -> "Floor":
+        """The floor of the mean over so many draws."""
+        return Floor(self.mean, self.sd / math.sqrt(repeats))
 
-def noise_floors(distribution: Distribution, n: int, draws: int = 64) -> dict[str, Floor]:
-    """The floors of the metrics that have one, for `n` samples; about 4 s for 20 000."""
-    metrics = sample_metrics(distribution)
+    def z(self, value: float) -> float | None:
+        """By how many standard deviations a value exceeds the floor; None where perfect samples do not scatter."""
+        return (value - self.mean) / self.sd if self.sd > 0 else None
+
+
+def noise_floors(distribution: Distribution, n: int, draws: int = 64, papers: bool = False) -> dict[str, Floor]:
+    """The floors of the metrics of `sample_metrics` that have one, for `n` samples.
+
+    About 3 s for 20 000, and 15 s more for those of `papers`.
+
+    Args:
+        distribution: the truth.
+        n: number of samples, as many as the metrics will be given.
+        draws: how often; their standard deviation is then known to a share of `1 / sqrt(2 draws)`.
+        papers: as in `sample_metrics`.
+    """
+    metrics = sample_metrics(distribution, papers)
     for metric in metrics.values():
         metric.distributed_available_fn = lambda: False  # every process draws the same: they must not be added up
-    values: dict[str, list[float]] = {name: [] for name in WITH_FLOOR}
+    names = [name for name, cls in ALL.items() if name in metrics and cls.has_floor]
+    values: dict[str, list[float]] = {name: [] for name in names}
     for draw in range(draws):
         metrics.reset()
         metrics.update(distribution.sample(n, torch.Generator().manual_seed(seed_of("noise floor", draw))))
-        for name in WITH_FLOOR:
-            values[name].append(metrics[name].compute().item())
+        found = metrics.compute()
+        for name in names:
+            values[name].append(found[name].item())
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
     return {name: Floor(v.mean().item(), v.std().item()) for name, v in tensors.items()}
 
@@ -72,7 +130,7 @@ class Report:
         distribution: the truth.
         n: number of samples of a draw.
         readings: what the metrics of `sample_metrics` computed, for every draw.
-        floors: of `noise_floors`, for the same n.
+        floors: of `noise_floors`, for the same n and the same metrics.
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
         likelihood: summary of the metric `Likelihood`, if it was measured.
         fields: summary of `Fields`, if it was measured.
@@ -100,8 +158,6 @@ class Report:
 
     def as_dict(self) -> dict[str, object]:
         """Everything as plain numbers."""
-        measured = {name: self._with_floor(name) for name in WITH_FLOOR}
-        measured["sliced_w1"]["ratio"] = measured["sliced_w1"]["value"] / self.floors["sliced_w1"].mean
         return {
             "title": self.title,
             "n": self.n,
@@ -115,16 +171,24 @@ class Report:
             },
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"fields": self.fields} if self.fields else {}),
-            **measured,
+            **{name: self._with_floor(name) for name in self.floors},
             "mode_weights": self._modes(),
             "invalid_mass": {"value": self.mean("invalid_mass").item(), "truth": 0.0},
             "nonfinite": round(self.mean("nonfinite").item() * self.n * self.repeats),
         }
 
-    def _with_floor(self, name: str) -> dict[str, float]:
-        value, floor = self.mean(name).item(), self.floors[name]
-        sd = floor.sd / math.sqrt(self.repeats)  # of the mean over the draws
-        return {"value": value, "floor": floor.mean, "floor_sd": sd, "z": (value - floor.mean) / sd}
+    def _with_floor(self, name: str) -> dict[str, float | None]:
+        value, floor = self.mean(name).item(), self.floors[name].of_mean(self.repeats)
+        found = {"value": value, "floor": floor.mean, "floor_sd": floor.sd, "z": floor.z(value)}
+        if ALL[name].plot_lower_bound == 0.0 and floor.mean > 0:  # a distance; others scatter around their floor
+            found["ratio"] = value / floor.mean
+        if name == "gaussianised_ks":
+            p = [
+                GaussianisedTest.p_value_of(r[name].item(), round(self.n * (1 - r["nonfinite"].item())))
+                for r in self.readings
+            ]
+            found["p_value"] = min(self.repeats * min(p), 1.0)  # Bonferroni, once more
+        return found
 
     def _modes(self) -> dict[str, dict[str, float]]:
         shares, n = self.mean("mode_weights").tolist(), self.n * self.repeats
@@ -135,39 +199,64 @@ class Report:
 
     def __str__(self) -> str:
         d = self.as_dict()
+        few = len(d["mode_weights"]) <= FEW_MODES
+        named = [name for name in self.floors if not (few and name in MODE_TOTALS)]
         draws = f", means over {self.repeats} draws" if self.repeats > 1 else ""
-        lines = [self.title, f"{self.n} samples{draws}", ""]
-        if self.score_error:
-            lines += ["noise level sigma   normalised score error"]
-            lines += [
-                f"{s:17.3g}   {e:.6f} +- {se:.6f}"
-                for s, e, se in zip(self.levels, self.score_error, self.score_error_se, strict=True)
-            ]
-            lines += [f"{'mean':>17}   {d['score_error']['mean']:.6f}", ""]
-        lines += [f"{'metric':<28}{'value':>10}{'perfect samples':>22}{'z':>8}"]
-        names = {"sliced_w1": "sliced W1", "energy": "energy distance", "cross_entropy_gap": "cross-entropy gap, nats"}
-        for key, name in names.items():
-            r = d[key]
-            floor = f"{r['floor']:.5f} +- {r['floor_sd']:.5f}"
-            ratio = f"   {r['ratio']:.2f} x the floor" if "ratio" in r else ""
-            lines += [f"{name:<28}{r['value']:>10.5f}{floor:>22}{r['z']:>8.1f}{ratio}"]
-        for mode, r in d["mode_weights"].items():
-            floor = f"{r['truth']:.5f} +- {math.sqrt(r['truth'] * (1 - r['truth']) / self.n / self.repeats):.5f}"
-            lines += [f"{'share of the mode ' + mode:<28}{r['share']:>10.5f}{floor:>22}{r['z']:>8.1f}"]
-        lines += [f"{'mass where there is none':<28}{d['invalid_mass']['value']:>10.5f}{'0':>22}"]
-        if self.likelihood is not None:
-            r = self.likelihood
-            lines += [
-                "",
-                f"negative log-likelihood, nats {r['nll']:>9.5f} +- {r['nll_standard_error']:.5f}   "
-                f"(entropy {r['entropy']:.5f}; {r['bits_per_dimension']:.5f} bits per dimension)",
-                f"its gap to the exact density {r['gap']:>10.5f} +- {r['gap_standard_error']:.5f}   (0 is perfect)",
-                f"data to latent and back      {r['round_trip']:>10.5f}              (mean distance)",
-            ]
-            if r["failed"]:
-                lines += [f"the flow of {r['failed']} points could not be followed; the figures leave them out"]
+        lines = [self.title, f"{self.n} samples{draws}", "", *self._score_lines(d["score_error"]["mean"])]
+        lines += [f"{'metric':<30}{'value':>10}{'perfect samples':>24}{'z':>8}"]
+        lines += [_row(ALL[name].label, **d[name]) for name in named]
+        if few:
+            for mode, r in d["mode_weights"].items():
+                sd = math.sqrt(r["truth"] * (1 - r["truth"]) / (self.n * self.repeats))
+                lines += [_row(f"share of the mode {mode}", r["share"], r["truth"], sd, r["z"])]
+        lines += [f"{InvalidMass.label:<30}{d['invalid_mass']['value']:>10.5f}{'0':>24}"]
+        lines += self._likelihood_lines()
         if self.fields is not None:
             lines += ["", *field_table(self.fields)]
         if d["nonfinite"]:
             lines += [f"{d['nonfinite']} samples are not finite; the figures above leave them out"]
         return "\n".join(lines)
+
+    def _score_lines(self, mean: float | None) -> list[str]:
+        if mean is None:
+            return []
+        levels = zip(self.levels, self.score_error, self.score_error_se, strict=True)
+        return [
+            "noise level sigma   normalised score error",
+            *[f"{s:17.3g}   {e:.6f} +- {se:.6f}" for s, e, se in levels],
+            f"{'mean':>17}   {mean:.6f}",
+            "",
+        ]
+
+    def _likelihood_lines(self) -> list[str]:
+        if self.likelihood is None:
+            return []
+        r = self.likelihood
+        lines = [
+            "",
+            f"negative log-likelihood, nats {r['nll']:>9.5f} +- {r['nll_standard_error']:.5f}   "
+            f"(entropy {r['entropy']:.5f}; {r['bits_per_dimension']:.5f} bits per dimension)",
+            f"forward KL, nats             {r['forward_kl']:>10.5f} +- {r['forward_kl_standard_error']:.5f}   "
+            f"(floor {r['forward_kl_floor']:.5f} +- {r['forward_kl_floor_standard_error']:.5f}: the exact denoiser's)",
+            f"data to latent and back      {r['round_trip']:>10.5f}              (mean distance)",
+        ]
+        if r["failed"]:
+            lines += [f"the flow of {r['failed']} points could not be followed; the figures leave them out"]
+        return lines
+
+
+def _row(
+    label: str,
+    value: float,
+    floor: float,
+    floor_sd: float,
+    z: float | None,
+    ratio: float | None = None,
+    p_value: float | None = None,
+) -> str:
+    """One line of the table: a figure, its floor, and how the two compare."""
+    told = "" if ratio is None else f"   {ratio:.2f} x the floor"
+    told += "" if p_value is None else f", p = {p_value:.2g}"
+    digits = 5 if floor_sd == 0 else min(max(1 - math.floor(math.log10(floor_sd)), 5), 7)  # two of the scatter
+    scatter = f"{floor:.{digits}f} +- {floor_sd:.{digits}f}"
+    return f"{label:<30}{value:>10.{digits}f}{scatter:>24}{'' if z is None else format(z, '.1f'):>8}{told}".rstrip()

@@ -105,7 +105,7 @@ class ScoreModule(pl.LightningModule):
         self.lr_schedule, self.gradient_clip, self.noise_seed = lr_schedule, gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
         self.standardisation = standardisation
-        self.measure_likelihood = self.measure_fields = False
+        self.measure_likelihood = self.measure_fields = self.measure_for_papers = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
 
@@ -312,7 +312,7 @@ class ScoreModule(pl.LightningModule):
         if self.truth is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
         # Not attributes of the module: metrics count in integers and float64, whatever precision the model has.
-        metrics = sample_metrics(self.sampled_truth.distribution).to(self.device)
+        metrics = sample_metrics(self.sampled_truth.distribution, self.measure_for_papers).to(self.device)
         self._sample_metrics = {seed: metrics.clone() for seed in self.trainer.test_dataloaders.dataset.seeds}
         self._metrics = {"score": ScoreError().to(self.device)}
         if self.measure_likelihood:
@@ -339,7 +339,7 @@ class ScoreModule(pl.LightningModule):
             distribution=distribution,
             n=n,
             readings=[metrics.compute() for metrics in self._sample_metrics.values()],
-            floors=noise_floors(distribution, n),
+            floors=noise_floors(distribution, n, papers=self.measure_for_papers),
             levels=score.levels,
             score_error=score.compute().tolist(),
             score_error_se=score.standard_error().tolist(),

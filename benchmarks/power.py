@@ -1,0 +1,337 @@
+"""From how many samples on each metric finds a planted error.
+
+    python -m benchmarks.power
+
+For each distribution, errors are planted in samples, in a score and in a sampler, and all metrics are shown the first
+1000, 3162, ... of the same samples. An error counts as found when a metric is five standard deviations off its floor
+(16 draws of perfect samples, the same n), or when the p-value of the one-sample test is below 1e-6, at this n and all
+larger ones. The same samplers without the error are shown as well: what is found in them is their own discretisation.
+Writes `benchmarks/results/power.json`, `power.md` and `docs/images/power.png`.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Generator, Tensor
+from torchmetrics import Metric, MetricCollection
+
+from toy_score import (
+    EDM,
+    DDPMAncestral,
+    Denoiser,
+    Distribution,
+    DormandPrince,
+    EDMStochastic,
+    EightGaussians,
+    ExactDenoiser,
+    Heart,
+    Karras,
+    SplitNormal,
+)
+from toy_score.metrics import GaussianisedTest, ScoreError, noise_floors, sample_metrics
+from toy_score.metrics.report import ALL, PAPER, Floor
+from toy_score.plotting.style import LABEL, TICK, TITLE
+from toy_score.samplers.ancestral import forward_step
+from toy_score.samplers.base import NoiseStream
+from toy_score.schedules import Level
+from toy_score.seeds import seed_of
+
+TOYS: list[Distribution] = [SplitNormal(), Heart(), EightGaussians()]
+SIZES = [round(10 ** (k / 2)) for k in range(6, 13)]  # 1e3, 3162, ..., 1e6
+DRAWS, Z, P = 16, 5.0, 1e-6
+FOR_PAPERS = 10_000  # samples, at which the metrics of papers are shown
+SHOWN = ["sliced_w1", "energy", "gaussianised_ks", "cross_entropy_gap", "mode_total_variation", "near_modes"]
+MARKS = "osD^vX"
+LABELS = {name: ALL[name].label.split(",")[0] for name in SHOWN}
+SCHEDULE = EDM(0.002, 80.0)
+FLOW, CHURN = DormandPrince(20), EDMStochastic(128)
+ANCESTRAL = DDPMAncestral("posterior", 400, Karras())
+MOST_SAMPLED = 100_000  # of the errors that take a sampler: all are found long before
+
+
+class ScaledScore(Denoiser):
+    """The truth with its score scaled."""
+
+    def __init__(self, truth: ExactDenoiser, factor: float):
+        self.truth, self.factor, self.schedule = truth, factor, truth.schedule
+
+    def noise(self, x: Tensor, t: float | Tensor | Level) -> Tensor:
+        return self.factor * self.truth.noise(x, t)
+
+    def denoise(self, x: Tensor, t: float | Tensor | Level) -> Tensor:
+        level = self._level(x, t)
+        return (x - level.sigma * self.noise(x, level)) / level.alpha
+
+
+class RootDropped(DDPMAncestral):
+    """Ancestral sampling with the variance of its fresh noise in the place of the standard deviation."""
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        _, b = forward_step(t, s)
+        return super().step(denoiser, x, t, s, _Scaled(noise, b**0.5 * s.sigma / t.sigma))
+
+
+class _Scaled:
+    """A stream of noise, scaled."""
+
+    def __init__(self, noise: NoiseStream, factor: float):
+        self.noise, self.factor = noise, factor
+
+    def normal(self) -> Tensor:
+        return self.factor * self.noise.normal()
+
+
+def exact(p: Distribution, n: int, g: Generator) -> Tensor:
+    """Perfect samples."""
+    return p.sample(n, g)
+
+
+def weight(p: Distribution, n: int, g: Generator) -> Tensor:
+    """One mode one hundredth heavier than it should be, another that much lighter."""
+    w = torch.tensor(list(p.mode_weights.values()), dtype=torch.float64)
+    w[0] -= 0.01
+    w[-1] += 0.01
+    classes = torch.multinomial(w, n, replacement=True, generator=g)
+    x = torch.empty(n, 2)
+    for k in range(len(w)):
+        x[classes == k] = p.given(k).sample(int((classes == k).sum()), g)
+    return x
+
+
+def between(p: Distribution, n: int, g: Generator) -> Tensor:
+    """One sample in a hundred half way between two modes on opposite sides."""
+    x, K = p.sample(n, g), len(p.mode_weights)
+    m = len(x[::100])
+    x[::100] = 0.5 * (p.given(0).sample(m, g) + p.given(K // 2).sample(m, g))
+    return x
+
+
+def blur(p: Distribution, n: int, g: Generator) -> Tensor:
+    """Noise of 0.1 left in."""
+    return p.sample(n, g) + 0.1 * torch.randn(n, 2, generator=g)
+
+
+def outliers(p: Distribution, n: int, g: Generator) -> Tensor:
+    """One sample in a thousand twenty times too far out."""
+    x = p.sample(n, g)
+    x[::1000] *= 20.0
+    return x
+
+
+def flow(p: Distribution, n: int, g: Generator) -> Tensor:
+    """The probability flow of the exact score: no error."""
+    return FLOW(ExactDenoiser(p, SCHEDULE), n, g)
+
+
+def score(p: Distribution, n: int, g: Generator) -> Tensor:
+    """The probability flow of a score that is 1 % too small."""
+    return FLOW(ScaledScore(ExactDenoiser(p, SCHEDULE), 0.99), n, g)
+
+
+def churn(p: Distribution, n: int, g: Generator) -> Tensor:
+    """EDM's stochastic sampler with the exact score: no error."""
+    return CHURN(ExactDenoiser(p, SCHEDULE), n, g)
+
+
+def noise(p: Distribution, n: int, g: Generator) -> Tensor:
+    """The same with its noise 2 % too large."""
+    return EDMStochastic(CHURN.n_steps, S_noise=1.02)(ExactDenoiser(p, SCHEDULE), n, g)
+
+
+def ancestral(p: Distribution, n: int, g: Generator) -> Tensor:
+    """Ancestral sampling with the exact score: no error but its steps."""
+    return ANCESTRAL(ExactDenoiser(p, SCHEDULE), n, g)
+
+
+def root(p: Distribution, n: int, g: Generator) -> Tensor:
+    """The same with the square root of the variance forgotten."""
+    sampler = RootDropped(ANCESTRAL.variance, ANCESTRAL.n_steps, ANCESTRAL.grid)
+    return sampler(ExactDenoiser(p, SCHEDULE), n, g)
+
+
+ERRORS: dict[str, tuple[Callable[[Distribution, int, Generator], Tensor], int]] = {
+    "none: exact samples": (exact, SIZES[-1]),
+    "none: probability flow": (flow, MOST_SAMPLED),
+    "none: stochastic sampler": (churn, MOST_SAMPLED),
+    "none: ancestral": (ancestral, MOST_SAMPLED),
+    "score x 0.99": (score, MOST_SAMPLED),
+    "sampler's noise x 1.02": (noise, MOST_SAMPLED),
+    "ancestral noise, root dropped": (root, MOST_SAMPLED),
+    "a mode weight off by 0.01": (weight, SIZES[-1]),
+    "1 % between the modes": (between, SIZES[-1]),
+    "blur 0.1": (blur, SIZES[-1]),
+    "0.1 % outliers, x 20": (outliers, SIZES[-1]),
+}
+
+
+def metrics_for(p: Distribution) -> MetricCollection:
+    """The metrics that are shown and apply."""
+    found = sample_metrics(p)
+    shown = [name for name in SHOWN if name in found]
+    groups = [["sliced_w1", "energy"], *([name] for name in shown[2:])]
+    return MetricCollection({name: ALL[name](p) for name in shown}, compute_groups=groups)
+
+
+def growing(metrics: MetricCollection, x: Tensor) -> Iterator[tuple[int, dict[str, float]]]:
+    """What the metrics say of the first 1000, 3162, ... of the samples."""
+    metrics.reset()
+    seen = 0
+    for n in SIZES:
+        if n <= len(x):
+            metrics.update(x[seen:n])
+            seen = n
+            yield n, {name: value.item() for name, value in metrics.compute().items()}
+
+
+def floors_of(p: Distribution, metrics: MetricCollection) -> dict[int, dict[str, Floor]]:
+    """The floors for every size."""
+    values: dict[int, list[dict[str, float]]] = {n: [] for n in SIZES}
+    for draw in range(DRAWS):
+        x = p.sample(SIZES[-1], Generator().manual_seed(seed_of("power: floor", draw)))
+        for n, found in growing(metrics, x):
+            values[n].append(found)
+    floors = {}
+    for n, rows in values.items():
+        columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
+        floors[n] = {name: Floor(v.mean().item(), v.std().item()) for name, v in columns.items()}
+    return floors
+
+
+def z_scores(p: Distribution, metrics: MetricCollection, floors: dict[int, dict[str, Floor]], x: Tensor) -> dict:
+    """Per metric, `[n, |z|]` of the growing samples, and the p-value of the one-sample test."""
+    z: dict[str, list] = {name: [] for name in metrics}
+    p_values = []
+    for n, found in growing(metrics, x):
+        for name, value in found.items():
+            z[name].append([n, abs(floors[n][name].z(value))])
+        p_values.append([n, GaussianisedTest.p_value_of(found["gaussianised_ks"], n)])
+    return {"z": z, "p": p_values}
+
+
+def found_from(result: dict, name: str) -> int | None:
+    """The n from which on a metric finds the error at every size, if there is one."""
+    found = [n for n, z in result["z"][name] if z > Z]
+    if name == "gaussianised_ks":
+        found = [n for n, p in result["p"] if p < P]
+    sizes = [n for n, _ in result["z"][name]]
+    for i, n in enumerate(sizes):
+        if set(sizes[i:]) <= set(found):
+            return n
+    return None
+
+
+def score_error_from(p: Distribution) -> int:
+    """From how many points on the mean score error of the scaled score is five standard errors off zero."""
+    truth = ExactDenoiser(p, SCHEDULE)
+    for n in (10, 32, 100, 316, 1000, 3162):
+        metric = ScoreError()
+        metric.update(
+            ScaledScore(truth, 0.99), truth, p.sample(n, Generator().manual_seed(0)), Generator().manual_seed(1)
+        )
+        if metric.compute().sum() > Z * metric.standard_error().norm():
+            return n
+    raise AssertionError("the score error did not find a score scaled by 0.99")
+
+
+def papers_z(p: Distribution, floors: dict[str, Floor], x: Tensor) -> dict[str, float]:
+    """`|z|` of the metrics of papers for the first few samples."""
+    return {name: abs(floors[name].z(metric_value(cls(p), x[:FOR_PAPERS]))) for name, cls in PAPER.items()}
+
+
+def metric_value(metric: Metric, x: Tensor) -> float:
+    """What a metric says of samples."""
+    metric.update(x)
+    return metric.compute().item()
+
+
+def main() -> None:
+    """Measure, and write table and picture."""
+    here = Path(__file__).parent
+    results: dict[str, dict] = {}
+    for p in TOYS:
+        metrics = metrics_for(p)
+        print(f"{p!r}: floors ...", flush=True)
+        floors, for_papers = floors_of(p, metrics), noise_floors(p, FOR_PAPERS, DRAWS, papers=True)
+        results[p.name] = {"score error": score_error_from(p)}
+        for error, (plant, most) in ERRORS.items():
+            x = plant(p, most, Generator().manual_seed(seed_of(f"power: {error}")))
+            result = z_scores(p, metrics, floors, x) | {"papers": papers_z(p, for_papers, x)}
+            results[p.name][error] = result
+            told = {name: n for name in metrics if (n := found_from(result, name))}
+            print(f"  {error:<32}{told}", flush=True)
+        (here / "results/power.json").write_text(json.dumps(results) + "\n")
+    (here / "results/power.md").write_text(table(results) + "\n" + papers_table(results))
+    picture(results).savefig(here.parent / "docs/images/power.png")
+
+
+def table(results: dict[str, dict]) -> str:
+    """Per error and distribution, the metrics that find it and from how many samples on, the quickest first."""
+    names = [p.name.replace("_", " ") for p in TOYS]
+    lines = [f"| planted error | {' | '.join(names)} |", "|---|" + "---|" * len(TOYS)]
+    for error in ERRORS:
+        cells = []
+        for p in TOYS:
+            found = {name: found_from(results[p.name][error], name) for name in results[p.name][error]["z"]}
+            quickest = sorted((n, name) for name, n in found.items() if n)
+            told = [f"{LABELS[name]} {count(n)}" for n, name in quickest[:3]]
+            if error.startswith("score"):
+                told.insert(0, f"score error {results[p.name]['score error']}")
+            cells.append(", ".join(told) or "none")
+        lines.append(f"| {error} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def papers_table(results: dict[str, dict]) -> str:
+    """Per error and distribution, `|z|` of the metrics of papers at one number of samples."""
+    names = [p.name.replace("_", " ") for p in TOYS]
+    labels = ", ".join(ALL[name].label for name in PAPER)
+    lines = [f"| planted error: {labels} | {' | '.join(names)} |", "|---|" + "---|" * len(TOYS)]
+    for error in ERRORS:
+        cells = [", ".join(f"{results[p.name][error]['papers'][name]:.1f}" for name in PAPER) for p in TOYS]
+        lines.append(f"| {error} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def count(n: int) -> str:
+    """`3 200`, `100 000`: to two digits."""
+    digits = 10 ** (len(str(n)) - 2)
+    return f"{round(n / digits) * digits:,}".replace(",", " ")
+
+
+def picture(results: dict[str, dict]) -> Figure:
+    """`|z|` against the number of samples: a row per error, a column per distribution, a line per metric."""
+    errors = [error for error in ERRORS if error == "none: exact samples" or not error.startswith("none")]
+    figure = Figure(figsize=(9.4, 1.5 * len(errors) + 1.3), dpi=90)
+    axes = figure.subplots(len(errors), len(TOYS), sharex=True, sharey=True)
+    for row, error in zip(axes, errors, strict=True):
+        for ax, p in zip(row, TOYS, strict=True):
+            for i, name in enumerate(SHOWN):
+                points = results[p.name][error]["z"].get(name, [])
+                n, z = [n for n, _ in points], [max(z, 0.1) for _, z in points]
+                ax.loglog(n, z, MARKS[i] + "-", color=f"C{i}", markersize=3, linewidth=1, label=LABELS[name])
+            ax.axhspan(0.1, Z, color="#f0f0f0", zorder=0)
+            ax.set(xlim=(700, 1.4e6), ylim=(0.1, 3000))
+            ax.tick_params(labelsize=TICK, length=2, which="both")
+            ax.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel("|z|", fontsize=LABEL)
+        row[0].text(0.03, 0.95, error, fontsize=LABEL, fontweight="bold", va="top", transform=row[0].transAxes)
+    for ax, p in zip(axes[0], TOYS, strict=True):
+        ax.set_title(p.name.replace("_", " "), fontsize=TITLE)
+    for ax in axes[-1]:
+        ax.set_xlabel("samples", fontsize=LABEL)
+    handles, labels = axes[-1, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=3, fontsize=LABEL, frameon=False)
+    height = figure.get_figheight()
+    title = "Planted errors: standard deviations off the floor (shaded: not found)"
+    figure.suptitle(title, fontsize=TITLE + 1, fontweight="bold", y=1 - 0.1 / height, va="top")
+    figure.subplots_adjust(
+        left=0.065, right=0.99, bottom=0.95 / height, top=1 - 0.65 / height, wspace=0.06, hspace=0.12
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    main()
