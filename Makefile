@@ -22,10 +22,18 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# All figures of the documents on speed and quality, some 20 minutes; each line alone does one part.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.exact
 	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.time_to_quality
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.processes
+	$(BIN)/python -m benchmarks.means
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

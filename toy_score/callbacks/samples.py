@@ -96,7 +96,7 @@ class SampleWriter(BasePredictionWriter):
             else:
                 self._create(trainer.datamodule.n_samples)
         trainer.strategy.barrier()
-        self._file, self._marks = open(self._part, "r+b"), open(self._state, "r+b")
+        self._file, self._marks = open(self._part, "r+b"), open(self._state, "r+b")  # noqa: SIM115  closed at the end
         self._marks_at = len(self._marks.readline())
         np.lib.format.read_magic(self._file)
         np.lib.format.read_array_header_1_0(self._file)

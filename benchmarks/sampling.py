@@ -1,0 +1,108 @@
+"""Sampling throughput against the roofline, the network alone on the same rows, and against the study's sampler.
+
+    python -m benchmarks.sampling [--quick] [--device cuda]
+
+The roofline is the time that the network alone needs for the evaluations that a sampler makes, all rows at once or 4096
+at a time, whichever is quicker; 1 means that the sampler costs nothing beside it. The study's sampler is re-created
+from its description: all rows in one batch, the noise level joined to every row, and gradients recorded, so that the
+graph of the whole walk stays in memory. It is given 20 steps and its rate is extrapolated.
+"""
+
+import argparse
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.study import network
+from benchmarks.timing import interleaved, main
+from toy_score import (
+    DDIM,
+    VE,
+    AdamsBashforth,
+    AnnealedLangevin,
+    DDPMAncestral,
+    DPMSolver2M,
+    EDMPreconditioning,
+    EDMStochastic,
+    EulerMaruyama,
+    Heun,
+    LogSigma,
+    NCSNModule,
+    PredictorCorrector,
+    ReverseDiffusion,
+    RungeKutta4,
+)
+
+SAMPLERS = [
+    AnnealedLangevin(steps_per_level=10),
+    DDPMAncestral(n_steps=40),
+    DDIM(n_steps=40),
+    EulerMaruyama(n_steps=40),
+    ReverseDiffusion(n_steps=40),
+    PredictorCorrector(ReverseDiffusion(n_steps=20)),
+    EDMStochastic(n_steps=20),
+    Heun(n_steps=20),
+    RungeKutta4(n_steps=10),
+    AdamsBashforth(n_steps=40),
+    DPMSolver2M(n_steps=40),
+]
+STUDY_STEPS = 20
+
+
+def study_sampler(net: torch.nn.Module, n: int, steps: int, device: str) -> torch.Tensor:
+    """Langevin dynamics as the study runs it, some steps at its lowest level."""
+    x, sigma, step = 3.0 * torch.rand(n, 2, device=device) - 1.5, torch.tensor(0.01, device=device), 1e-4
+    for _ in range(steps):
+        score = net(torch.cat([x, sigma.expand(n, 1)], dim=1))
+        x = x + 0.5 * step * score + step**0.5 * torch.randn_like(x)
+    return x
+
+
+@torch.no_grad()
+def evaluate(backbone: torch.nn.Module, x: torch.Tensor, at_once: int) -> None:
+    """The network alone, at one noise level."""
+    c = torch.full((1, 1), 0.1, device=x.device)
+    for rows in x.split(at_once):
+        backbone(rows, c)
+
+
+def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """A row per sampler."""
+    n, repeats = (64, 1) if options.quick else (20_000, 5)
+    torch.manual_seed(0)
+    model = NCSNModule(VE(0.01, 20.0), EDMPreconditioning(0.8), LogSigma()).to(options.device).eval()
+    x, net = torch.randn(n, 2, device=options.device), network().to(options.device)
+    rows = []
+
+    def sample(sampler: Any) -> torch.Tensor:
+        return sampler(model.denoiser, n, torch.Generator(options.device).manual_seed(0))
+
+    for sampler in SAMPLERS:
+        functions = {
+            "sampler": partial(sample, sampler),
+            "whole": partial(evaluate, model.backbone, x, n),
+            "tiles": partial(evaluate, model.backbone, x, 4096),
+        }
+        if isinstance(sampler, AnnealedLangevin):
+            functions["study"] = partial(study_sampler, net, n, STUDY_STEPS, options.device)
+        seconds, nfe = interleaved(functions, repeats), sampler.nfe(model.schedule)
+        step = seconds["sampler"] / nfe
+        roof = min(seconds["whole"], seconds["tiles"])
+        row = {
+            "sampler": type(sampler).__name__,
+            "evaluations": nfe,
+            "million rows x evaluations / s": f"{n / step / 1e6:.2f}",
+            "of the roofline": f"{roof / step:.2f}",
+            "of the network on all rows at once": f"{seconds['whole'] / step:.2f}",
+            "against the study's sampler": "",
+        }
+        if "study" in seconds:
+            row["against the study's sampler"] = f"{seconds['study'] / STUDY_STEPS / step:.2f} x"
+        print(row, flush=True)
+        rows.append(row)
+    return {f"{n} rows, medians of {repeats} rounds in which all take turns": rows}
+
+
+if __name__ == "__main__":
+    main("sampling", measure, __doc__)

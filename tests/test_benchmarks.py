@@ -1,0 +1,111 @@
+"""The benchmarks of speed run, and mean what they say; no time is asserted."""
+
+import argparse
+from functools import partial
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from benchmarks import growth, means, overhead, sampling, study, time_to_quality
+from benchmarks.timing import interleaved, markdown, run
+from toy_score import Heart, HeartDataModule, Heun, NCSNModule
+from toy_score.callbacks import Checkpoint
+
+
+def test_what_is_compared_takes_turns():
+    said = []
+    found = interleaved({"a": partial(said.append, "a"), "b": partial(said.append, "b")}, repeats=3)
+    assert said == ["a", "b"] * 4
+    assert set(found) == {"a", "b"}
+    assert all(seconds > 0 for seconds in found.values())
+
+
+def test_a_command_is_timed_with_its_own_memory_and_its_failure_is_told(tmp_path):
+    hundred = run(tmp_path, "print('done', len(bytearray(10**8)))", python=("-c",))
+    assert hundred.said == "done 100000000\n"
+    assert hundred.seconds > 0
+    assert 95 < hundred.megabytes - run(tmp_path, "pass", python=("-c",)).megabytes < 120
+    with pytest.raises(SystemExit, match="no luck"):
+        run(tmp_path, "raise SystemExit('no luck')", python=("-c",))
+
+
+def test_tables_are_markdown():
+    rows = [{"n": 1, "s": "0.5"}, {"n": 2, "s": "0.7"}]
+    assert markdown(rows) == "| n | s |\n|---|---|\n| 1 | 0.5 |\n| 2 | 0.7 |"
+
+
+def test_the_bare_loop_takes_the_steps_that_the_trainer_takes(monkeypatch):
+    """The ratio compares like with like: the same weights come out, bit for bit."""
+    made = []
+
+    def module(**kwargs):
+        torch.manual_seed(0)
+        made.append(NCSNModule(**kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(overhead, "NCSNModule", module)
+    overhead.bare(64, 7, "cpu")
+    overhead.trained(64, 7, "cpu", steps_at_once=3, average=False)
+    bare, trained = (torch.cat([p.detach().flatten() for p in model.parameters()]) for model in made)
+    assert torch.equal(bare, trained)
+
+
+def test_the_studys_sampler_is_as_described_and_its_loops_learn():
+    x = sampling.study_sampler(study.network(), 16, 3, "cpu")
+    assert x.shape == (16, 2)
+    assert x.grad_fn is not None  # it records gradients
+    for loss_of in study.LOSSES.values():
+        torch.manual_seed(0)
+        net, x0 = study.network(), Heart().sample(512, torch.Generator().manual_seed(0))
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+        losses = []
+        for _ in range(20):
+            losses.append(loss_of(net, x0))
+            optimizer.zero_grad()
+            losses[-1].backward()
+            optimizer.step()
+        assert losses[-1] < losses[0]
+
+
+def test_the_tables_of_sampling_and_growth_can_be_made():
+    table = sampling.measure(argparse.Namespace(quick=True, device="cpu"))
+    assert len(*table.values()) == len(sampling.SAMPLERS)
+    assert [row["steps"] for row in growth.steps(16, [1, 2])] == ["1", "2"]
+    assert [row["parameters"] for row in growth.widths(16, [8, 128])] == [122, 17_282]
+
+
+def test_every_means_is_measured_against_doing_without_it():
+    ratios, errors = means.measure(argparse.Namespace(quick=True, device="cpu")).values()
+    assert len({row["means"] for row in ratios}) == len(ratios) == 11
+    assert len({row["score error"] for row in errors}) == 3  # each training is another
+
+
+def test_quality_is_that_of_the_checkpoint(tmp_path):
+    keep = Checkpoint()
+    keep.dirpath = str(tmp_path)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = pl.Trainer(max_steps=1, callbacks=[keep], limit_val_batches=0, **quiet)
+    trainer.fit(NCSNModule(sampler=Heun(2)), HeartDataModule(batch_size=16))
+    found = time_to_quality.quality(tmp_path / "last.ckpt", 500)
+    for marks in time_to_quality.MARKS.values():
+        assert all(found[name] > mark for name, mark in marks.items())  # one step does not do
+
+
+def test_a_sweep_finds_the_best_of_its_trials(capsys):
+    pytest.importorskip("optuna")
+    from benchmarks import sweep
+
+    sweep.main(["--trials", "2", "--steps", "2"])
+    assert "best of 2: score error" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_answers_as_the_cpu_does():
+    model, x = NCSNModule(sampler=Heun(4)).eval(), Heart().sample(5000, torch.Generator().manual_seed(0))
+    here = model.denoiser.denoise(x, 0.5)
+    samples = model.cuda().sample(5000, seed=1)
+    assert samples.device.type == "cuda"
+    assert torch.isfinite(samples).all()
+    assert torch.allclose(model.denoiser.denoise(x.cuda(), 0.5).cpu(), here, atol=1e-3)
