@@ -1,8 +1,10 @@
 """The error budget at a glance."""
 
+import math
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from toy_score.metrics import METRICS, ErrorBudget, Floor
 from toy_score.metrics.error_budget import SURE
@@ -49,7 +51,7 @@ def budget(found: ErrorBudget, title: str) -> Figure:
             colour, at = COLOUR.get(row.denoiser, EXACT), row.figures[metric]
             face = colour if k <= chain else "white"
             ax.errorbar(at.mean, k, xerr=at.sd, fmt="o", color=colour, markersize=6, markerfacecolor=face, zorder=3)
-        _panel(ax, label, rows[0].figures[metric], metric == "sliced_w1")
+        _panel(ax, label, [row.figures[metric] for row in rows], metric == "sliced_w1")
         ax.axhline(chain + 0.5, color="#999999", linewidth=0.8)
     axes[0].set_yticks(range(len(rows)), [row.name for row in rows], fontsize=LABEL)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
@@ -57,28 +59,27 @@ def budget(found: ErrorBudget, title: str) -> Figure:
     return figure
 
 
-def _panel(ax: Axes, label: str, floor: Floor, logarithmic: bool) -> None:
-    low, high = floor.mean - 2.0 * floor.sd, floor.mean + 2.0 * floor.sd
-    seen = [line.get_xdata() for line in ax.lines]
-    values = [float(x) for data in seen for x in data]
+def _panel(ax: Axes, label: str, seen: list[Floor], logarithmic: bool) -> None:
+    low, high = seen[0].mean - 2.0 * seen[0].sd, seen[0].mean + 2.0 * seen[0].sd
+    ends = [x for at in seen for x in (at.mean - at.sd, at.mean + at.sd) if math.isfinite(x)]
+    left, right, linear = min(*ends, low), max(*ends, high), max(abs(low), abs(high))
     if logarithmic:
+        low = max(low, 0.25 * seen[0].mean)
+        left = max(left, 0.8 * low)
         ax.set_xscale("log")
-        low = max(low, 0.25 * floor.mean)
-        left, right = min(*values, low) / 1.25, max(*values, high)
         ax.set_xlim(left, right * (right / left) ** 0.3)  # room for the increments
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
+    elif max(-left, right) < 10.0 * linear:
+        ax.set_xlim(left - 0.08 * (right - left), right + 0.08 * (right - left))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     else:
-        linear = max(abs(low), abs(high))
         ax.set_xscale("symlog", linthresh=linear, linscale=0.7)
-        left, right = 1.5 * min(*values, low), 1.5 * max(*values, high)
-        ax.set_xlim(left, right)
+        ax.set_xlim(1.5 * left, 1.5 * right)
         decades = [10.0**k for k in range(-6, 7) if 10.0**k > 0.9 * linear]
-        ticks = [0.0, *decades, *(-x for x in decades)]
-        ax.set_xticks([x for x in ticks if left <= x <= right])
+        ax.set_xticks([x for x in (0.0, *decades, *(-x for x in decades)) if 1.5 * left <= x <= 1.5 * right])
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.4g}"))
     ax.axvspan(low, high, color=PERFECT, zorder=0, linewidth=0)
     ax.set_xlabel(label, fontsize=LABEL)
     ax.tick_params(labelsize=TICK, length=2, color="#999999")
