@@ -16,10 +16,10 @@ from pathlib import Path
 from benchmarks.quality import command, machine
 
 ROOT = Path(__file__).resolve().parents[1]
-NARROW = ("--model.schedule.sigma_max", "5")
+NARROW = ("--model.schedule.sigma_max", "5", "--trainer.max_steps", "3000")
 HEUN = ("--model.sampler", "Heun", "--model.sampler.n_steps", "40")
 FEWER = ("--n_samples", "5000")  # a thousand evaluations a sample
-STUDY = ("--model.sampler", "AnnealedLangevin", "--model.sampler.uniform_start", "1.5", *FEWER)
+STUDY = ("--model.sampler", "AnnealedLangevin", "--model.sampler.uniform_start", "1.5", "--n_samples", "2000")
 CASES = {
     "edm_heart": ("edm_heart", (), ()),
     "ncsn_heart": ("ncsn_heart", (), ()),

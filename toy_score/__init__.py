@@ -95,6 +95,7 @@ _ROOMS = {
     ],
     "standardisation": ["Standardisation"],
     "doctor": ["diagnose"],
+    "budget": ["error_budget"],
     "likelihood": ["ProbabilityFlow"],
     "data": [
         "AnisotropicGaussiansDataModule",

@@ -89,7 +89,7 @@ def error_budget(
         seeds: of the sampler's generator, one for each draw; a single draw tells no scatter.
         floors: of `noise_floors`, for this n; measured if None.
         readings: what `sample_metrics` computed for the trained denoiser's samples of these seeds; measured if None.
-        title: for table and picture.
+        title: for table and picture; distribution and sampler if empty.
         device: where the denoiser lives.
         tell: is told of every draw before it is made.
 
@@ -141,7 +141,7 @@ def error_budget(
         else:
             note += ", sampled perfectly:\nthe points drawn again, since with so many this sampler would take too long"
             rows += [draws.row("finite data", "optimal", "perfect", "", "floor", lambda seed: _again(known, n, seed))]
-    return ErrorBudget(title, n, rows, note)
+    return ErrorBudget(title or f"{p.name}, {sampler!r}", n, rows, note)
 
 
 class _Draws:

@@ -15,7 +15,7 @@ METRICS = {
 }
 """What is measured, and what tables call it; the worst mode's share is counted in binomial standard deviations."""
 
-SURE = 5.0  # standard deviations of a mean of three above which an increment is no chance: false alarm below 1e-4
+SURE = 5.0  # standard deviations above which an increment is no chance: of a mean of three, false alarm below 1e-4
 
 
 @dataclass(frozen=True)
