@@ -4,7 +4,7 @@
 
 Trains the networks unless their runs are in DIR already, asks for their budgets by the command line, and writes
 `benchmarks/results/budget.md` and the pictures in `docs/images/`. One network is trained with the study's noise levels,
-up to 5 only, and asked twice: by the study's sampler, from the study's uniform start, and by a solver of the flow.
+up to 5 only, and asked twice: by a solver of the flow, and by annealed Langevin dynamics from a uniform start.
 """
 
 import argparse
@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 NARROW = ("--model.schedule.sigma_max", "5", "--trainer.max_steps", "3000")
 HEUN = ("--model.sampler", "Heun", "--model.sampler.n_steps", "40")
 FEWER = ("--n_samples", "5000")  # a thousand evaluations a sample
-STUDY = ("--model.sampler", "AnnealedLangevin", "--model.sampler.uniform_start", "1.5", "--n_samples", "2000")
+UNIFORM = ("--model.sampler", "AnnealedLangevin", "--model.sampler.uniform_start", "1.5", "--n_samples", "2000")
 CASES = {
     "edm_heart": ("edm_heart", (), ()),
     "ncsn_heart": ("ncsn_heart", (), ()),
     "ddpm_heart": ("ddpm_heart", (), FEWER),
     "narrow_heun": ("ncsn_heart", NARROW, HEUN),
-    "narrow_study": ("ncsn_heart", NARROW, STUDY),
+    "narrow_uniform": ("ncsn_heart", NARROW, UNIFORM),
 }
 """By name: the config, flags of `fit`, flags of `test`."""
 
