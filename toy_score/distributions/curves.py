@@ -212,3 +212,4 @@ class Pinwheel(Gaussians):
         along = out + (r * slope)[:, None] * across
         S = narrow**2 * along[:, :, None] * along[:, None, :] + tangential_std**2 * across[:, :, None] * across[:, None]
         super().__init__(r[:, None] * out, S, w, sail)
+        self.bounds = math.ceil(2.0 * (radius + 3.0 * radial_std)) / 2.0

@@ -1,0 +1,76 @@
+"""The whole zoo in one picture.
+
+    python -m benchmarks.gallery
+
+Of each distribution samples, and beside them the density under noise, with the exact score as arrows. Written to
+`docs/images/gallery.png`.
+"""
+
+import io
+import math
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from benchmarks.oracles import zoo
+from toy_score.distributions import Distribution
+from toy_score.plotting.parts import density, grid
+from toy_score.plotting.style import DENSITY, DPI, EXACT, LABEL, REAL, TITLE, square
+
+FILE = Path(__file__).parents[1] / "docs/images/gallery.png"
+COLUMNS = 8  # distributions side by side are half as many: each takes two panels
+COLOURS = 48  # of the file, which is a third as large for it
+N, ARROWS, NOISE = 3000, 15, 0.06  # the noise level as a multiple of the picture's half-width
+
+
+def main() -> None:
+    """Draw the gallery."""
+    toys = zoo()
+    rows = math.ceil(2 * len(toys) / COLUMNS)
+    figure = Figure(figsize=(15.5, 2.05 * rows + 0.4), dpi=DPI)
+    figure.suptitle("Samples, and beside them the exact density and score under noise", fontsize=TITLE + 2)
+    space = {"left": 0.006, "right": 0.994, "bottom": 0.01, "top": 0.9, "wspace": 0.08, "hspace": 0.17}
+    axes = figure.subplots(rows, COLUMNS, squeeze=False, gridspec_kw=space)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for p, pair in zip(toys, axes.reshape(-1, 2), strict=False):
+        clean(pair[0], p)
+        noisy(pair[1], p, NOISE * p.bounds)
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    Image.open(png).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(FILE, optimize=True)
+    print(FILE)
+
+
+def clean(ax: Axes, p: Distribution) -> None:
+    """Samples."""
+    panel(ax, p, type(p).__name__)
+    x = p.sample(N, torch.Generator().manual_seed(0))
+    ax.scatter(*x.T.numpy(), s=0.9, color=REAL, alpha=0.5, linewidths=0)
+
+
+def noisy(ax: Axes, p: Distribution, sigma: float) -> None:
+    """The noisy density, and the direction of its score."""
+    panel(ax, p, f"sigma = {sigma:.2g}")
+    b = p.bounds
+    ax.imshow(density(p, b, sigma), extent=(-b, b, -b, b), origin="lower", cmap=DENSITY, vmin=0, vmax=1.4)
+    y = grid(b, ARROWS)
+    v = sigma * p.score(y, sigma)
+    v = v / torch.sqrt(1.0 + v.square().sum(dim=-1, keepdim=True))
+    ax.quiver(*y.T.numpy(), *v.T.numpy(), color=EXACT, pivot="mid", scale=1.1 * ARROWS, width=0.006)
+
+
+def panel(ax: Axes, p: Distribution, title: str) -> None:
+    """An empty square under its title."""
+    ax.set_visible(True)
+    square(ax, p.bounds)
+    ax.set_title(title, fontsize=LABEL - 1, pad=3)
+    ax.set(xticks=[], yticks=[])
+
+
+if __name__ == "__main__":
+    main()
