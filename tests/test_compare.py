@@ -21,6 +21,7 @@ from toy_score import (
     DDPMAncestral,
     Heart,
     Heun,
+    Moons,
     NoPredictor,
     PredictorCorrector,
     ReverseDiffusion,
@@ -70,7 +71,7 @@ def without_seconds(rows):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two runs on the heart of ten steps, and one as if on the split normal, in a folder like lightning_logs."""
+    """Two runs on the heart of ten steps, and one as if on the moons, in a folder like lightning_logs."""
     folder = tmp_path_factory.mktemp("logs")
     here = Path.cwd()
     os.chdir(folder)
@@ -83,8 +84,8 @@ def runs(tmp_path_factory):
         os.chdir(here)
     logs = folder / "lightning_logs"
     content = torch.load(logs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
-    content["datamodule_hyper_parameters"]["class_path"] = "toy_score.SplitNormalDataModule"
-    other = logs / "edm_split_normal/version_0/checkpoints"
+    content["datamodule_hyper_parameters"]["class_path"] = "toy_score.MoonsDataModule"
+    other = logs / "edm_moons/version_0/checkpoints"
     other.mkdir(parents=True)
     torch.save(content, other / "last.ckpt")
     return logs
@@ -212,15 +213,21 @@ def test_distributions_are_kept_apart(runs, tmp_path, capsys):
     few = ["--samplers", "Heun", "--n_steps", 3, "--n_samples", 200, "--seeds", 1, "--device", "cpu"]
     compare("--output", tmp_path, str(runs / "edm_*/version_0"), *few)  # a pattern
     rows = results(tmp_path)["cells"]
-    for p in (Heart(), SplitNormal()):
+    for p in (Heart(), Moons()):
         its = [row for row in rows if row["distribution"] == repr(p)]
         assert [row["kind"] for row in its] == ["network", "exact, own schedule", "exact, wide schedule"]
         assert {row["sliced_w1_floor"] for row in its} == {noise_floors(p, 200)["sliced_w1"].mean}
+    assert len({frozenset(row) for row in rows}) == 2  # some figures are of one distribution alone
+    with open(tmp_path / "results.csv", newline="") as file:
+        for line, row in zip(csv.DictReader(file), rows, strict=True):
+            assert {k: v for k, v in line.items() if v} == {
+                k: str(v) for k, v in row.items() if v is not None and k != "key"
+            }
     text = (tmp_path / "index.html").read_text()
-    assert "One model on the heart, one model on the split normal" in text
+    assert "One model on the heart, one model on the moons" in text
     said = capsys.readouterr().out
     assert "heart: sliced W1" in said
-    assert "split normal: sliced W1" in said
+    assert "moons: sliced W1" in said
 
 
 def test_a_network_that_answers_nan_is_told_of_and_stops_nothing(runs, tmp_path, capsys):

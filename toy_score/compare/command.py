@@ -85,8 +85,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     protocol = grid.Protocol(args.n_samples, args.seeds, args.seed, _device(args.device))
     written = samplers.parse_samplers(args.samplers)
     models = contestants.load_models(args.models, protocol.device)
-    everybody = [*models, *contestants.references(models)]
-    cells = contestants.cells(everybody, written, n_steps)
+    cells = contestants.cells(contestants.line_up(models), written, n_steps)
     settings = {
         "toy_score": __version__,
         "models": {model.name: model.digest for model in models},
@@ -103,7 +102,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     missing = [cell for cell in cells if cell.key not in kept.rows]
     known = len(cells) - len(missing)
     told = f"{len(cells)} cells" + (f", {known} of them are there already" if known else "")
-    print(told + (f"; about {grid.seconds_of(missing, protocol):.0f} s" if missing else ""), flush=True)
+    print(told + (f"; about {grid.seconds_of(missing, protocol, kept):.0f} s" if missing else ""), flush=True)
     try:
         with Progress(missing) as progress:
             grid.evaluate(missing, protocol, kept, progress.done)

@@ -24,7 +24,7 @@ from toy_score.modules import ScoreModule, read_checkpoint
 from toy_score.samplers import AnnealedLangevin, Langevin, Sampler
 from toy_score.schedules import LinearFlow, Schedule
 
-__all__ = ["NETWORK", "OWN_SCHEDULE", "WIDE", "Cell", "Contestant", "cells", "load_models", "references"]
+__all__ = ["NETWORK", "OWN_SCHEDULE", "WIDE", "Cell", "Contestant", "cells", "line_up", "load_models"]
 
 NETWORK, OWN_SCHEDULE, WIDE = "network", "exact, own schedule", "exact, wide schedule"
 """The kinds of contestants."""
@@ -126,11 +126,12 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def references(models: Sequence[Contestant]) -> list[Contestant]:
-    """The exact denoisers: one for every schedule of the models, and one on a wide schedule for every distribution."""
+def line_up(models: Sequence[Contestant]) -> list[Contestant]:
+    """Everybody, distribution by distribution: the models, the exact denoiser on their schedules, and on a wide one."""
     found: list[Contestant] = []
     for distribution in distinct(m.distribution for m in models):
         alike = [m for m in models if m.distribution == distribution]
+        found += alike
         for schedule in distinct(m.schedule for m in alike):
             its = [m for m in alike if m.schedule == schedule]
             own = tuple(distinct(sampler for m in its for sampler in m.own))

@@ -21,7 +21,8 @@ __all__ = ["Protocol", "draw", "evaluate", "seconds_of"]
 TIMED = 20_000
 """The number of samples that seconds are told for."""
 
-WARM_UP = 256
+WARM_UP, PER_POINT = 256, 4e-6
+"""Samples before the clock starts; about how many seconds the metrics need for one."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def measure(
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
 
 
-def seconds_of(cells: Sequence[Cell], protocol: Protocol) -> float:
+def seconds_of(cells: Sequence[Cell], protocol: Protocol, store: Store) -> float:
     """About how long the evaluation of cells takes: a step of each contestant's is timed."""
     per_call: dict[str, float] = {}
     total = 0.0
@@ -122,8 +123,9 @@ def seconds_of(cells: Sequence[Cell], protocol: Protocol) -> float:
         if contestant.name not in per_call:
             per_call[contestant.name] = _one_call(contestant, protocol)
         total += protocol.seeds * cell.sampler.nfe(contestant.schedule) * per_call[contestant.name]
-        total += protocol.seeds * 4e-6 * protocol.n_samples  # the metrics
-    return total
+        total += protocol.seeds * PER_POINT * protocol.n_samples
+    floors = len({repr(cell.contestant.distribution) for cell in cells} - set(store.floors))
+    return total + 64 * PER_POINT * protocol.n_samples * floors
 
 
 @torch.no_grad()

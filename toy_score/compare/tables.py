@@ -19,10 +19,12 @@ READING = (
 
 
 def as_csv(groups: Sequence[Group]) -> str:
-    """One line for each cell, with all its figures; empty where there is none."""
+    """One line for each cell, with all its figures; empty where there is none, or none for its distribution."""
     rows = [row for group in groups for row in group.rows]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(
+        buffer, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
