@@ -1,5 +1,6 @@
 """The user's own points: their exact noisy law, reading them, training on them, and whether they were memorised."""
 
+import json
 import math
 import os
 import re
@@ -16,7 +17,7 @@ from toy_score.component import from_config, to_config
 from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Moons, Points
-from toy_score.metrics import Memorisation
+from toy_score.metrics import Memorisation, noise_floors
 from toy_score.modules import ScoreModule
 from toy_score.samplers import Heun
 from toy_score.schedules import EDM
@@ -490,3 +491,38 @@ def test_points_that_come_twice_in_the_data_are_no_memorisation():
     metric = Memorisation(Points(x[:500]), x[500:1000])
     metric.update(x[1000:])
     assert metric.p_value() > ALPHA
+
+
+def test_test_compares_with_held_out_points_and_pretends_no_truth(run, capsys, tmp_path):
+    said = run("test", "--data.path", "gone.csv", "--data.held_out", "0.2", "--output", str(tmp_path / "m.json"))
+    assert "120 samples, means over 4 draws, compared with 60 held-out points" in said
+    assert "memorisation: distances to the nearest of 240 training points, beside those of 60 fresh points" in said
+    assert "normalised score error" not in said
+    found = json.loads((tmp_path / "m.json").read_text())
+    assert found["score_error"]["mean"] is None
+    assert found["sliced_w1"]["floor_sd"] > 0
+    assert found["memorisation"]["excess"] < 0.5
+    for flag in ("--likelihood", "--fields"):
+        with pytest.raises(SystemExit) as stop:
+            run("test", "--data.path", "gone.csv", flag, "true", "--output", str(tmp_path / "n.json"))
+        assert stop.value.code == 2
+        assert "only points of the truth are known" in capsys.readouterr().err
+
+
+def test_test_tells_of_memorisation_where_known_data_are_a_fixed_set(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["toy_score"])
+    small = ["--data.fresh", "false", "--data.n_train", "256", "--data.n_val", "64"]
+    entry.main(["fit", "--config", "edm_heart", "--trainer.max_steps", "20", *small, *TINY])
+    checkpoint = "lightning_logs/edm_heart/version_0/checkpoints/last.ckpt"
+    entry.main(["test", "--ckpt_path", checkpoint, "--n_samples", "500", "--trainer.accelerator", "cpu"])
+    assert "the nearest of 256 training points, beside those of 10000 fresh points" in capsys.readouterr().out
+
+
+def test_the_floor_of_points_is_that_of_so_many_real_points():
+    """Real points against held-out ones; the held-out points drawn again would lie below, by their own scatter."""
+    x = Moons().sample(3000, generator(3))
+    train, held_out = Points(x[:2000]), Points(x[2000:])
+    real = noise_floors(held_out, 1000, draws=8, real=train)["sliced_w1"].mean
+    again = noise_floors(held_out, 1000, draws=8)["sliced_w1"].mean
+    assert real > 1.2 * again

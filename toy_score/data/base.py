@@ -150,15 +150,15 @@ class ToyDataModule(pl.LightningDataModule):
         return DataLoader(_One(self.validation_points()), batch_size=1, collate_fn=_only)
 
     def test_dataloader(self) -> DataLoader:
-        return self._requests(self.repeats)
+        return self._requests(self.n_samples, self.repeats)
 
     def predict_dataloader(self) -> DataLoader:
-        return self._requests(1)
+        return self._requests(self.n_samples, 1)
 
-    def _requests(self, repeats: int) -> DataLoader:
+    def _requests(self, n: int, repeats: int) -> DataLoader:
         first = seed_of("samples", self.sample_seed)
         more = [seed_of("samples", self.sample_seed, k) for k in range(1, repeats)]
-        requests = SampleRequests(self.n_samples, [first, *more], self.done)
+        requests = SampleRequests(n, [first, *more], self.done)
         return DataLoader(requests, batch_size=1, collate_fn=_only)
 
 

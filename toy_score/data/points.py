@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
 from toy_score.data.base import Batch, ToyDataModule
 from toy_score.distributions import Points
@@ -94,6 +95,10 @@ class PointsDataModule(ToyDataModule):
 
     def validation_points(self) -> Batch:
         return self._batch(self.held_out_points[:N_VALIDATED])
+
+    def test_dataloader(self) -> DataLoader:
+        """As many samples as half of the training points at most: their floor is that of so many real points."""
+        return self._requests(min(self.n_samples, len(self.distribution) // 2), self.repeats)
 
     def _batch(self, points: Points) -> Batch:
         return Batch(points.points, points.labels if self.labels else None)

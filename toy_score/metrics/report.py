@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from toy_score.distributions import Distribution
+from toy_score.distributions import Distribution, Points
 from toy_score.metrics.base import SampleMetric
 from toy_score.metrics.counts import (
     InvalidMass,
@@ -28,6 +28,7 @@ from toy_score.metrics.cross_entropy import CrossEntropyGap
 from toy_score.metrics.fields import field_table
 from toy_score.metrics.gaussianised import GaussianisedTest
 from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
+from toy_score.metrics.memorisation import memorisation_table
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.transport import ExactW2
 from toy_score.seeds import seed_of
@@ -95,7 +96,9 @@ class Floor:
         return (value - self.mean) / self.sd if self.sd > 0 else None
 
 
-def noise_floors(distribution: Distribution, n: int, draws: int = 64, papers: bool = False) -> dict[str, Floor]:
+def noise_floors(
+    distribution: Distribution, n: int, draws: int = 64, papers: bool = False, real: Points | None = None
+) -> dict[str, Floor]:
     """The floors of the metrics of `sample_metrics` that have one, for `n` samples.
 
     About 3 s for 20 000, and 15 s more for those of `papers`.
@@ -105,6 +108,8 @@ def noise_floors(distribution: Distribution, n: int, draws: int = 64, papers: bo
         n: number of samples, as many as the metrics will be given.
         draws: how often; their standard deviation is then known to a share of `1 / sqrt(2 draws)`.
         papers: as in `sample_metrics`.
+        real: where the distribution is only held-out points, whose own samples are too near to them: the real points
+            that perfect samples are taken from, at least `2 n`, so that the draws differ.
     """
     metrics = sample_metrics(distribution, papers)
     for metric in metrics.values():
@@ -113,7 +118,8 @@ def noise_floors(distribution: Distribution, n: int, draws: int = 64, papers: bo
     values: dict[str, list[float]] = {name: [] for name in names}
     for draw in range(draws):
         metrics.reset()
-        metrics.update(distribution.sample(n, torch.Generator().manual_seed(seed_of("noise floor", draw))))
+        generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
+        metrics.update(distribution.sample(n, generator) if real is None else real.subset(n, generator).points)
         found = metrics.compute()
         for name in names:
             values[name].append(found[name].item())
@@ -134,6 +140,7 @@ class Report:
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
         likelihood: summary of the metric `Likelihood`, if it was measured.
         fields: summary of `Fields`, if it was measured.
+        memorisation: summary of `Memorisation`, if the training points are a fixed set.
     """
 
     title: str
@@ -146,6 +153,7 @@ class Report:
     score_error_se: list[float] = field(default_factory=list)
     likelihood: dict[str, float] | None = None
     fields: dict[str, Any] | None = None
+    memorisation: dict[str, Any] | None = None
 
     @property
     def repeats(self) -> int:
@@ -171,6 +179,7 @@ class Report:
             },
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"fields": self.fields} if self.fields else {}),
+            **({"memorisation": self.memorisation} if self.memorisation else {}),
             **{name: self._with_floor(name) for name in self.floors},
             "mode_weights": self._modes(),
             "invalid_mass": {"value": self.mean("invalid_mass").item(), "truth": 0.0},
@@ -191,7 +200,9 @@ class Report:
         return found
 
     def _modes(self) -> dict[str, dict[str, float]]:
-        shares, n = self.mean("mode_weights").tolist(), self.n * self.repeats
+        shares, n = self.mean("mode_weights").flatten().tolist(), self.n * self.repeats
+        if isinstance(self.distribution, Points):
+            n = 1.0 / (1.0 / n + 1.0 / len(self.distribution))  # the shares of held-out points scatter as well
         return {
             name: {"share": share, "truth": w, "z": (share - w) / math.sqrt(max(w * (1 - w), 1e-12) / n)}
             for (name, w), share in zip(self.distribution.mode_weights.items(), shares, strict=True)
@@ -202,6 +213,8 @@ class Report:
         few = len(d["mode_weights"]) <= FEW_MODES
         named = [name for name in self.floors if not (few and name in MODE_TOTALS)]
         draws = f", means over {self.repeats} draws" if self.repeats > 1 else ""
+        if isinstance(self.distribution, Points):
+            draws += f", compared with {len(self.distribution)} held-out points; perfect are the training points"
         lines = [self.title, f"{self.n} samples{draws}", "", *self._score_lines(d["score_error"]["mean"])]
         lines += [f"{'metric':<30}{'value':>10}{'perfect samples':>24}{'z':>8}"]
         lines += [_row(ALL[name].label, **d[name]) for name in named]
@@ -209,10 +222,13 @@ class Report:
             for mode, r in d["mode_weights"].items():
                 sd = math.sqrt(r["truth"] * (1 - r["truth"]) / (self.n * self.repeats))
                 lines += [_row(f"share of the mode {mode}", r["share"], r["truth"], sd, r["z"])]
-        lines += [f"{InvalidMass.label:<30}{d['invalid_mass']['value']:>10.5f}{'0':>24}"]
+        if not isinstance(self.distribution, Points):
+            lines += [f"{InvalidMass.label:<30}{d['invalid_mass']['value']:>10.5f}{'0':>24}"]
         lines += self._likelihood_lines()
         if self.fields is not None:
             lines += ["", *field_table(self.fields)]
+        if self.memorisation is not None:
+            lines += ["", *memorisation_table(self.memorisation)]
         if d["nonfinite"]:
             lines += [f"{d['nonfinite']} samples are not finite; the figures above leave them out"]
         return "\n".join(lines)

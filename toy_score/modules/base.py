@@ -27,6 +27,7 @@ from toy_score.metrics import (
     ErrorBudget,
     Fields,
     Likelihood,
+    Memorisation,
     Report,
     ScoreError,
     noise_floors,
@@ -42,6 +43,8 @@ from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
 
 __all__ = ["ScoreModule"]
+
+N_FRESH = 10_000  # points of the truth whose distances to the training points are what memorisation is measured by
 
 
 class ScoreModule(pl.LightningModule):
@@ -167,6 +170,22 @@ class ScoreModule(pl.LightningModule):
     def sampled_truth(self) -> ExactDenoiser | None:
         """What the samples are measured against: the truth, of the label's class if there is one."""
         return self.truth if self.truth is None or self.label is None else self.truth.given(self.label)
+
+    @property
+    def judge(self) -> Distribution | None:
+        """What samples are compared with: the exact law, or held-out points where only points are known."""
+        if self.sampled_truth is not None:
+            return self.sampled_truth.distribution
+        held_out = getattr(getattr(self.trainer, "datamodule", None), "held_out_points", None)
+        return held_out if held_out is None or self.label is None else held_out.given(self.label)
+
+    @property
+    def training_points(self) -> Points | None:
+        """The fixed set that the model was trained on, of the label's class if there is one; None if there is none."""
+        batch = self.trainer.datamodule.training_points()
+        if batch is None:
+            return None
+        return Points(batch.x if self.label is None else batch.x[batch.labels == self.label])
 
     @property
     def guided_truth(self) -> Denoiser | None:
@@ -309,19 +328,32 @@ class ScoreModule(pl.LightningModule):
     # Testing: the samples against the truth, and the network against the truth
 
     def on_test_start(self) -> None:
-        if self.truth is None:
+        if self.judge is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
+        if self.truth is None and (self.measure_likelihood or self.measure_fields):
+            raise ValueError(
+                "only points of the truth are known; leave out --likelihood and --fields, which need it all"
+            )
         # Not attributes of the module: metrics count in integers and float64, whatever precision the model has.
-        metrics = sample_metrics(self.sampled_truth.distribution, self.measure_for_papers).to(self.device)
+        metrics = sample_metrics(self.judge, self.measure_for_papers).to(self.device)
         self._sample_metrics = {seed: metrics.clone() for seed in self.trainer.test_dataloaders.dataset.seeds}
-        self._metrics = {"score": ScoreError().to(self.device)}
+        self._metrics = {} if self.truth is None else {"score": ScoreError().to(self.device)}
         if self.measure_likelihood:
             self._metrics["likelihood"] = Likelihood(self.sampled_truth).to(self.device)
         if self.measure_fields:
             self._metrics["fields"] = Fields(self.sampled_truth).to(self.device)
+        if self.training_points is not None:
+            generator = torch.Generator().manual_seed(seed_of("fresh points", self.trainer.datamodule.data_seed))
+            fresh = self.judge.points if self.truth is None else self.judge.sample(N_FRESH, generator)
+            self._metrics["memorisation"] = Memorisation(self.training_points, fresh).to(self.device)
 
     def test_step(self, request: SampleRequest, batch_idx: int) -> None:
-        self._sample_metrics[request.seed].update(self._samples(request))
+        samples = self._samples(request)
+        self._sample_metrics[request.seed].update(samples)
+        if "memorisation" in self._metrics:
+            self._metrics["memorisation"].update(samples)
+        if self.truth is None:
+            return
         generator = self._generator(seed_of("test points", request.seed, request.first))
         x0 = self.sampled_truth.distribution.sample(request.n, generator)
         self._metrics["score"].update(self.sampled, self.sampled_truth, x0, generator)
@@ -331,32 +363,38 @@ class ScoreModule(pl.LightningModule):
             self._metrics["fields"].update(self.sampled, x0, generator)
 
     def on_test_epoch_end(self) -> None:
-        distribution, n = self.sampled_truth.distribution, self.trainer.test_dataloaders.dataset.total
-        score = self._metrics["score"]
+        distribution, n = self.judge, self.trainer.test_dataloaders.dataset.total
+        real = self.training_points if self.truth is None else None
+        score, memorisation = self._metrics.get("score"), self._metrics.get("memorisation")
         self.report = Report(
             title=f"{self.name} on {distribution.name.replace('_', ' ')}, {self.sampler!r}, "
             f"{self.sampler.nfe(self.schedule)} evaluations a sample",
             distribution=distribution,
             n=n,
             readings=[metrics.compute() for metrics in self._sample_metrics.values()],
-            floors=noise_floors(distribution, n, papers=self.measure_for_papers),
-            levels=score.levels,
-            score_error=score.compute().tolist(),
-            score_error_se=score.standard_error().tolist(),
+            floors=noise_floors(distribution, n, papers=self.measure_for_papers, real=real),
+            levels=score.levels if score else [],
+            score_error=score.compute().tolist() if score else [],
+            score_error_se=score.standard_error().tolist() if score else [],
             likelihood=self._metrics["likelihood"].summary() if self.measure_likelihood else None,
             fields=self._metrics["fields"].summary() if self.measure_fields else None,
+            memorisation=memorisation.summary() if memorisation else None,
         )
 
     def error_budget(self, tell: Callable[[str], None]) -> ErrorBudget:
-        """Where the error of the samples just tested comes from; see `toy_score.budget`."""
-        report, points = self.report, self.trainer.datamodule.training_points()
-        if points is not None:
-            points = points.x if self.label is None else points.x[points.labels == self.label]
+        """Where the error of the samples just tested comes from; see `toy_score.budget`.
+
+        Raises:
+            ValueError: if the truth is not known.
+        """
+        if self.truth is None:
+            raise ValueError("only points of the truth are known; leave out --budget, which needs it all")
+        report, points = self.report, self.training_points
         return error_budget(
             self.sampled_truth,
             self.sampled,
             self.sampler,
-            points=points,
+            points=None if points is None else points.points,
             guided=self.guided_truth,
             n=report.n,
             seeds=self.trainer.test_dataloaders.dataset.seeds,
