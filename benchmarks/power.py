@@ -317,7 +317,14 @@ def picture(results: dict[str, dict]) -> Figure:
             ax.tick_params(labelsize=TICK, length=2, which="both")
             ax.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel("|z|", fontsize=LABEL)
-        row[0].text(0.03, 0.95, error, fontsize=LABEL, fontweight="bold", va="top", transform=row[0].transAxes)
+        row[0].text(
+            *(0.03, 0.95, error),
+            fontsize=LABEL,
+            fontweight="bold",
+            va="top",
+            transform=row[0].transAxes,
+            bbox={"color": "white", "alpha": 0.8, "pad": 1},
+        )
     for ax, p in zip(axes[0], TOYS, strict=True):
         ax.set_title(p.name.replace("_", " "), fontsize=TITLE)
     for ax in axes[-1]:
