@@ -17,7 +17,7 @@ from toy_score.catalog import configs_folder, entries
 
 CONFIGS = [entry.name for entry in entries("configs")]
 QUICK = ["--trainer.accelerator", "cpu", "--data.n_val", "64"]
-SMALL = ["--pictures.every_n_steps", "1000000", "--pictures.n_samples", "50"]
+SMALL = ["--pictures.every_n_steps", "1000000", "--pictures.n_samples", "50", "--pictures.frames", "0"]
 
 
 def run(*argv, capsys=None):
@@ -204,6 +204,20 @@ def test_test_papers_adds_their_metrics_with_floors(ckpt, capsys):
     for name, label in (("exact_w2", "exact W2"), ("mmd", "MMD^2"), ("kernel_stein", "kernel Stein discrepancy^2")):
         assert {"value", "floor", "floor_sd", "z"} <= set(metrics[name])
         assert label in said
+
+
+def test_predict_makes_an_animation_and_does_not_overwrite_it(ckpt, capsys):
+    from PIL import Image
+
+    argv = ["predict", "--ckpt_path", ckpt, "--output", "x.gif", "--model.sampler", "Heun"]
+    assert "600 samples" in run(*argv, capsys=capsys)
+    with Image.open("x.gif") as image:
+        assert (image.format, image.n_frames, image.size) == ("GIF", 32, (640, 395))
+    before = Path("x.gif").read_bytes()
+    assert "x.gif" in refused(capsys, *argv)
+    run(*argv, "--overwrite", "true", "--n_samples", "20", "--seed", "1")
+    assert Path("x.gif").read_bytes() != before
+    assert os.listdir() == ["x.gif"]
 
 
 def test_test_fields_tells_of_curl_symmetry_and_straightness(ckpt, capsys):

@@ -144,22 +144,25 @@ def fit(tmp_path, model, pictures, steps=40, ema=False):
 @pytest.mark.parametrize("model", [NCSNModule(), DDPMModule(sampler=Heun(4))], ids=["NCSN", "DDPM"])
 def test_pictures_reach_tensorboard_and_the_folder_of_the_run(model, tmp_path, capsys):
     torch.manual_seed(3)
-    trainer = fit(tmp_path, model, Pictures(every_n_steps=20, n_samples=100), ema=True)
+    trainer = fit(tmp_path, model, Pictures(every_n_steps=20, n_samples=100, frames=6), ema=True)
     events = EventAccumulator(trainer.log_dir, size_guidance={"images": 0})
     events.Reload()
     images = {tag: [(e.step, e.encoded_image_string) for e in events.Images(tag)] for tag in events.Tags()["images"]}
-    assert {"samples", "trajectory", "vector_field", "score_error", "summary"} == set(images)
+    assert {"samples", "trajectory", "vector_field", "score_error", "summary", "noise_to_data"} == set(images)
     for tag in ("samples", "trajectory", "vector_field", "score_error"):
         assert [step for step, _ in images[tag]] == [0, 20, 40]
         sizes = {Image.open(io.BytesIO(png)).size for _, png in images[tag]}
         assert len(sizes) == 1
         assert min(next(iter(sizes))) >= 300
     for tag in images:
-        kept = (tmp_path / "run/version_0/pictures" / f"{tag}.png").read_bytes()
+        kind = "gif" if tag == "noise_to_data" else "png"
+        kept = (tmp_path / "run/version_0/pictures" / f"{tag}.{kind}").read_bytes()
         assert kept == images[tag][-1][1]
     charts = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
     assert b"val_score_error/.*" in charts
     assert b"val_loss/.*" in charts
+    assert Image.open(io.BytesIO(images["noise_to_data"][0][1])).n_frames == 6
+    assert len(images["noise_to_data"]) == 1  # at the end only
     assert "drawing:" in capsys.readouterr().out
     assert events.Scalars("time/pictures_seconds")[0].value > 0
 
@@ -192,7 +195,7 @@ def test_drawing_changes_nothing_of_the_training(tmp_path):
     for every_n_steps in (10, 10**9):
         torch.manual_seed(0)
         model = NCSNModule(sampler=AnnealedLangevin(1))
-        fit(tmp_path, model, Pictures(every_n_steps=every_n_steps, n_samples=10))
+        fit(tmp_path, model, Pictures(every_n_steps=every_n_steps, n_samples=10, frames=0))
         weights.append(torch.cat([p.flatten() for p in model.parameters()]))
     assert torch.equal(*weights)
 
@@ -214,6 +217,7 @@ def test_the_averaged_weights_are_drawn(tmp_path):
     [
         ({"every_n_steps": 0}, "every_n_steps must be at least 1, got 0"),
         ({"n_samples": 0}, "n_samples must be at least 1, got 0"),
+        ({"frames": 1}, "frames must be at least 2, or 0 for no animation, got 1"),
         ({"skip": -1}, "skip must be at least 0, got -1"),
         ({"sigmas": [0.1, -1.0]}, r"got \[0.1, -1.0\]"),
     ],

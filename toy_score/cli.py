@@ -128,7 +128,7 @@ class ToyCLI(LightningCLI):
             parser.add_argument("--budget", type=bool, default=False, help="say where the error comes from as well")
             parser.add_argument("--papers", type=bool, default=False, help="measure exact W2, MMD and KSD as well")
         if subcommand == "predict":
-            parser.add_argument("--output", type=str, default="samples.npy", help="a .npy, .npz or .csv file")
+            parser.add_argument("--output", type=str, default="samples.npy", help="a .npy, .npz, .csv or .gif file")
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -159,6 +159,8 @@ class ToyCLI(LightningCLI):
             config.trainer.enable_progress_bar = sys.stderr.isatty()
         if self.subcommand in ("test", "predict"):
             arguments = config.data.init_args
+            if self.subcommand == "predict" and config.n_samples is None and config.output.endswith(".gif"):
+                config.n_samples = 600  # more would hide one another
             arguments.n_samples = arguments.n_samples if config.n_samples is None else config.n_samples
             arguments.sample_seed = arguments.sample_seed if config.seed is None else config.seed
         self._say_what_beats_the_checkpoint()

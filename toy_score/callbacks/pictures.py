@@ -12,11 +12,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.metrics import STUDY_LEVELS, ScoreError
 from toy_score.samplers import Heun, Sampler, Trajectory
 from toy_score.seeds import seed_of
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "animation"]
 
 CHARTS = {
     "noise levels": {
@@ -25,6 +26,9 @@ CHARTS = {
     }
 }
 """What TensorBoard shows together, by tags."""
+
+
+N_SHOWN, N_REAL = 600, 1500  # points of an animation
 
 
 class Pictures(pl.Callback):
@@ -41,6 +45,7 @@ class Pictures(pl.Callback):
         n_samples: points in a scatter, >= 1.
         sigmas: noise levels of the vector fields.
         skip: how many positions of a trajectory are left out at its beginning, >= 0; at most half of them.
+        frames: of the animation from noise to data that is made at the end, >= 2; 0 for none.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -52,13 +57,17 @@ class Pictures(pl.Callback):
         n_samples: int = 2000,
         sigmas: Sequence[float] = (0.05, 0.5, 2.0),
         skip: int = 250,
+        frames: int = 32,
     ):
         for name, value, least in (("every_n_steps", every_n_steps, 1), ("n_samples", n_samples, 1), ("skip", skip, 0)):
             if value < least:
                 raise ValueError(f"pictures.{name} must be at least {least}, got {value}")
         if not sigmas or min(sigmas) <= 0:
             raise ValueError(f"pictures.sigmas must be positive noise levels, got {list(sigmas)}")
+        if frames < 0 or frames == 1:
+            raise ValueError(f"pictures.frames must be at least 2, or 0 for no animation, got {frames}")
         self.every_n_steps, self.n_samples, self.sigmas, self.skip = every_n_steps, n_samples, list(sigmas), skip
+        self.frames = frames
         self.seconds = 0.0
         self.errors: dict[int, list[float]] = {}
 
@@ -126,16 +135,20 @@ class Pictures(pl.Callback):
         if exact is not None:
             self.errors[step] = self._errors(model, exact, real)
             figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self.errors, title)
-        for name, figure in figures.items():
-            png = plotting.to_png(figure)
+        files = {f"{name}.png": plotting.to_png(figure) for name, figure in figures.items()}
+        if final and self.frames:
+            files["noise_to_data.gif"] = animation(
+                model.sampler, model.denoiser, self._generator(model), title, exact, real, self.frames
+            )
+        for name, content in files.items():
             if board is not None:
-                # add_image would decode the picture to encode it again.
-                image = Summary.Image(colorspace=3, encoded_image_string=png)
-                summary = Summary(value=[Summary.Value(tag=name, image=image)])
+                # add_image would decode the picture to encode it again, and knows no animations.
+                image = Summary.Image(colorspace=3, encoded_image_string=content)
+                summary = Summary(value=[Summary.Value(tag=name.rpartition(".")[0], image=image)])
                 board._get_file_writer().add_summary(summary, step)
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{name}.png").write_bytes(png)
+                (folder / name).write_bytes(content)
         model.train(was_training)
         self.seconds += time.monotonic() - begun
 
@@ -153,6 +166,25 @@ class Pictures(pl.Callback):
         metric = ScoreError().to(model.device)
         metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
         return metric.compute().tolist()
+
+
+def animation(
+    sampler: Sampler,
+    denoiser: Denoiser,
+    generator: torch.Generator,
+    title: str,
+    exact: ExactDenoiser | None,
+    real: torch.Tensor | None,
+    frames: int = 32,
+    n: int = N_SHOWN,
+) -> bytes:
+    """The GIF of `n` samples on their way, in the units of the denoiser; of long walks, some of the steps."""
+    from toy_score import plotting
+
+    every = max(len(sampler.times(denoiser.schedule)) // (4 * frames), 1)
+    paths = sampler.trajectory(denoiser, n, generator, every)
+    real = None if real is None else real[:N_REAL]
+    return plotting.to_gif(plotting.noise_to_data(denoiser, paths, title, exact, real, frames))
 
 
 def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> pl.LightningModule:

@@ -8,18 +8,22 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from toy_score.callbacks.pictures import animation
 from toy_score.component import to_config
 from toy_score.data import SampleRequest
 from toy_score.data.base import chunk_size
+from toy_score.seeds import seed_of
 
 __all__ = ["SampleWriter"]
 
-FORMATS = (".npy", ".npz", ".csv")
+FORMATS = (".npy", ".npz", ".csv", ".gif")
 N_PATHS = 64  # trajectories are for looking at
+N_MOVING = 1000
 ROW = 2 * np.dtype(np.float32).itemsize
 
 
@@ -32,7 +36,8 @@ class SampleWriter(BasePredictionWriter):
 
     Args:
         path: `.npy`, a float32 array `(n, 2)`; `.csv`, with the header `x,y`; or `.npz`, with `samples` and, for the
-            first 64 of them, `trajectory` `(m, 64, 2)` and its noise levels `ratio` `(m,)`.
+            first 64 of them, `trajectory` `(m, 64, 2)` and its noise levels `ratio` `(m,)`; or `.gif`, the animation of
+            at most 1000 of them on their way, with the field that leads them.
         overwrite: replace an existing file, and what an interrupted command with other settings left.
         ckpt_path: the checkpoint of the model, by whose content the settings are told from others.
 
@@ -146,9 +151,20 @@ class SampleWriter(BasePredictionWriter):
             paths = pl_module.trajectory(min(N_PATHS, len(samples)), seed)
             arrays = {"trajectory": paths.x.cpu().numpy(), "ratio": paths.ratio.numpy()}
             self._write(lambda f: np.savez_compressed(f, samples=samples, **arrays))
+        elif self.path.suffix == ".gif":
+            gif = self._animation(pl_module, min(N_MOVING, len(samples)), trainer.predict_dataloaders.dataset.seeds[0])
+            self._write(lambda f: f.write(gif))
         else:
             os.replace(self._part, self.path)
         self._forget()
+
+    def _animation(self, model: pl.LightningModule, n: int, seed: int) -> bytes:
+        p, exact = model.distribution, model.sampled_truth
+        p = exact.distribution if exact is not None else p
+        real = None if p is None else p.sample(n, torch.Generator().manual_seed(seed_of("pictured points")))
+        title = model.name if p is None else f"{model.name} on the {p.name.replace('_', ' ')}"
+        generator = torch.Generator(model.device).manual_seed(seed)
+        return animation(model.sampler, model.sampled, generator, title, exact, real, n=n)
 
     def _write(self, write: Any) -> None:
         other = self._part.with_suffix(".tmp")

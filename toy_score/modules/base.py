@@ -313,7 +313,7 @@ class ScoreModule(pl.LightningModule):
         """
         generator = torch.Generator(self.device).manual_seed(seed)
         path = self.sampler.trajectory(self.sampled, n, generator, every, skip)
-        return Trajectory(self._in_units(path.x), path.ratio)
+        return Trajectory(self._in_units(path.x), path.ratio, path.alpha)
 
     def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
         return {"first": request.first, "samples": self._in_units(self._samples(request))}

@@ -1,5 +1,6 @@
 """Pictures: figures from tensors, in one style."""
 
+from toy_score.plotting.animation import noise_to_data, to_gif
 from toy_score.plotting.budget import budget
 from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
@@ -14,9 +15,11 @@ __all__ = [
     "density",
     "fields",
     "in_units",
+    "noise_to_data",
     "samples",
     "score_errors",
     "summary",
+    "to_gif",
     "to_png",
     "trajectories",
     "vector_field",

@@ -63,10 +63,17 @@ class Trajectory:
     Attributes:
         x: positions, `(m, n, 2)`: the start, then one entry per recorded step, the last one being the sample.
         ratio: noise level `sigma / alpha` at which each position stands, `(m,)`, descending.
+        alpha: scale of the signal there, `(m,)`.
     """
 
     x: Tensor
     ratio: Tensor
+    alpha: Tensor
+
+    @property
+    def y(self) -> Tensor:
+        """The positions in Karras' variables, `x / alpha`, `(m, n, 2)`."""
+        return self.x / self.alpha.to(self.x)[:, None, None]
 
 
 class Sampler(Component, ABC):
@@ -144,15 +151,16 @@ class Sampler(Component, ABC):
         """
         seed, device = draw_seed(generator)
         levels = self.levels(denoiser.schedule)
-        kept, ratios = [], []
+        kept, at = [], []
 
         def keep(step: int, x: Tensor) -> None:
             if step >= skip and (step % every == 0 or step == len(levels) - 1):
                 kept.append(x.clone())
-                ratios.append(levels[step].ratio)
+                at.append(levels[step])
 
         self.run(denoiser, NoiseStream(seed, 0, n, device), keep)
-        return Trajectory(torch.stack(kept), torch.tensor(ratios))
+        ratio, alpha = torch.tensor([[level.ratio, level.alpha] for level in at]).T
+        return Trajectory(torch.stack(kept), ratio, alpha)
 
     @torch.no_grad()
     def run(

@@ -1,0 +1,96 @@
+"""From noise to data as a GIF: the right frames, of the samples that the sampler makes, for every sampler."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from toy_score import DDPM, EDM, VE, ExactDenoiser, Heart, plotting
+from toy_score.plotting import animation
+from toy_score.plotting.animation import moments
+from toy_score.samplers import (
+    AdaptiveDormandPrince,
+    AnnealedLangevin,
+    DDPMAncestral,
+    Heun,
+    Langevin,
+    PredictorCorrector,
+    RungeKutta4,
+)
+
+HEART = Heart()
+SAMPLERS = {
+    "RungeKutta4": (RungeKutta4(5), EDM(0.02, 500.0)),
+    "AdaptiveDormandPrince": (AdaptiveDormandPrince(), EDM(0.02, 80.0)),
+    "AnnealedLangevin": (AnnealedLangevin(20, n_levels=5), VE()),
+    "Langevin": (Langevin(50, sigma=0.5), VE()),
+    "DDPMAncestral": (DDPMAncestral(n_steps=60), DDPM()),
+    "PredictorCorrector": (PredictorCorrector(Heun(8)), DDPM()),
+}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def gif(content):
+    """Frames of a GIF, as arrays, and their durations."""
+    image = Image.open(io.BytesIO(content))
+    frames, times = [], []
+    for k in range(image.n_frames):
+        image.seek(k)
+        frames.append(np.asarray(image.convert("RGB")))
+        times.append(image.info["duration"])
+    return frames, times
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_samplers_way_is_shown_from_its_start_to_its_samples(name):
+    sampler, schedule = SAMPLERS[name]
+    paths = sampler.trajectory(ExactDenoiser(HEART, schedule), 30, generator())
+    shown = moments(paths, HEART.bounds, 9)
+    assert len(shown) == 9
+    assert np.allclose(shown[-1].z, paths.x[-1], atol=1e-5)  # the samples themselves, the camera having arrived
+    assert np.allclose(shown[0].z, paths.y[0] * shown[0].zoom, atol=1e-4)
+    assert shown[-1].zoom == 1.0
+    assert shown[-1].ratio == 0.0
+    assert shown[0].ratio == pytest.approx(paths.ratio[0].item(), rel=1e-4)
+    ratios = np.array([moment.ratio for moment in shown])
+    assert (np.diff(ratios) <= 1e-9).all()
+    if "Langevin" not in name:  # which stays at a level for many steps
+        assert (np.diff(ratios) < 0).all()
+
+
+def test_noise_and_data_stay_in_the_frame():
+    """Noise of any level has a third of the half-width as its standard deviation, at least: 99.7% of it is seen."""
+    paths = Heun(18).trajectory(ExactDenoiser(HEART, EDM(0.02, 500.0)), 2000, generator())
+    for moment in moments(paths, HEART.bounds, 12):
+        assert (np.abs(moment.z) < HEART.bounds).mean() > 0.99
+        assert moment.z.std() > 0.5
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["truth known", "truth unknown"])
+def test_the_gif_has_the_frames_asked_for_and_each_is_drawn_once(known, monkeypatch):
+    drawn = []
+    show = animation._View.show
+    monkeypatch.setattr(animation._View, "show", lambda view, past: (drawn.append(len(past)), show(view, past)))
+    truth = ExactDenoiser(HEART, EDM(0.02, 80.0))
+    paths = RungeKutta4(5).trajectory(truth, 100, generator())
+    more = {"exact": truth, "real": HEART.sample(50, generator())} if known else {}
+    pictures = plotting.noise_to_data(truth, paths, "model on data", frames=5, **more)
+    assert drawn == [1, 2, 3, 4, 5]  # the cost of an animation is its frames
+    frames, times = gif(plotting.to_gif(pictures))
+    assert len(frames) == 5
+    assert {frame.shape for frame in frames} == {pictures[0].shape} == {(395, 640, 3)}
+    assert times[-1] > times[0]
+    for frame, picture in zip(frames, pictures, strict=True):  # a palette is not exact, but near
+        assert np.abs(frame.astype(int) - picture.astype(int)).mean() < 6
+    assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).mean() > 3
+
+
+def test_one_frame_is_no_animation():
+    truth = ExactDenoiser(HEART, VE())
+    with pytest.raises(ValueError, match="at least 2 frames, got 1"):
+        plotting.noise_to_data(truth, Heun(3).trajectory(truth, 5, generator()), "", frames=1)
