@@ -11,7 +11,17 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from toy_score import DDPMModule, ExactDenoiser, Heart, HeartDataModule, Heun, NCSNModule, SplitNormal, plotting
+from toy_score import (
+    DDPMModule,
+    EightGaussians,
+    ExactDenoiser,
+    Heart,
+    HeartDataModule,
+    Heun,
+    NCSNModule,
+    SplitNormal,
+    plotting,
+)
 from toy_score.callbacks import EMA, Pictures
 from toy_score.callbacks.pictures import averaged
 from toy_score.metrics import Fields
@@ -112,6 +122,12 @@ def test_the_sample_panel_shows_both_clouds_and_the_shares():
     assert style.REAL != style.GENERATED
     assert ax.texts[0].get_text() == "left 0.000   right 1.000"
     assert len(ax.lines) == 20  # ten circles in two pieces
+
+
+def test_shares_of_more_modes_than_fit_are_left_out():
+    p = EightGaussians()
+    ax = plotting.samples(p.sample(50), p.sample(50), p, "eight").axes[0]
+    assert not ax.texts
 
 
 def test_a_trajectory_leaves_out_its_beginning_and_marks_its_end():

@@ -37,6 +37,7 @@ from toy_score.samplers import Trajectory
 __all__ = ["density", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
 
 CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the study's picture aid
+MAX_SHARES = 4  # of modes that are written into the picture of the samples; more do not fit on its line
 
 
 def vector_field(
@@ -185,7 +186,7 @@ def _samples(ax: Axes, generated: Tensor, real: Tensor, distribution: Distributi
     for piece in distribution.circles(CIRCLES):
         ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2)
     draw_key(ax)
-    if len(distribution.mode_weights) > 1:
+    if 1 < len(distribution.mode_weights) <= MAX_SHARES:
         modes = distribution.modes(generated)
         shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]
         ax.text(0.02, 0.02, "   ".join(shares), transform=ax.transAxes, fontsize=LABEL - 1, color=GENERATED)
