@@ -19,7 +19,7 @@ from toy_score import (
     plotting,
 )
 from toy_score.budget import _fine, error_budget
-from toy_score.metrics import METRICS, noise_floors, sample_metrics
+from toy_score.metrics import METRICS, Report, noise_floors, sample_metrics
 
 N, SEEDS = 3000, (11, 12, 13)
 HEART, WIDE = Heart(), EDM(0.02, 500.0)
@@ -139,6 +139,17 @@ def test_guidance_is_a_cause_of_its_own():
     assert found["network"].above == "guidance"
     assert found["network alone"].above == "guidance alone"
     assert found.increment("network") == 0
+
+
+def test_a_report_and_a_budget_of_a_single_class_have_one_mode():
+    right = ExactDenoiser(SplitNormal(), WIDE).given(1)
+    metrics = sample_metrics(right.distribution)
+    metrics.update(right.distribution.sample(500, torch.Generator().manual_seed(0)))
+    floors, readings = noise_floors(right.distribution, 500, draws=4), [metrics.compute()] * 2
+    assert list(Report("t", right.distribution, 500, readings, floors).as_dict()["mode_weights"]) == ["all"]
+    found = error_budget(right, right, RungeKutta4(5), n=500, seeds=(1, 2), floors=floors, readings=readings)
+    assert found["network"].figures["worst_mode"].mean == found["floor"].figures["worst_mode"].mean == 0
+    assert plotting.to_png(plotting.budget(found, "model on the right")).startswith(b"\x89PNG")
 
 
 def test_readings_that_test_has_taken_already_are_those_the_budget_would_take(floors, wrong_network):

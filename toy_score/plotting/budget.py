@@ -70,8 +70,9 @@ def _panel(ax: Axes, label: str, seen: list[Floor], logarithmic: bool) -> None:
         ax.set_xlim(left, right * (right / left) ** 0.3)  # room for the increments
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    elif max(-left, right) < 10.0 * linear:
-        ax.set_xlim(left - 0.08 * (right - left), right + 0.08 * (right - left))
+    elif linear == 0.0 or max(-left, right) < 10.0 * linear:  # a single mode has nothing to deviate
+        margin = 0.08 * (right - left) or 1.0
+        ax.set_xlim(left - margin, right + margin)
         ax.xaxis.set_major_locator(MaxNLocator(4))
     else:
         ax.set_xscale("symlog", linthresh=linear, linscale=0.7)
