@@ -143,17 +143,20 @@ def _hazard(z: Tensor) -> Tensor:
     """
     if z.dtype != torch.float32:
         return math.sqrt(2.0 / math.pi) / torch.special.erfcx(z * -math.sqrt(0.5))
-    u = z.clamp(max=FAR)
-    w = 1.0 / (u * u)
-    far = -u * (1.0 + w * (1.0 - w * (2.0 - 10.0 * w)))
-    return torch.where(z < FAR, far, (z * z * -0.5).exp() * math.sqrt(0.5 / math.pi) / _ndtr(z))
+    near = (z * z * -0.5).exp() * math.sqrt(0.5 / math.pi) / _ndtr(z)
+    return torch.where(z < FAR, _far_hazard(z.clamp(max=FAR)), near)
+
+
+def _far_hazard(z: Tensor) -> Tensor:
+    w = 1.0 / (z * z)
+    return -z * (1.0 + w * (1.0 - w * (2.0 - 10.0 * w)))
 
 
 def _log_ndtr(z: Tensor) -> Tensor:
     """`log Phi(z)`; in float32 as `_hazard`, since `Phi = phi / h`."""
     if z.dtype != torch.float32:
         return torch.special.log_ndtr(z)
-    far = z * z * -0.5 - 0.5 * LOG_2PI - _hazard(z.clamp(max=FAR)).log()
+    far = z * z * -0.5 - 0.5 * LOG_2PI - _far_hazard(z.clamp(max=FAR)).log()
     return torch.where(z < FAR, far, _ndtr(z).log())
 
 
