@@ -102,3 +102,13 @@ def test_it_is_left_out_where_there_is_no_map():
     assert not GaussianisedTest.applies_to(points)
     assert "gaussianised_ks" not in sample_metrics(points)
     assert "gaussianised_ks" in sample_metrics(Heart())
+
+
+def test_deviations_are_those_of_the_nearest_component():
+    """The Mahalanobis distance, component by component; a round Gaussian of its own class per component."""
+    x = 3.0 * torch.randn(500, 2, generator=generator(), dtype=torch.float64)
+    d = x[:, None, :] - SKEWED._mu
+    exact = torch.einsum("nki,kij,nkj->nk", d, torch.linalg.inv(SKEWED._S), d).sqrt()
+    deviations, modes = SKEWED.deviations(x)
+    assert torch.allclose(deviations, exact.amin(dim=1), atol=1e-7)
+    assert torch.equal(modes, exact.argmin(dim=1))

@@ -83,15 +83,23 @@ class Gaussians(Distribution):
         of_class = self._of_class.to(x.device)
         return self._by_rows(lambda p: (p.exp @ of_class).argmax(dim=-1), x, 0.0)
 
-    def deviations(self, x: Tensor) -> Tensor:
-        """How many standard deviations each point is away from the nearest component, `(n,)` float64.
+    def deviations(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """How many standard deviations away the nearest component is, and its class: `(n,)` float64, `(n,)` integers.
 
-        `min_k sqrt((x - mu_k)' S_k^-1 (x - mu_k))`, the Mahalanobis distance.
+        `min_k sqrt((x - mu_k)' S_k^-1 (x - mu_k))`, the Mahalanobis distance, written out as a polynomial.
         """
-        mu, A = self._mu.to(x.device), torch.linalg.inv(self._S).to(x.device)
-        rows = max(CPU_CHUNK // len(mu), 1)
-        differences = (y[:, None, :] - mu for y in x.double().split(rows))  # [rows, K, 2]
-        return torch.cat([torch.einsum("nki,kij,nkj->nk", d, A, d).amin(dim=1).sqrt() for d in differences])
+        A = torch.linalg.inv(self._S)
+        b = (A @ self._mu[:, :, None])[:, :, 0]
+        c = (b * self._mu).sum(dim=1)
+        matrix = torch.stack([A[:, 0, 0], 2 * A[:, 0, 1], A[:, 1, 1], *(-2 * b).T, c]).to(x.device)  # [6, K]
+        found = []
+        for y in x.double().split(max(CPU_CHUNK // len(c), 1)):
+            x0, x1 = y.T
+            found.append((torch.stack([x0 * x0, x0 * x1, x1 * x1, x0, x1, torch.ones_like(x0)], dim=1) @ matrix).min(1))
+        squares, k = (
+            (torch.cat(parts) for parts in zip(*found, strict=True)) if found else (x[:, 0].double(), x[:, 0].long())
+        )
+        return squares.clamp(min=0).sqrt(), self._labels.to(x.device)[k]
 
     def pull(self, x: Tensor) -> Tensor:
         """The point's standard normal `z`, `(n, 2)` float64: of law `N(0, I)` exactly where `x` is of this one.
@@ -105,7 +113,8 @@ class Gaussians(Distribution):
         pulled = []
         for y in x.double().split(max(CPU_CHUNK // len(mu0), 1)):
             d0 = (y[:, :1] - mu0) / s00.sqrt()  # [rows, K]
-            given = torch.softmax(log_w - 0.5 * (d0.square() + s00.log()), dim=1)
+            log_q = log_w - 0.5 * (d0.square() + s00.log())
+            given = torch.softmax((log_q - log_q.amax(dim=1, keepdim=True)).clamp(min=-600.0), dim=1)
             d1 = (y[:, 1:] - mu1 - slope * (y[:, :1] - mu0)) / (s11 - slope * s01).sqrt()
             u = torch.stack([torch.special.ndtr(d0) @ log_w.exp(), (given * torch.special.ndtr(d1)).sum(dim=1)], dim=1)
             pulled.append(torch.special.ndtri(u.clamp(1e-300, 1.0 - 1e-16)))
@@ -189,7 +198,8 @@ class _Components:
         powers = torch.stack([-0.5 * x0 * x0, -x0 * x1, -0.5 * x1 * x1, x0, x1, torch.ones_like(x0)], dim=-1)
         log_q = _contract(powers, torch.stack([a00, a01, a11, b0, b1, constant], dim=-2))
         self.top = log_q.detach().amax(dim=-1, keepdim=True)
-        self.exp = (log_q - self.top).exp()
+        # Below 1e-260 nothing counts, and what is not a normal number would take ten times longer.
+        self.exp = (log_q - self.top).clamp(min=-600.0).exp()
         self.parts = torch.stack([a00, a01, a11, b0, b1, torch.ones_like(b0)], dim=-1)
 
     def score(self) -> Tensor:

@@ -111,8 +111,8 @@ class _NearModes(_PerMode):
         return len(distribution.mode_weights) > 1 and hasattr(distribution, "deviations")
 
     def _add(self, x: Tensor) -> None:
-        near = x[self.distribution.deviations(x) <= NEAR]
-        self.counts += torch.bincount(self.distribution.modes(near), minlength=len(self.counts))
+        deviations, modes = self.distribution.deviations(x)
+        self.counts += torch.bincount(modes[deviations <= NEAR], minlength=len(self.counts))
         self.n += len(x)
 
 
