@@ -106,7 +106,7 @@ def _colour(artist: Line2D | Patch) -> tuple[float, float, float]:
 def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
     """Square panels drawn in the coordinates of a model, with round ticks in the units of the data."""
     units = list(zip(standardisation.mean, standardisation.scale, strict=True))
-    for ax in figure.axes:
+    for ax in (ax for ax in figure.axes if ax.get_aspect() == 1.0):
         for axis, (mean, scale) in zip((ax.xaxis, ax.yaxis), units, strict=True):
             low, high = (mean + scale * limit for limit in axis.get_view_interval())
             ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
