@@ -30,6 +30,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.time_to_quality
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.oracles
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.processes

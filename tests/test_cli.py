@@ -442,3 +442,31 @@ def test_what_another_command_left_is_begun_anew_if_asked(ckpt):
     run(*argv, "--overwrite", "true")
     assert np.isfinite(np.load("x.npy")).all()
     assert os.listdir() == ["x.npy"]
+
+
+def test_two_processes_train_as_one_that_averages_their_gradients(tmp_path):
+    """Against the loop written out: step k of process r sees batch 2 k + r, and noise of its own."""
+    options = "--model NCSNModule --data HeartDataModule --data.batch_size 64 --data.n_val 64 --ema.decay 0 "
+    options += "--trainer.max_steps 4 --data.steps_at_once 2 --pictures.every_n_steps 1000000 --pictures.n_samples 10 "
+    options += "--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp --model.sampler Heun"
+    command = [sys.executable, "-m", "toy_score", "fit", *options.split()]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    from toy_score import HeartDataModule, NCSNModule, ScoreModule
+    from toy_score.seeds import seed_of
+
+    torch.manual_seed(0)
+    model, data = NCSNModule(), HeartDataModule(batch_size=64)
+    optimizer = model.optimizer(model.parameters())
+    for k in range(4):
+        optimizer.param_groups[0]["lr"] = 0.01 * model.lr_schedule(k / 4)
+        losses = []
+        for rank in (0, 1):
+            generator = torch.Generator().manual_seed(seed_of("training noise", 0, rank, k))
+            t = model.times(64, model.schedule, generator)
+            losses.append(model.objective(model.denoiser, data.batch(2 * k + rank).x, t, generator).mean())
+        optimizer.zero_grad()
+        (sum(losses) / 2).backward()
+        optimizer.step()
+    trained = ScoreModule.load_from_checkpoint(*tmp_path.glob("lightning_logs/*/version_0/checkpoints/last.ckpt"))
+    for a, b in zip(trained.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)

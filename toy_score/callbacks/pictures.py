@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from toy_score.callbacks.reports import run_folder
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.metrics import STUDY_LEVELS, ScoreError
 from toy_score.samplers import Heun, Sampler, Trajectory
@@ -96,7 +97,7 @@ class Pictures(pl.Callback):
 
     @rank_zero_only
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        folder = Path(trainer.log_dir) / "pictures" if trainer.log_dir and trainer.logger else None
+        folder = Path(run_folder(trainer)) / "pictures" if trainer.logger and run_folder(trainer) else None
         self._draw(trainer, averaged(trainer, pl_module), folder)
         share = self.seconds / max(time.monotonic() - self._begun, 1e-9)
         print(f"drawing:     {self.seconds:.1f} s, {share:.0%} of the time")
@@ -164,6 +165,7 @@ class Pictures(pl.Callback):
 
     def _errors(self, model: pl.LightningModule, exact: Any, real: torch.Tensor) -> list[float]:
         metric = ScoreError().to(model.device)
+        metric.distributed_available_fn = lambda: False  # one process draws: it must not wait for the others
         metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
         return metric.compute().tolist()
 

@@ -14,14 +14,21 @@ from lightning.pytorch.utilities import rank_zero_only
 __all__ = ["RunReport", "TestReport"]
 
 
+def run_folder(trainer: pl.Trainer) -> str | None:
+    """What `trainer.log_dir` is, for one process alone: that one waits until all processes ask."""
+    if trainer.logger is None:
+        return trainer.default_root_dir
+    return getattr(trainer.logger, "log_dir", None) or trainer.logger.save_dir
+
+
 class RunReport(pl.Callback):
     """Says how training goes where there is no progress bar, and at the end where everything is."""
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._first_step = trainer.global_step
-        if trainer.log_dir:
-            print(f"run:         {trainer.log_dir}", flush=True)
+        if run_folder(trainer):
+            print(f"run:         {run_folder(trainer)}", flush=True)
         if self._first_step == 0:
             for finding in pl_module.doctor():
                 if not finding.good:
@@ -41,7 +48,7 @@ class RunReport(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         seconds, steps = time.monotonic() - self._start, trainer.global_step - self._first_step
         print(f"training:    {seconds:.1f} s, {steps} steps, validation and pictures included")
-        run = trainer.log_dir
+        run = run_folder(trainer)
         if not run:
             return
         checkpoint = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
