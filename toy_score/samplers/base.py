@@ -26,8 +26,8 @@ from toy_score.seeds import seed_of
 __all__ = ["GridSampler", "NoiseStream", "Sampler", "Trajectory"]
 
 ROWS_AT_ONCE = {"cpu": 4096, "cuda": 65_536}
-"""How many rows walk together. The hidden layers of 4096 rows stay in the cache of a CPU, which is 1.5 times as fast as
-20 000 at once; a GPU wants to be filled. Either bounds the memory, to some 5 and 100 MB."""
+"""How many rows walk together. The hidden layers of 4096 rows stay in the cache of a CPU, which is up to 1.5 times as
+fast as 20 000 at once; a GPU wants to be filled. Either bounds the memory, to some 5 and 100 MB."""
 
 
 class NoiseStream:
