@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from toy_score import __main__ as entry
 from toy_score import __version__
@@ -107,6 +108,23 @@ def test_every_config_trains_two_steps(name, tmp_path, monkeypatch):
         run("fit", "--config", name, "--data.path", "my.npy", *few, *QUICK[:2], *SMALL)
     else:
         run("fit", "--config", name, *few, *QUICK, *SMALL)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if not name.endswith("_points")])
+def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, capsys):
+    """A default that is a component within a component would otherwise be lost, and a run could not be resumed."""
+
+    def full(config):
+        with pytest.raises(SystemExit) as stop:
+            run("fit", "--config", config, "--print_config")
+        assert stop.value.code == 0
+        return capsys.readouterr().out
+
+    once = full(name)
+    Path("full.yaml").write_text(once)
+    assert full("full.yaml") == once
+    for part in ("schedule", "times", "objective", "sampler"):
+        assert yaml.safe_load(once)["model"]["init_args"][part]["class_path"].startswith("toy_score.")
 
 
 def test_the_configs_of_a_family_differ_only_in_the_data():

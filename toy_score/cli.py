@@ -33,7 +33,7 @@ import toy_score.data
 import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
-from toy_score.component import check_trusted
+from toy_score.component import Component, check_trusted, to_config
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint
 
@@ -309,6 +309,25 @@ def forget_replaced_class(parser: Any, previous: Any, value: Any) -> None:
 
 
 jsonargparse._typehints.discard_init_args_on_class_path_change = forget_replaced_class
+
+
+def is_described(cls: type) -> bool:
+    """Whether an object of this class is described by plain values where it is a default argument."""
+    return issubclass(cls, Component) or _is_described(cls)
+
+
+def description(value: Any) -> dict[str, Any]:
+    """The plain values of a default argument.
+
+    jsonargparse reads a default off the source of the signature and gives up at a negative number or a component within
+    a component: the config that a run keeps would then have words where the component was, and not be read again.
+    """
+    return to_config(value) if isinstance(value, Component) else _description(value)
+
+
+_is_described, _description = jsonargparse._signatures.is_convertible_to_dict, jsonargparse._signatures.convert_to_dict
+jsonargparse._signatures.is_convertible_to_dict = is_described
+jsonargparse._signatures.convert_to_dict = description
 
 
 def _class_name(spec: Any) -> str:
