@@ -5,6 +5,7 @@ and with it the exact law of its samples: no statistics, no flakes.
 """
 
 import inspect
+import itertools
 import math
 
 import pytest
@@ -253,9 +254,9 @@ def test_ve_vp_and_edm_give_the_same_flow_after_rescaling(sampler):
 
 @pytest.mark.parametrize("schedule", [VE(0.01, 5.0), VP()], ids=repr)
 def test_annealed_langevin_is_the_corrector_without_a_predictor(schedule):
-    """`snr = sqrt(eps / 2) / sigma_L`; all but the last step, which for annealed Langevin is a step like the others."""
+    """`snr = sqrt(eps) / (2 sigma_L)`; all but the last step, which for annealed Langevin is a step like the others."""
     truth, eps = ExactDenoiser(Heart(), schedule), 0.5 * schedule.ratios[0] ** 2
-    snr = math.sqrt(eps / 2) / schedule.ratios[0]
+    snr = math.sqrt(eps) / (2 * schedule.ratios[0])
     ours = PredictorCorrector(NoPredictor(6), LangevinCorrector(snr, 5)).trajectory(truth, 50, generator())
     theirs = AnnealedLangevin(5, eps, n_levels=6).trajectory(truth, 50, generator())
     r = schedule.ratio(Geometric()(schedule, 6)).tolist()
@@ -263,6 +264,21 @@ def test_annealed_langevin_is_the_corrector_without_a_predictor(schedule):
     for level in range(1, 6):  # where both arrive after the steps of the level before
         mine = ours.x[level] / alphas[level]
         assert torch.allclose(mine, theirs.x[5 * level] / alphas[level], rtol=1e-4, atol=1e-4 * r[level])
+
+
+def test_the_corrector_is_algorithm_4_of_song_line_by_line():
+    """x <- x + e score + sqrt(2 e) z, e = 2 (snr |z| / |score|)^2, with the mean ratio sigma of noise for the norms."""
+    schedule, snr, sigma = VE(0.01, 5.0), 0.16, 0.7
+    truth, x, stream = (
+        ExactDenoiser(Heart(), schedule),
+        2.0 * torch.randn(50, 2, generator=generator()),
+        NoiseStream(3, 0, 50),
+    )
+    ours = LangevinCorrector(snr, 2)(truth, x, schedule.level_at(sigma), NoiseStream(3, 0, 50))
+    e = 2 * (snr * sigma) ** 2
+    for _ in range(2):
+        x = x + e * Heart().score(x, sigma) + (2 * e) ** 0.5 * stream.normal()
+    assert torch.allclose(ours, x, atol=1e-5)
 
 
 def test_a_predictor_with_an_idle_corrector_is_the_predictor():
@@ -280,6 +296,38 @@ def test_a_predictor_with_an_idle_corrector_is_the_predictor():
 def test_edm_without_churn_is_heun():
     truth = ExactDenoiser(Heart(), EDM())
     assert torch.equal(EDMStochastic(15, S_churn=0.0)(truth, 50, generator()), Heun(15)(truth, 50, generator()))
+
+
+@pytest.mark.parametrize("churn", [2.0, 100.0], ids=["below the cap", "above it"])
+def test_edm_with_churn_is_algorithm_2_of_karras_line_by_line(churn):
+    n, schedule = 12, EDM(0.02, 50.0)
+    truth = GaussianDenoiser(0.4, 0.6, schedule)
+    draws = torch.randn(n + 1, 5, 2, generator=generator(), dtype=f64)
+
+    class Given:
+        def __init__(self):
+            self.draws = iter(draws)
+
+        def normal(self):
+            return next(self.draws)
+
+    sampler = EDMStochastic(n, churn, S_tmin=0.1, S_tmax=20.0, S_noise=1.1)
+    ours = sampler.run(truth, given := Given())
+    levels = schedule.sigma(sampler.times(schedule)).tolist()
+
+    def slope(x, sigma):
+        return (x - truth.denoise(x, sigma / 50.0)) / sigma
+
+    x, noise = 50.0 * draws[0], iter(draws[1:])
+    for sigma, following in itertools.pairwise(levels):
+        if 0.1 <= sigma <= 20.0:
+            up = sigma * (1 + min(churn / n, math.sqrt(2) - 1))
+            x, sigma = x + math.sqrt(up**2 - sigma**2) * 1.1 * next(noise), up
+        d = slope(x, sigma)
+        d_next = slope(x + (following - sigma) * d, following)
+        x = x + (following - sigma) * (d + d_next) / 2
+    assert torch.allclose(ours, x - 0.5 * levels[-1] * slope(x, levels[-1]), atol=1e-9)
+    assert len(list(given.draws)) == len(list(noise)) > 0  # where it is not between the two levels, nothing is added
 
 
 def test_reverse_diffusion_is_equation_46_line_by_line():
@@ -541,7 +589,7 @@ def test_grids_are_spaced_as_they_say():
         (lambda: EDMStochastic(S_churn=-1.0), "got -1.0 and 1.0"),
         (lambda: AdaptiveDormandPrince(0.0), "tolerance must be positive, got 0.0"),
         (lambda: AdamsBashforth(order=5), "order must be 1, 2, 3 or 4, got 5"),
-        (lambda: LangevinCorrector(snr=2.0), "where Langevin steps are stable, got 2.0"),
+        (lambda: LangevinCorrector(snr=1.0), "where Langevin steps are stable, got 1.0"),
         (lambda: PredictorCorrector(DPMSolver2M()), "DPMSolver2M cannot be a predictor"),
         (lambda: PredictorCorrector(DormandPrince()), "DormandPrince cannot be a predictor"),
         (lambda: Heun()(ExactDenoiser(Heart(), VE()), 0), "at least 1, got 0"),

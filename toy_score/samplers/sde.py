@@ -91,12 +91,13 @@ class Corrector(Component, ABC):
 class LangevinCorrector(Corrector):
     """Some steps of Langevin dynamics, of a size by the signal-to-noise rule (Song et al. 2021, algorithms 4 and 5).
 
-    The paper's size is `2 (snr |z| / |score|)^2` with norms averaged over the batch, which ties the chains together.
-    Here the norms are what they are on average in the noise, `|z| / |score| = r`: the size is `2 (snr r)^2`, in
-    `y = x / alpha`, for every chain alone. Annealed Langevin dynamics is the case `snr = sqrt(eps / 2) / sigma_L`.
+    The paper's steps are `x + e score + sqrt(2 e) z` with `e = 2 (snr |z| / |score|)^2`: the first term is `snr` times
+    as long as the second. Its norms are averages over the batch, which ties the chains together. Here they are what
+    they are on average in the noise, `|z| / |score| = r`, so that every chain has, in `y = x / alpha`, the one size
+    `e = 2 (snr r)^2`. Annealed Langevin dynamics, whose step is `2 e`, is the case `snr = sqrt(eps) / (2 sigma_L)`.
 
     Args:
-        snr: > 0, stable below sqrt(2); the paper's 0.16.
+        snr: > 0, stable below 1; the paper's 0.16.
         n_steps: steps at each level, >= 1.
 
     Raises:
@@ -104,8 +105,8 @@ class LangevinCorrector(Corrector):
     """
 
     def __init__(self, snr: float = 0.16, n_steps: int = 1):
-        if not 0 < snr < 2**0.5:
-            raise ValueError(f"snr must be in (0, 1.41), where Langevin steps are stable, got {snr}; 0.16 is common")
+        if not 0 < snr < 1:
+            raise ValueError(f"snr must be in (0, 1), where Langevin steps are stable, got {snr}; 0.16 is common")
         self.snr, self.n_steps = snr, positive_int("n_steps", n_steps)
 
     @property
@@ -114,7 +115,7 @@ class LangevinCorrector(Corrector):
 
     def __call__(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
         for _ in range(self.n_steps):
-            x = langevin_step(denoiser, x, t, 2.0 * (self.snr * t.ratio) ** 2, noise)
+            x = langevin_step(denoiser, x, t, 4.0 * (self.snr * t.ratio) ** 2, noise)
         return x
 
 
