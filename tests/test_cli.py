@@ -111,7 +111,7 @@ def test_every_config_trains_two_steps(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if not name.endswith("_points")])
-def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, capsys):
+def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, capsys, tmp_path, monkeypatch):
     """A default that is a component within a component would otherwise be lost, and a run could not be resumed."""
 
     def full(config):
@@ -120,6 +120,7 @@ def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, ca
         assert stop.value.code == 0
         return capsys.readouterr().out
 
+    monkeypatch.chdir(tmp_path)
     once = full(name)
     Path("full.yaml").write_text(once)
     assert full("full.yaml") == once
