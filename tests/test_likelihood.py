@@ -8,8 +8,9 @@ from scipy import stats
 
 from toy_score.backbones import MLP
 from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
-from toy_score.distributions import Heart, SplitNormal
+from toy_score.distributions import GaussianMixture, Heart, SplitNormal
 from toy_score.likelihood import ProbabilityFlow
+from toy_score.metrics import Likelihood
 from toy_score.parameterisations import EDMPreconditioning, LogSigma, VelocityPrediction
 from toy_score.schedules import EDM, VP, LinearFlow
 
@@ -116,3 +117,24 @@ def test_a_point_that_is_not_a_number_stays_alone():
 def test_impossible_tolerances_are_refused():
     with pytest.raises(ValueError, match="tolerance must be positive, got -1"):
         ProbabilityFlow(ExactDenoiser(Heart(), VP()), -1)
+
+
+def test_the_forward_kl_between_two_gaussians_is_the_closed_form():
+    p, q = GaussianMixture([[0.0, 0.0]], stds=1.0), GaussianMixture([[0.3, 0.0]], stds=1.2)
+    x = math.sqrt(1.0004) * p.reference(4096)  # of p at the lowest level, to a high order
+    metric = Likelihood(ExactDenoiser(p, WIDE))
+    for part in (x[:1500], x[1500:]):
+        metric.update(ProbabilityFlow(ExactDenoiser(q, WIDE), 1e-6), part)
+    found = metric.summary()
+    v, w = 1.0004, 1.4404
+    entropy, kl = math.log(2 * math.pi * math.e * v), math.log(w / v) + (v + 0.3**2 / 2) / w - 1
+    assert found["forward_kl"] == pytest.approx(kl, abs=1e-3)
+    assert found["nll"] == metric.compute().item() == pytest.approx(entropy + kl, abs=1e-3)
+    assert found["bits_per_dimension"] == pytest.approx((entropy + kl) / math.log(4), abs=1e-3)
+    assert found["entropy"] == p.entropy()
+    log_p, log_q = p.log_prob(x, 0.02), q.log_prob(x, 0.02)
+    assert found["nll_standard_error"] == pytest.approx(log_q.std().item() / 64, rel=1e-3)
+    assert found["forward_kl_standard_error"] == pytest.approx((log_p - log_q).std().item() / 64, rel=1e-3)
+    assert abs(found["forward_kl_floor"]) < 1e-3
+    assert found["round_trip"] < 1e-3
+    assert found["failed"] == 0

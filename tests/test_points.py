@@ -117,6 +117,13 @@ def test_the_nearest_point_is_the_nearest():
     assert torch.allclose(p.nearest(x)[0], distances.amin(dim=1), rtol=1e-12)
 
 
+def test_the_spacing_of_points_is_the_median_distance_of_neighbours():
+    """Pairs of points on a line: 0.1 apart in two of three pairs and 0.4 in the third, the pairs 5 apart."""
+    left = 5.0 * torch.arange(30, dtype=f64)
+    x = torch.cat([left, left + torch.tensor([0.1, 0.1, 0.4], dtype=f64).repeat(10)])
+    assert Points(torch.stack([x, torch.ones_like(x)], dim=1)).spacing() == pytest.approx(0.1)
+
+
 def test_classes_of_points_add_up_to_the_whole():
     p = cloud(200)
     assert p.n_labels == 3
@@ -483,6 +490,9 @@ def test_memorisation_adds_up_over_pieces_and_says_what_it_counts():
     distance, share = said["near"]["distance"], said["near"]["share"]
     assert (whole.points.nearest(x)[0] <= distance).double().mean() == pytest.approx(share)
     assert said["near"]["fresh"] == pytest.approx(0.05)
+    fresh, n = said["fresh_points"], whole.counts.sum().item()
+    assert said["near"]["fresh_sd"] == pytest.approx(math.sqrt(0.05 * 0.95 * (1 / n + 1 / fresh)))
+    assert said["p_value"] == pytest.approx(math.exp(-2 * said["excess"] ** 2 * n * fresh / (n + fresh)))
 
 
 def test_points_that_come_twice_in_the_data_are_no_memorisation():

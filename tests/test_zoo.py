@@ -479,8 +479,13 @@ def test_the_tree_is_that_of_the_paper():
     p = FractalTree()
     assert len(p._mu) == 2 * (2**7 - 1) * 8
     first = 0.292 * (1 + 0.2 * np.random.RandomState(2).randn())  # the first limb, to the upper right
-    tip = (0.93 * first * math.sqrt(0.5) + np.array([0.0030, 0.0325])) * np.array([1.3136, 1.3844])
-    assert np.allclose(p._mu[7].numpy(), tip, atol=1e-3)
+    stretch = np.array([1.3136, 1.3844])
+    for k, along in ((0, 0.07), (7, 0.93)):
+        middle = (along * first * math.sqrt(0.5) + np.array([0.0030, 0.0325])) * stretch
+        assert np.allclose(p._mu[k].numpy(), middle, atol=1e-3)
+    variances = 0.06**2 * np.array([first**2, 0.2**2])  # along the diagonal and across it
+    S = np.array([[variances.sum(), variances[0] - variances[1]], [variances[0] - variances[1], variances.sum()]]) / 2
+    assert np.allclose(p._S[0].numpy(), S * np.outer(stretch, stretch), rtol=1e-3)
     spread = (p._w @ (p._mu.square() + torch.diagonal(p._S, dim1=1, dim2=2))).sqrt()
     assert torch.allclose(spread, torch.full((2,), 0.5, dtype=f64))
     assert torch.allclose(p._w @ p._mu, torch.zeros(2, dtype=f64), atol=1e-12)
