@@ -217,6 +217,16 @@ def test_standard_error_counts_the_points_of_all_processes():
     assert torch.allclose(both.standard_error(), alone.standard_error() / 2**0.5, rtol=1e-3)
 
 
+def test_standard_error_is_that_of_a_mean():
+    p, metric, g = Heart(), ScoreError([0.5]), generator(1)
+    errors, total = [], 0.0
+    for x0 in p.sample(50, generator()).split(1):
+        metric.update(Scaled(p, VE()), ExactDenoiser(p, VE()), x0, g)
+        errors.append(metric.total.item() - total)
+        total += errors[-1]
+    assert metric.standard_error().item() == pytest.approx(torch.tensor(errors).std().item() / 50**0.5, rel=1e-4)
+
+
 def test_a_floor_is_the_same_on_one_process_and_on_two(monkeypatch):
     p = Heart()
     alone = noise_floors(p, 500, draws=3)
