@@ -9,11 +9,15 @@ from laws import laws
 from torchmetrics import MetricCollection
 
 from toy_score.denoisers import ExactDenoiser
-from toy_score.distributions import EightGaussians, Heart, SplitNormal
+from toy_score.distributions import EightGaussians, GaussianMixture, Heart, SplitNormal
 from toy_score.metrics import (
     STUDY_LEVELS,
     EnergyDistance,
+    ModeReverseKL,
+    ModesFound,
+    ModeTotalVariation,
     ModeWeights,
+    NearModes,
     Report,
     ScoreError,
     SlicedWasserstein,
@@ -215,6 +219,18 @@ def test_standard_error_counts_the_points_of_all_processes():
         metric.update(Scaled(p, VE()), truth, x0, generator(1))
     assert torch.allclose(both.compute(), alone.compute())
     assert torch.allclose(both.standard_error(), alone.standard_error() / 2**0.5, rtol=1e-3)
+
+
+def test_modes_are_counted_as_the_formulas_say():
+    """Shares 0.75, 0.25 and 0 in place of 0.5, 0.3 and 0.2; three in four samples within three standard deviations."""
+    p = GaussianMixture([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]], stds=2.0, weights=[5.0, 3.0, 2.0])
+    x = torch.tensor([[0.0, 5.9]] * 5 + [[0.0, -6.1], [20.0, 5.9], [26.1, 0.0]])
+    kl = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.3)
+    for metric, value in ((ModeTotalVariation, 0.25), (ModeReverseKL, kl), (ModesFound, 2.0), (NearModes, 0.75)):
+        assert metric.applies_to(p)
+        judge = metric(p)
+        judge.update(x)
+        assert judge.compute().item() == pytest.approx(value), metric
 
 
 def test_standard_error_is_that_of_a_mean():
