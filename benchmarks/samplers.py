@@ -61,7 +61,7 @@ FAMILIES: dict[str, list[Sampler]] = {
     "EulerMaruyama": [EulerMaruyama(n) for n in (64, 256, 1024)],
     "ReverseDiffusion": [ReverseDiffusion(n) for n in (64, 256, 1024)],
     "DDPMAncestral": [DDPMAncestral("posterior", n, Karras()) for n in (64, 256, 1024)],
-    "PredictorCorrector": [PredictorCorrector(ReverseDiffusion(n)) for n in (32, 128, 512)],
+    "PredictorCorrector": [PredictorCorrector(ReverseDiffusion(n)) for n in (32, 128, 512, 1024)],
     "PredictorCorrector, Heun": [PredictorCorrector(Heun(n), LangevinCorrector(0.1)) for n in (16, 32, 64)],
     "AnnealedLangevin": [
         AnnealedLangevin(k, eps=4e-4, n_levels=levels) for levels, k in ((40, 10), (80, 20), (80, 60))
