@@ -9,17 +9,21 @@ import torch
 from toy_score import (
     EDM,
     VE,
+    VP,
     AnnealedLangevin,
     ExactDenoiser,
+    GaussianMixture,
     Guided,
     Heart,
     Heun,
+    NCSNMixture,
     RungeKutta4,
     SplitNormal,
     plotting,
 )
-from toy_score.budget import _fine, error_budget
+from toy_score.budget import _Draws, _fine, _noised_data, error_budget
 from toy_score.metrics import METRICS, Report, noise_floors, sample_metrics
+from toy_score.samplers import NoiseStream
 
 N, SEEDS = 3000, (11, 12, 13)
 HEART, WIDE = Heart(), EDM(0.02, 500.0)
@@ -173,6 +177,27 @@ def test_the_fine_flow_is_finer_than_any_floor():
         finer.n_steps *= 4
         x, y = (f(ExactDenoiser(HEART, schedule), 500, torch.Generator().manual_seed(0)) for f in (flow, finer))
         assert (x - y).norm(dim=1).mean() < 1e-2 * 1.2 / math.sqrt(20_000)
+
+
+def test_the_fine_flow_descends_from_wherever_the_sampler_begins():
+    begin = torch.tensor([0.4], dtype=torch.float64)
+    times = _fine(HEART, begin).times(VE())
+    assert times[0] == begin
+    assert (times.diff() < 0).all()
+
+
+def test_noised_data_are_the_data_scaled_and_noised():
+    """Data in a point, on a schedule that takes signal away."""
+    p, t = GaussianMixture([[3.0, -1.0]], stds=1e-6), torch.tensor([0.4], dtype=torch.float64)
+    alpha, sigma = VP()(t)
+    expected = alpha * torch.tensor([3.0, -1.0]) + sigma * NoiseStream(0, 0, 50).normal()
+    assert torch.allclose(_noised_data(p, t, 0)(VP(), NoiseStream(0, 0, 50)).double(), expected, atol=1e-5)
+
+
+def test_the_worst_mode_is_told_in_binomial_standard_deviations():
+    draws = _Draws(NCSNMixture(weight=0.8), 100, SEEDS, print)
+    shares = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    assert draws.worst_mode(shares).item() == pytest.approx(0.05 / math.sqrt(0.8 * 0.2 / 100))
 
 
 def test_a_budget_is_plain_numbers_a_table_and_a_picture(wrong_network):

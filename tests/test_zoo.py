@@ -472,6 +472,7 @@ def test_the_checkerboard_is_that_of_ffjord_and_its_gaps_are_invalid():
         assert not q.invalid(x).any()
         assert not q.invalid(q.reference()).any()
     assert p.entropy() == pytest.approx(math.log(32), abs=1e-12)
+    assert Checkerboard(side=0.5).entropy() == pytest.approx(math.log(2), abs=1e-12)
 
 
 def test_the_tree_is_that_of_the_paper():
