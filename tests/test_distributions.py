@@ -13,6 +13,7 @@ import torch
 from scipy import special, stats
 
 from toy_score.distributions import HalfPlaneGaussians, Heart, SplitNormal
+from toy_score.distributions.halfplanes import _hazard, _log_ndtr
 
 DISTRIBUTIONS = [Heart(), SplitNormal(), SplitNormal(shift=0.4)]
 IDS = [repr(d) for d in DISTRIBUTIONS]
@@ -258,6 +259,13 @@ def test_reference_points_are_the_law_to_a_high_order(p):
     z = p.pull(p.reference())
     assert z.mean(0).abs().max() < 1e-3
     assert (z.T.cov() - torch.eye(2)).abs().max() < 2e-3
+
+
+def test_the_float32_tail_of_the_normal_law_is_right_to_1e_5():
+    z = torch.linspace(-60.0, 5.0, 100_001)
+    for function in (_hazard, _log_ndtr):
+        below = z if function is _hazard else z[z < 0]  # where log Phi does not vanish
+        assert (function(below).double() / function(below.double()) - 1).abs().max() < 1e-5
 
 
 def test_a_general_cut_normalises_what_is_left():

@@ -240,6 +240,17 @@ def test_ddim_with_all_new_noise_is_ancestral_sampling_with_the_posterior_varian
     assert torch.allclose(DDIM(100, 1.0, Trailing())(truth, 64, generator()), ancestral, atol=1e-4)
 
 
+def test_ddim_with_some_new_noise_is_equations_12_and_16_of_the_paper():
+    schedule, eta, x = DDPM(1e-3, 0.2, 20), 0.5, torch.randn(50, 2, generator=generator(), dtype=f64)
+    truth, z = GaussianDenoiser(0.4, 0.6, schedule), NoiseStream(3, 0, 50).normal().double()
+    t, s = (schedule.level_at(schedule.ratio(torch.tensor(time, dtype=f64)).item()) for time in (0.6, 0.5))
+    ours = DDIM(20, eta).step(truth, x, t, s, NoiseStream(3, 0, 50))
+    a, b, eps = t.alpha**2, s.alpha**2, truth.noise(x, t)  # the paper's alpha_t and alpha_{t - 1}
+    new = eta * math.sqrt((1 - b) / (1 - a)) * math.sqrt(1 - a / b)
+    theirs = math.sqrt(b) * (x - math.sqrt(1 - a) * eps) / math.sqrt(a) + math.sqrt(1 - b - new**2) * eps + new * z
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
 @pytest.mark.parametrize("sampler", [Heun(20), RungeKutta4(8), AdamsBashforth(20), DPMSolver2M(20)], ids=repr)
 def test_ve_vp_and_edm_give_the_same_flow_after_rescaling(sampler):
     """One range of sigma / alpha, one start in Karras' variables: one result, to rounding."""

@@ -499,6 +499,13 @@ def test_opposite_blades_are_a_class():
     assert torch.allclose(p._S[1], torch.diag(torch.tensor([0.01, 0.25], dtype=f64)))
 
 
+def test_a_blade_is_turned_counterclockwise_against_its_radius():
+    p = AnisotropicGaussians(n_blades=4, n_classes=2, long=0.5, short=0.1, turn=30.0)
+    for k, angle in enumerate((30.0, 120.0)):  # of the long axis of the blades at 0 and 90 degrees
+        axis = torch.tensor([math.cos(math.radians(angle)), math.sin(math.radians(angle))], dtype=f64)
+        assert torch.allclose(p._S[k] @ axis, 0.25 * axis)
+
+
 REFUSED = {
     "means that are no points": ({"means": [[0.0], [1.0]], "stds": 1.0}, "means must be K x 2 finite numbers"),
     "a mean that is nan": ({"means": [[0.0, math.nan]], "stds": 1.0}, "means must be K x 2 finite numbers"),
