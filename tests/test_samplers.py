@@ -251,6 +251,26 @@ def test_ddim_with_some_new_noise_is_equations_12_and_16_of_the_paper():
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+def test_dpm_solver_is_algorithm_2_of_lu_line_by_line():
+    """On a grid whose steps differ in length: r is the last step over this one, in lambda = log(alpha / sigma)."""
+    schedule, sampler = VP(), DPMSolver2M(8, Uniform())
+    truth, seen = GaussianDenoiser(0.4, 0.6, schedule), []
+    sampler.run(truth, UnitNoise(2), lambda i, x: seen.append(x))
+    levels = sampler.levels(schedule)
+    lambdas = [math.log(level.alpha / level.sigma) for level in levels[:-1]]
+    x, D, before = seen[0], truth.denoise(seen[0], levels[0]), None
+    for i in range(1, 8):
+        h = lambdas[i] - lambdas[i - 1]
+        if before is not None:
+            r = (lambdas[i - 1] - lambdas[i - 2]) / h
+            mixed = (1 + 1 / (2 * r)) * D - before / (2 * r)
+        else:
+            mixed = D
+        x = levels[i].sigma / levels[i - 1].sigma * x - levels[i].alpha * math.expm1(-h) * mixed
+        assert torch.allclose(seen[i], x, atol=1e-9)
+        before, D = D, truth.denoise(x, levels[i])
+
+
 @pytest.mark.parametrize("sampler", [Heun(20), RungeKutta4(8), AdamsBashforth(20), DPMSolver2M(20)], ids=repr)
 def test_ve_vp_and_edm_give_the_same_flow_after_rescaling(sampler):
     """One range of sigma / alpha, one start in Karras' variables: one result, to rounding."""
