@@ -407,6 +407,7 @@ def test_samples_come_in_the_units_of_the_file_which_is_not_needed_any_more(run,
     model = ScoreModule.load_from_checkpoint("lightning_logs/edm_points/version_0/checkpoints/last.ckpt")
     in_the_units_of_the_file(model.sample(400))
     assert {f.name for f in (fitted / "lightning_logs/edm_points/version_0/pictures").iterdir()} == {
+        "noise_to_data.gif",
         "samples.png",
         "trajectory.png",
         "vector_field.png",
