@@ -152,7 +152,7 @@ def picture(name: str = "moons") -> None:
         (best["samples"], "the optimal denoiser's samples", EXACT),
     ):
         ax.stairs(told, samples["edges"], color=colour, linewidth=1.6, label=label)
-    ax.set(xscale="log", xlim=(1e-4, 3), xlabel="distance to the nearest training point, standardised", ylim=(0, 0.5))
+    ax.set(xscale="log", xlim=(1e-4, 3), xlabel="distance to the nearest training point", ylim=(0, 0.5))
     ax.set_title("share at each distance", fontsize=TITLE - 1)
     ax.tick_params(labelsize=TICK)
     ax.legend(fontsize=LABEL - 1, frameon=False, loc="upper left")

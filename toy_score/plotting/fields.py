@@ -67,7 +67,7 @@ def fields(
     _flows(figure, axes[2, :2], learned, exact)
     _curves(axes[2, 2], found)
     legend = "dotted: 99% of the exact noisy mass; dots: where the flow ends, at the lowest noise level"
-    figure.text(0.5, 0.008, legend, fontsize=LABEL, ha="center", va="bottom", color=EXACT)
+    figure.text(0.34, 0.008, legend, fontsize=LABEL, ha="center", va="bottom", color=EXACT)
     return figure
 
 
@@ -123,7 +123,7 @@ def _flows(figure: Figure, axes: Any, learned: Denoiser, exact: ExactDenoiser) -
         z = y * angles.cos()[:, None, None]
         drawn.append((z, ((z[2:] - 2.0 * z[1:-1] + z[:-2]) / h**2).norm(dim=-1)))
     top = drawn[1][1].quantile(0.98).item()
-    bounds = 1.25 * drawn[1][0].abs().max().item()
+    bounds = 1.05 * drawn[1][0].abs().max().item()
     for ax, name, (z, bend) in zip(axes, ("learned", "exact"), drawn, strict=True):
         square(ax, bounds, f"{name} flow, on the circle")
         pieces = torch.stack([z[:-2], z[1:-1], z[2:]], dim=2).flatten(0, 1).numpy()  # [m n, 3, 2]
