@@ -1,5 +1,7 @@
 """Networks and denoisers: one question, many ways to put it, one answer."""
 
+import math
+
 import pytest
 import torch
 
@@ -399,6 +401,24 @@ def test_noise_free_score_matching_is_least_for_the_true_score():
         excess = found[0.8] - found[1.0] - 0.02 * truth.score(x0, 0.0).square().sum(1)
         assert abs(excess.mean()) < 4.9 * excess.std() / len(x0) ** 0.5
         assert (found[0.8] - found[1.0]).mean() > 4.9 * excess.std() / len(x0) ** 0.5
+
+
+def test_noise_free_score_matching_asks_at_the_scaled_clean_points():
+    asked, x0 = [], Heart().sample(10, generator())
+
+    class Listening(ExactDenoiser):
+        def noise_jacobian(self, x, t):
+            asked.append(x)
+            return super().noise_jacobian(x, t)
+
+    objective = ImplicitScoreMatching(noise_free=True)
+    objective(Listening(Heart(), VP(sigma_min=0.5)), x0, torch.zeros(10, 1), generator())
+    assert torch.allclose(asked[0], x0 / 1.25**0.5)  # at sigma / alpha = 1/2, where the variance is preserved
+
+
+def test_a_network_is_told_the_noise_level_of_karras_variables():
+    alpha, sigma = torch.tensor([[0.6]]), torch.tensor([[0.8]])
+    assert LogSigma()(torch.zeros(1, 1), alpha, sigma).item() == pytest.approx(math.log(0.8 / 0.6) / 4)
 
 
 def test_the_likelihood_weighting_is_importance_sampled_by_uniform_log_snr():

@@ -50,11 +50,13 @@ class Likelihood(ExactMetric):
         there = log_q.isfinite()
         nll, gap = -log_q[there], (log_p - log_q)[there]
         few = max(FEW - int(self.sums[5]), 0)
-        sums = [len(nll), nll.sum(), nll.square().sum(), gap.sum(), gap.square().sum(), len(x[:few])]
+        sums = [len(nll), nll.sum(), nll.square().sum(), gap.sum(), gap.square().sum()]
         if few > 0:
             distance = (flow.decode(flow.encode(x[:few])) - x[:few]).norm(dim=1).double()
             floor = log_p[:few] - self._exact.log_prob(x[:few]).double()
-            sums += [distance[distance.isfinite()].sum(), floor.sum(), floor.square().sum()]
+            back = distance.isfinite() & floor.isfinite()
+            distance, floor = distance[back], floor[back]
+            sums += [len(distance), distance.sum(), floor.sum(), floor.square().sum()]
         sums += [0.0] * (len(self.sums) - len(sums))
         self.sums += torch.stack([torch.as_tensor(v, dtype=torch.float64, device=x.device) for v in sums])
         self.failed += (~there).sum()
