@@ -1,5 +1,6 @@
 """The entry point. What needs no model is answered before anything heavy is imported."""
 
+import os
 import sys
 
 from toy_score.version import __version__
@@ -16,7 +17,7 @@ toy_score: score-based generative models on the plane, where the truth is known
 
 Commands
   fit        train a model; logs, pictures and checkpoints go to lightning_logs/CONFIG/version_N
-  predict    sample from a checkpoint into a .npy, .npz (with trajectories) or .csv file
+  predict    sample from a checkpoint into a .npy, .npz (with trajectories), .csv or .gif file
   test       measure a checkpoint against the truth: a table, and metrics.json beside the run
   validate   loss and score error of a checkpoint on the validation points
   compare    models x samplers x steps against the exact denoiser: tables, figures, and a page; `compare --help`
@@ -31,6 +32,9 @@ Any setting of a config can be given on the command line, where it wins over con
 """
 
 
+COMMANDS = ("fit", "predict", "test", "validate", "compare", "list")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for bad input, with 1 for a failure."""
     argv = sys.argv[1:] if argv is None else argv
@@ -39,11 +43,21 @@ def main(argv: list[str] | None = None) -> None:
     elif argv[0] == "--version":
         print(f"toy_score {__version__}")
     elif argv[0] == "list":
-        _list(argv[1:])
+        try:
+            _list(argv[1:])
+            sys.stdout.flush()
+        except BrokenPipeError:  # `list | head`: the reader has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif argv[0] == "compare":
         from toy_score.compare.command import run
 
         run(argv[1:])
+    elif not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(argv[0], COMMANDS, 1, 0.5)
+        advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}"
+        sys.exit(_refuse(f"there is no command {argv[0]!r}; {advice}"))
     else:
         from toy_score.cli import run
 

@@ -51,11 +51,16 @@ UNASKED = (
     "Seed set to",
     "`Trainer.fit` stopped",
     "Restoring states",
+    "Found current_model_state",
+    "Detected KeyboardInterrupt",
+    "An KeyboardInterrupt was raised",
+    "An SIGTERMException was raised",
     "Loaded model",
     "`Trainer(val_check_interval=1.0)`",
 )
 
 UNASKED_WARNINGS = (
+    ".*The dirpath has changed.*",
     ".*number of training batches.*",
     ".*does not have many workers.*",
     ".*isinstance.treespec, LeafSpec.*",
@@ -137,6 +142,9 @@ class ToyCLI(LightningCLI):
         path = option(argv, "--ckpt_path")
         if path is not None and command in self._subcommand_parsers:
             self.from_checkpoint = checkpoint_settings(path)
+            named, held = option(argv, "--model"), self.from_checkpoint["model"]["class_path"].rpartition(".")[2]
+            if named is not None and named.rpartition(".")[2] != held:
+                raise ValueError(f"the checkpoint holds a {held}; leave out --model {named}")
             self._subcommand_parsers[command].set_defaults(self.from_checkpoint)
         elif command in ("validate", "test", "predict") and not {"-h", "--help"} & set(argv):
             raise ValueError(f"{command} needs a checkpoint: add --ckpt_path RUN/checkpoints/last.ckpt")
@@ -174,6 +182,8 @@ class ToyCLI(LightningCLI):
         for part, stored in self.from_checkpoint.items():
             chosen = said[part]
             if chosen["class_path"] != stored["class_path"]:
+                if part == "model":  # by a config
+                    raise ValueError(f"the checkpoint holds a {_class_name(stored)}, the config has another model")
                 say(f"{part}: {written(chosen)} (the checkpoint has {written(stored)})")
                 continue
             for key, value in stored["init_args"].items():
@@ -197,6 +207,7 @@ class ToyCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
+        self.datamodule.setup("fit")  # data that cannot be read are told of before there is a folder
         log_dir = self.trainer.log_dir  # collective: every process asks
         if log_dir is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:
             return
@@ -220,6 +231,7 @@ class ToyCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         self.model.measure_likelihood = self.config.test.likelihood
         self.model.measure_fields = self.config.test.fields
+        self.model.measure_budget = self.config.test.budget
         self.model.measure_for_papers = self.config.test.papers
         self.trainer.test(**kwargs, verbose=False)
 
@@ -243,6 +255,10 @@ def one_line_errors() -> Iterator[None]:
         interrupted = isinstance(stop, KeyboardInterrupt)
         print(str(stop) if interrupted and str(stop) else "stopped", file=sys.stderr)
         raise SystemExit(130 if interrupted else 143) from None
+    except SystemExit as stop:  # Lightning's own, with code 1, after it has shut down
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise SystemExit(130) from None
+        raise
     except Exception as error:
         if os.environ.get("TOY_SCORE_DEBUG"):
             raise
@@ -287,8 +303,10 @@ def find_configs(argv: list[str]) -> list[str]:
         name = name if equals else (argv[i + 1] if i + 1 < len(argv) else "")
         path = config_file(name)
         if path is None:
-            names = ", ".join(entry.name for entry in entries("configs"))
-            raise FileNotFoundError(f"there is no config {name!r}; a path, or one of {names}")
+            names = [entry.name for entry in entries("configs")]
+            near = difflib.get_close_matches(name.removeprefix("configs/").removesuffix(".yaml"), names, 1, 0.5)
+            advice = f"did you mean {near[0]}?" if near else f"a path, or one of {', '.join(names)}"
+            raise FileNotFoundError(f"there is no config {name!r}; {advice}")
         try:
             yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -309,6 +327,16 @@ def forget_replaced_class(parser: Any, previous: Any, value: Any) -> None:
 
 
 jsonargparse._typehints.discard_init_args_on_class_path_change = forget_replaced_class
+_compare = jsonargparse._typehints.ActionTypeHint.discard_init_args_on_class_path_change
+
+
+def compare_classes(parser: Any, previous: Any, value: Any) -> None:
+    """The same for the components within; a class that is named without arguments has none to compare."""
+    if value is not None:
+        _compare(parser, previous, value)
+
+
+jsonargparse._typehints.ActionTypeHint.discard_init_args_on_class_path_change = staticmethod(compare_classes)
 
 
 def is_described(cls: type) -> bool:
@@ -396,7 +424,7 @@ def quiet() -> None:
 
     class NotAdvice(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
-            return not record.getMessage().startswith(UNASKED)
+            return not record.getMessage().lstrip().startswith(UNASKED)
 
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{name}").addFilter(NotAdvice())

@@ -87,6 +87,8 @@ def prior(distribution: Distribution, schedule: Schedule, sampler: Sampler | Non
         f"at sigma / alpha = {top:.4g} the noised data are {kl:.2g} nats from the prior, "
         f"which alone costs the exact flow {share:.1f} x the floor in sliced W1"
     )
+    if forgets and share >= 1.0:
+        text += " (Langevin chains forget it)"
     name = schedule.widest
     better = first_good(
         schedule, name, lambda s: prior_kl(distribution, s.ratios[1]) < GOOD_PRIOR_KL, getattr(schedule, name), 1.2

@@ -1,9 +1,12 @@
 """Checkpoints: one file, always whole, always the newest."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 __all__ = ["Checkpoint"]
 
@@ -41,6 +44,17 @@ class Checkpoint(ModelCheckpoint):
         due = trainer.global_step // self.every_n_steps > self._last_global_step_saved // self.every_n_steps
         if due or trainer.global_step == trainer.max_steps:
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        if not trainer.is_global_zero or not isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            return
+        run = Path(os.path.relpath(self.dirpath or "")).parent
+        if (run / "checkpoints/last.ckpt").is_file():
+            go_on = f"fit --config {run}/config.yaml --ckpt_path {run}/checkpoints/last.ckpt"
+            print(f"stopped at step {trainer.global_step}; to go on: {go_on}")
+        else:
+            print("stopped before there was anything to save")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # A run that is measured in epochs ends here.

@@ -80,7 +80,7 @@ class Pictures(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._begun, self._drawn = time.monotonic(), trainer.global_step // self.every_n_steps
+        self._drawn = trainer.global_step // self.every_n_steps
         if isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.add_custom_scalars(CHARTS)
         if trainer.global_step == 0:
@@ -99,8 +99,7 @@ class Pictures(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         folder = Path(run_folder(trainer)) / "pictures" if trainer.logger and run_folder(trainer) else None
         self._draw(trainer, averaged(trainer, pl_module), folder)
-        share = self.seconds / max(time.monotonic() - self._begun, 1e-9)
-        print(f"drawing:     {self.seconds:.1f} s, {share:.0%} of the time")
+        print(f"drawing:     {self.seconds:.1f} s of the training")
         if trainer.logger is not None:
             trainer.logger.log_metrics({"time/pictures_seconds": self.seconds}, step=trainer.global_step)
 

@@ -25,15 +25,18 @@ class RunReport(pl.Callback):
     """Says how training goes where there is no progress bar, and at the end where everything is."""
 
     @rank_zero_only
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path is None:
+            for finding in pl_module.doctor():
+                if not finding.good:
+                    print(f"doctor:      {finding.name}: {finding.told()}", flush=True)
+        self._start = time.monotonic()  # before the first pictures
+
+    @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._first_step = trainer.global_step
         if run_folder(trainer):
             print(f"run:         {run_folder(trainer)}", flush=True)
-        if self._first_step == 0:
-            for finding in pl_module.doctor():
-                if not finding.good:
-                    print(f"doctor:      {finding.name}: {finding.told()}", flush=True)
-        self._start = time.monotonic()
 
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -64,7 +64,7 @@ class SampleWriter(BasePredictionWriter):
             "n_samples": data.n_samples,
             "seed": data.sample_seed,
             "checkpoint": _digest(self.ckpt_path),
-            "model": to_config(pl_module),
+            "model or sampler": to_config(pl_module),
         }
         self._chunk = chunk_size(data.n_samples)
         self._n_chunks = -(-data.n_samples // self._chunk)
@@ -116,7 +116,9 @@ class SampleWriter(BasePredictionWriter):
                 file.truncate(file.tell() + n * ROW)
             self._state.write_bytes(json.dumps(self._settings).encode() + b"\n" + b"." * self._n_chunks)
         except OSError as error:
-            raise OSError(f"cannot write {str(self.path)!r}: {error.strerror}; choose another --output") from None
+            there = self.path.parent.is_dir()
+            why = error.strerror if there else f"there is no folder {str(self.path.parent)!r}"
+            raise OSError(f"cannot write {str(self.path)!r}: {why}; choose another --output") from None
 
     def write_on_batch_end(
         self,

@@ -108,7 +108,7 @@ class ScoreModule(pl.LightningModule):
         self.lr_schedule, self.gradient_clip, self.noise_seed = lr_schedule, gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
         self.standardisation = standardisation
-        self.measure_likelihood = self.measure_fields = self.measure_for_papers = False
+        self.measure_likelihood = self.measure_fields = self.measure_budget = self.measure_for_papers = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
 
@@ -330,10 +330,14 @@ class ScoreModule(pl.LightningModule):
     def on_test_start(self) -> None:
         if self.judge is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
-        if self.truth is None and (self.measure_likelihood or self.measure_fields):
-            raise ValueError(
-                "only points of the truth are known; leave out --likelihood and --fields, which need it all"
-            )
+        asked = {
+            "--likelihood": self.measure_likelihood,
+            "--fields": self.measure_fields,
+            "--budget": self.measure_budget,
+        }
+        if self.truth is None and any(asked.values()):
+            flags = " and ".join(flag for flag, wanted in asked.items() if wanted)
+            raise ValueError(f"only points of the truth are known; leave out {flags}: the whole of it would be needed")
         # Not attributes of the module: metrics count in integers and float64, whatever precision the model has.
         metrics = sample_metrics(self.judge, self.measure_for_papers).to(self.device)
         self._sample_metrics = {seed: metrics.clone() for seed in self.trainer.test_dataloaders.dataset.seeds}
@@ -373,7 +377,7 @@ class ScoreModule(pl.LightningModule):
             n=n,
             readings=[metrics.compute() for metrics in self._sample_metrics.values()],
             floors=noise_floors(distribution, n, papers=self.measure_for_papers, real=real),
-            levels=score.levels if score else [],
+            levels=[self.schedule.level_at(s).ratio for s in score.levels] if score else [],  # the nearest it has
             score_error=score.compute().tolist() if score else [],
             score_error_se=score.standard_error().tolist() if score else [],
             likelihood=self._metrics["likelihood"].summary() if self.measure_likelihood else None,

@@ -1,5 +1,6 @@
 """How pictures look, in one place: the same thing has the same colour in every picture."""
 
+import math
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -109,6 +110,10 @@ def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
     for ax in (ax for ax in figure.axes if ax.get_aspect() == 1.0):
         for axis, (mean, scale) in zip((ax.xaxis, ax.yaxis), units, strict=True):
             low, high = (mean + scale * limit for limit in axis.get_view_interval())
-            ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-            axis.set_ticks([(tick - mean) / scale for tick in ticks], [f"{tick:.6g}" for tick in ticks])
+            ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+            # Large and small numbers as 4.2 (e-4): five characters are what the margin has room for.
+            power = math.floor(math.log10(max(abs(low), abs(high))))
+            power = 0 if -2 <= power <= 3 else power
+            axis.set_ticks([(tick - mean) / scale for tick in ticks], [f"{tick / 10**power:.4g}" for tick in ticks])
+            axis.set_label_text(f"x 1e{power}" if power else "", fontsize=TICK)
     return figure
