@@ -490,3 +490,56 @@ def test_two_processes_train_as_one_that_averages_their_gradients(tmp_path):
     trained = ScoreModule.load_from_checkpoint(*tmp_path.glob("lightning_logs/*/version_0/checkpoints/last.ckpt"))
     for a, b in zip(trained.parameters(), model.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_the_model_of_a_checkpoint_is_not_replaced_by_another(ckpt, capsys):
+    argv = ["predict", "--ckpt_path", ckpt, "--output", "x.npy"]
+    assert "the checkpoint holds a NCSNModule; leave out --model EDMModule" in refused(
+        capsys, *argv, "--model", "EDMModule"
+    )
+    run(*argv, "--n_samples", 10, "--model", "NCSNModule", "--model.sampler", "Heun")
+    assert len(np.load("x.npy")) == 10
+
+
+def test_misspelt_commands_and_configs_are_corrected(capsys):
+    assert refused(capsys, "prdict") == "error: there is no command 'prdict'; did you mean predict?"
+    assert refused(capsys, "fit", "--config", "edm_hart") == (
+        "error: there is no config 'edm_hart'; did you mean edm_heart?"
+    )
+
+
+def test_a_reader_that_has_enough_of_a_list_is_no_error():
+    command = f"{sys.executable} -m toy_score list | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("distributions\n", "")
+
+
+def test_data_that_cannot_be_read_leave_no_run_behind(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "there is no file 'none.csv'" in refused(
+        capsys, "fit", "--config", "edm_points", "--data.path", "none.csv", *QUICK[:2]
+    )
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from toy_score.callbacks import Checkpoint
+
+    class Trainer:
+        is_global_zero, global_step = True, 7
+
+    monkeypatch.setattr(ModelCheckpoint, "on_exception", lambda *_: None)
+    callback = Checkpoint()
+    callback.dirpath = str(Path("run/checkpoints").absolute())
+    Path("run/checkpoints").mkdir(parents=True)
+    if saved:
+        Path("run/checkpoints/last.ckpt").touch()
+    callback.on_exception(Trainer(), None, KeyboardInterrupt())
+    said = (
+        "to go on: fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt" if saved else "before there was"
+    )
+    assert said in capsys.readouterr().out
