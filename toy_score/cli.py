@@ -304,7 +304,7 @@ def find_configs(argv: list[str]) -> list[str]:
         path = config_file(name)
         if path is None:
             names = [entry.name for entry in entries("configs")]
-            near = difflib.get_close_matches(name.removeprefix("configs/").removesuffix(".yaml"), names, 1, 0.5)
+            near = difflib.get_close_matches(name.removeprefix("configs/").removesuffix(".yaml"), names, 1, 0.8)
             advice = f"did you mean {near[0]}?" if near else f"a path, or one of {', '.join(names)}"
             raise FileNotFoundError(f"there is no config {name!r}; {advice}")
         try:
