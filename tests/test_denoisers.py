@@ -80,6 +80,20 @@ def test_the_network_is_the_stated_formula():
     assert torch.allclose(net(x, c), h, atol=1e-12)
 
 
+@pytest.mark.parametrize("activation", ["softplus", "silu", "gelu", "tanh", "relu"])
+def test_activations_in_place_change_no_value_and_no_derivative(activation):
+    net = MLP((16, 16), activation)
+    x, v, c = *torch.randn(2, 1000, 2, generator=generator()), torch.full((1, 1), 0.3)
+    recorded, (_, slope) = net(x, c), torch.func.jvp(lambda z: net(z, c), (x,), (v,))
+    with torch.no_grad():
+        before = x.clone()
+        assert torch.equal(net(x, c), recorded)
+        assert torch.equal(x, before)
+        value, unrecorded = torch.func.jvp(lambda z: net(z, c), (x,), (v,))
+    assert torch.allclose(value, recorded, atol=1e-5)
+    assert torch.allclose(unrecorded, slope, atol=1e-5)
+
+
 def test_impossible_networks_are_refused():
     with pytest.raises(ValueError, match="unknown activation 'sine'"):
         MLP(activation="sine")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from toy_score.component import Component
 
@@ -24,13 +25,13 @@ def _gelu_slope(h: Tensor) -> Tensor:
 
 
 ACTIVATIONS = {
-    "softplus": (F.softplus, torch.sigmoid),
-    "silu": (F.silu, _silu_slope),
-    "gelu": (F.gelu, _gelu_slope),
-    "tanh": (torch.tanh, lambda h: 1.0 - torch.tanh(h).square()),
-    "relu": (F.relu, lambda h: (h > 0).to(h)),
+    "softplus": (F.softplus, lambda h: torch.ops.aten.softplus.out(h, out=h), torch.sigmoid),
+    "silu": (F.silu, torch.ops.aten.silu_, _silu_slope),
+    "gelu": (F.gelu, torch.ops.aten.gelu_, _gelu_slope),
+    "tanh": (torch.tanh, torch.tanh_, lambda h: 1.0 - torch.tanh(h).square()),
+    "relu": (F.relu, torch.relu_, lambda h: (h > 0).to(h)),
 }
-"""By name, the function and its derivative."""
+"""By name, the function, the same in place, and its derivative."""
 
 
 class Embedding(Component, ABC):
@@ -135,7 +136,7 @@ class MLP(Backbone):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         if n_labels:
             self.label_vectors = nn.Embedding(n_labels + 1, widths[1], padding_idx=n_labels)
-        self._activate, self._slope = ACTIVATIONS[activation]
+        self._function, self._in_place, self._slope = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self._first(x, c, labels)
@@ -151,6 +152,11 @@ class MLP(Backbone):
             tangents = (self._slope(h) * tangents) @ layer.weight.T
             h = layer(self._activate(h))
         return h, tangents.permute(1, 2, 0)
+
+    def _activate(self, h: Tensor) -> Tensor:
+        """The activation; in place where nobody differentiates: a sampler then walks in memory that is in the cache."""
+        differentiated = torch.is_grad_enabled() or forward_ad.unpack_dual(h).tangent is not None
+        return (self._function if differentiated else self._in_place)(h)
 
     def _first(self, x: Tensor, c: Tensor, labels: Tensor | None) -> Tensor:
         first, features = self.layers[0], self.embedding(c)
