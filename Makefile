@@ -35,6 +35,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.means
+	$(BIN)/python -m benchmarks.peers
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

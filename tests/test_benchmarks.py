@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from benchmarks import growth, means, overhead, sampling, study, time_to_quality
+from benchmarks import growth, means, overhead, peers, sampling, study, time_to_quality
 from benchmarks.timing import interleaved, markdown, run
 from toy_score import Heart, HeartDataModule, Heun, NCSNModule
 from toy_score.callbacks import Checkpoint
@@ -79,6 +79,15 @@ def test_every_means_is_measured_against_doing_without_it():
     ratios, errors = means.measure(argparse.Namespace(quick=True, device="cpu")).values()
     assert len({row["means"] for row in ratios}) == len(ratios) == 11
     assert len({row["score error"] for row in errors}) == 3  # each training is another
+
+
+def test_our_rows_are_measured_whatever_other_libraries_are_installed(capsys):
+    (rows,) = peers.measure(argparse.Namespace(quick=True, device="cpu")).values()
+    assert sum(row["library"].startswith("toy_score") for row in rows) == 6
+    measured = {row["library"] for row in rows}
+    said = capsys.readouterr().out
+    assert measured == {name for name in peers.CONTESTANTS if f"{name} is left out: " not in said}
+    assert all(float(row["of the floor"]) > 1 for row in rows)  # 20 steps do not do
 
 
 def test_quality_is_that_of_the_checkpoint(tmp_path):
