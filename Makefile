@@ -22,7 +22,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# All figures of the documents on speed and quality, some 20 minutes; each line alone does one part.
+# All figures of the documents on speed and quality, the better part of an hour; each line alone does one part.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.exact
 	$(BIN)/python -m benchmarks.samplers

@@ -11,15 +11,16 @@ import functools
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
-import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 
-from benchmarks.timing import interleaved, main
+from benchmarks.timing import interleaved, main, trainer_only
 from toy_score import (
     MLP,
     VE,
+    AnnealedLangevin,
     DenoisingScoreMatching,
     EDMPreconditioning,
     ExactDenoiser,
@@ -35,6 +36,20 @@ from toy_score.metrics import ScoreError
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 """Without the means, and with it."""
+
+
+def sampling(n: int) -> dict[str, Pair]:
+    """Activations in place. The allocator gives small blocks back until it has seen large ones: this comes first."""
+    sampler, model = AnnealedLangevin(steps_per_level=2), NCSNModule().eval()
+
+    def walk() -> None:
+        sampler(model.denoiser, n)
+
+    def walk_without() -> None:
+        with mock.patch.object(MLP, "_activate", lambda self, h: F.softplus(h)):
+            walk()
+
+    return {f"{n} rows, annealed Langevin, activations in place": (walk_without, walk)}
 
 
 def forward(n: int) -> dict[str, Pair]:
@@ -63,7 +78,6 @@ def forward(n: int) -> dict[str, Pair]:
         f"{n} rows, noise level once and not per row": (lambda: net(x, c_rows), plain),
         f"{n} rows, no gradients recorded": (recorded, plain),
         f"{n} rows, inference_mode instead of no_grad": (plain, inferred),
-        f"{n} rows, softplus in place": (lambda: F.softplus(h), lambda: torch.ops.aten.softplus.out(h, out=out)),
         f"{n} rows, softplus as exp and log, in place": (lambda: F.softplus(h), exp_log),
         f"{n} rows, bfloat16": (plain, lambda: low(x_low, c_low)),
         f"{n} rows, silu instead of softplus (another network)": (plain, lambda: silu(x, c)),
@@ -141,18 +155,7 @@ def trained(antithetic: bool, precision: str, steps: int) -> tuple[float, float]
     model = NCSNModule(
         VE(0.01, 20.0), EDMPreconditioning(0.8), LogSigma(), UniformTimes(), objective=objective, optimizer=adam
     )
-    trainer = pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        precision=precision,
-        callbacks=[EMA()],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        accelerator="cpu",
-    )
+    trainer = trainer_only(steps, precision=precision, callbacks=[EMA()], accelerator="cpu")
     start = time.perf_counter()
     trainer.fit(model, HeartDataModule(batch_size=512 if antithetic else 1024))
     seconds = time.perf_counter() - start
@@ -167,6 +170,7 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     n, repeats, steps = (64, 1, 50) if options.quick else (20_000, 20, 1500)
     before, rows = torch.get_num_threads(), []
     with torch.no_grad():
+        rows += [_ratio(name, pair, repeats) for name, pair in sampling(n).items()]
         pairs = forward(n)
         rows += [_ratio(name, pair, repeats) for name, pair in pairs.items()]
     rows += [_ratio(name, pair, 10 * repeats) for name, pair in training(1024).items()]

@@ -9,10 +9,9 @@ The loops take turns.
 import argparse
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 
-from benchmarks.timing import interleaved, main
+from benchmarks.timing import interleaved, main, trainer_only
 from toy_score import HeartDataModule, NCSNModule, UniformTimes
 from toy_score.callbacks import EMA
 from toy_score.cli import quiet
@@ -38,18 +37,8 @@ def bare(batch_size: int, steps: int, device: str) -> None:
 
 def trained(batch_size: int, steps: int, device: str, steps_at_once: int, average: bool) -> None:
     """The same steps through Lightning."""
-    trainer = pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        accelerator="gpu" if device == "cuda" else device,
-        devices=1,
-        callbacks=[EMA()] if average else [],
-    )
+    accelerator, callbacks = "gpu" if device == "cuda" else device, [EMA()] if average else []
+    trainer = trainer_only(steps, accelerator=accelerator, devices=1, callbacks=callbacks)
     data = HeartDataModule(batch_size=batch_size, steps_at_once=steps_at_once)
     trainer.fit(NCSNModule(times=UniformTimes()), data)
 

@@ -16,12 +16,11 @@ from functools import partial
 from statistics import mean, stdev
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
 from benchmarks.study import network
-from benchmarks.timing import main
+from benchmarks.timing import main, trainer_only
 from toy_score import (
     EDM,
     DPMSolver2M,
@@ -32,6 +31,7 @@ from toy_score import (
     HeartDataModule,
     Heun,
     RungeKutta4,
+    ScoreModule,
     WarmupCosine,
 )
 from toy_score.callbacks import EMA
@@ -68,45 +68,29 @@ def fit(net: nn.Module, loss_of: Callable[[Tensor], Tensor], steps: int) -> None
         scheduler.step()
 
 
-def ours(module: pl.LightningModule, samplers: dict[str, Any], steps: int) -> dict[str, Draw]:
+def ours(module: ScoreModule, steps: int) -> dict[str, Draw]:
     """A fit by the Trainer, as the command line does it but for pictures and the run's folder."""
-    trainer = pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        accelerator="cpu",
-        callbacks=[EMA()],
-    )
+    trainer = trainer_only(steps, callbacks=[EMA()], accelerator="cpu")
     trainer.fit(module, HeartDataModule(batch_size=BATCH))
     module.eval()
-    return {name: partial(sampler, module.denoiser) for name, sampler in samplers.items()}
+    return {
+        "`RungeKutta4`, 17": partial(RungeKutta4(n_steps=5), module.denoiser),
+        "`DPMSolver2M`, 50": partial(DPMSolver2M(n_steps=50), module.denoiser),
+        "`Heun`, 99": partial(Heun(n_steps=50), module.denoiser),
+    }
 
 
 def edm(steps: int) -> dict[str, Draw]:
     """`edm_heart`."""
     adam = partial(torch.optim.Adam, lr=LR, fused=True)
     module = EDMModule(EDM(sigma_min=0.02, sigma_max=500.0), EDMPreconditioning(0.8), optimizer=adam)
-    samplers = {
-        "`RungeKutta4`, 17": RungeKutta4(n_steps=5),
-        "`DPMSolver2M`, 50": DPMSolver2M(n_steps=50),
-        "`Heun`, 99": Heun(n_steps=50),
-    }
-    return ours(module, samplers, steps)
+    return ours(module, steps)
 
 
 def flow(steps: int) -> dict[str, Draw]:
     """`flow_heart`."""
     module = FlowMatchingModule(optimizer=partial(torch.optim.Adam, lr=LR, fused=True))
-    samplers = {
-        "`RungeKutta4`, 17": RungeKutta4(n_steps=5),
-        "`DPMSolver2M`, 50": DPMSolver2M(n_steps=50),
-        "`Heun`, 99": Heun(n_steps=50),
-    }
-    return ours(module, samplers, steps)
+    return ours(module, steps)
 
 
 def azula(steps: int) -> dict[str, Draw]:

@@ -13,15 +13,12 @@ stands beside that of the optimal denoiser of the training points. Results go to
 
 import argparse
 import json
-import math
 import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from benchmarks.quality import RESULTS, command, machine
@@ -30,6 +27,7 @@ from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Distribution, EightGaussians, Moons, SCurve
 from toy_score.metrics import Memorisation
+from toy_score.metrics.transport import exact_w2
 from toy_score.modules import ScoreModule
 from toy_score.plotting.style import EXACT, GENERATED, LABEL, REAL, TICK, TITLE, in_units, panels, square
 from toy_score.samplers import Heun
@@ -64,8 +62,8 @@ def measure(name: str, folder: Path) -> dict[str, object]:
         command(run, "predict", "--ckpt_path", checkpoint, "--n_samples", N, "--output", "samples.npy", "--seed", k)
         x, fresh = torch.tensor(np.load(run / "samples.npy")), points(name, "fresh points", k)
         seconds.append(training)
-        w2.append(exact_w2(x, fresh))
-        floor.append(exact_w2(points(name, "real points", k), fresh))
+        w2.append(exact_w2(x, fresh).item())
+        floor.append(exact_w2(points(name, "real points", k), fresh).item())
         found = judge(name, data)
         found.update(data.standardisation(x))
         said = found.summary()
@@ -113,12 +111,6 @@ def optimal(name: str, data: PointsDataModule) -> Memorisation:
     found = judge(name, data)
     found.update(Heun(n_steps=18)(truth, YARDSTICK, torch.Generator().manual_seed(seed_of("yardstick"))))
     return found
-
-
-def exact_w2(x: Tensor, y: Tensor) -> float:
-    """`sqrt(min over assignments of the mean |x_i - y_s(i)|^2)`, in float64."""
-    cost = cdist(x.double().numpy(), y.double().numpy(), "sqeuclidean")
-    return math.sqrt(cost[linear_sum_assignment(cost)].mean())
 
 
 def table(results: dict[str, dict]) -> str:

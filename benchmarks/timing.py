@@ -12,11 +12,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 
 from benchmarks.quality import RESULTS, machine
 
-__all__ = ["Run", "interleaved", "main", "markdown", "run"]
+__all__ = ["Run", "interleaved", "main", "markdown", "run", "trainer_only"]
 
 
 def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -31,6 +32,20 @@ def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[s
             if repeat:
                 times[name].append(time.perf_counter() - start)
     return {name: median(values) for name, values in times.items()}
+
+
+def trainer_only(steps: int, **settings: Any) -> pl.Trainer:
+    """A Trainer that trains for so many steps and does nothing else: no files, no bars, no validation."""
+    return pl.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        **settings,
+    )
 
 
 # A process counts the memory of the one that it was split from: it is started by one that has hardly any.
@@ -88,6 +103,8 @@ def main(name: str, measure: Callable[[argparse.Namespace], dict[str, list[dict[
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs; nothing is written")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, where it matters")
     options = parser.parse_args()
+    if options.device != "cpu" and not (options.device == "cuda" and torch.cuda.is_available()):
+        parser.error(f"--device {options.device}: there is no such device here; leave it out for the CPU")
     tables = measure(options)
     device = machine() if options.device == "cpu" else f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     parts = [f"`python -m benchmarks.{name}`, {device}"]

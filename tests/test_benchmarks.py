@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from benchmarks import growth, means, overhead, peers, sampling, study, time_to_quality
+from benchmarks import growth, means, overhead, peers, sampling, study, time_to_quality, timing
 from benchmarks.timing import interleaved, markdown, run
 from toy_score import Heart, HeartDataModule, Heun, NCSNModule
 from toy_score.callbacks import Checkpoint
@@ -79,6 +79,14 @@ def test_every_means_is_measured_against_doing_without_it():
     ratios, errors = means.measure(argparse.Namespace(quick=True, device="cpu")).values()
     assert len({row["means"] for row in ratios}) == len(ratios) == 11
     assert len({row["score error"] for row in errors}) == 3  # each training is another
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_measured(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["benchmarks.peers", "--device", "tpu"])
+    with pytest.raises(SystemExit) as refusal:
+        timing.main("peers", pytest.fail, "")
+    assert refusal.value.code == 2
+    assert "--device tpu: there is no such device here" in capsys.readouterr().err
 
 
 def test_our_rows_are_measured_whatever_other_libraries_are_installed(capsys):

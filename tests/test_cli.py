@@ -508,6 +508,13 @@ def test_misspelt_commands_and_configs_are_corrected(capsys):
     )
 
 
+def test_a_value_that_is_no_choice_is_told_the_choices(capsys):
+    said = refused(capsys, "fit", "--config", "edm_heart", "--trainer.precision", "bf16-mxed")
+    assert said.startswith("error: trainer.precision: must be one of ")
+    assert " bf16-mixed," in said
+    assert said.endswith("got bf16-mxed")
+
+
 def test_a_reader_that_has_enough_of_a_list_is_no_error():
     command = f"{sys.executable} -m toy_score list | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)

@@ -1,6 +1,7 @@
 """Networks and denoisers: one question, many ways to put it, one answer."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -92,6 +93,12 @@ def test_activations_in_place_change_no_value_and_no_derivative(activation):
         value, unrecorded = torch.func.jvp(lambda z: net(z, c), (x,), (v,))
     assert torch.allclose(value, recorded, atol=1e-5)
     assert torch.allclose(unrecorded, slope, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["softplus", "silu", "gelu", "tanh", "relu"])
+def test_a_network_can_be_sent_to_another_process(activation):
+    net, x, c = MLP((4,), activation), torch.randn(5, 2, generator=generator()), torch.full((1, 1), 0.3)
+    assert torch.equal(pickle.loads(pickle.dumps(net))(x, c), net(x, c))
 
 
 def test_impossible_networks_are_refused():

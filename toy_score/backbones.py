@@ -4,6 +4,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +25,18 @@ def _gelu_slope(h: Tensor) -> Tensor:
     return torch.special.ndtr(h) + h * torch.exp(-0.5 * h * h) / math.sqrt(2.0 * math.pi)
 
 
+class _Activation(NamedTuple):
+    function: Callable[[Tensor], Tensor]
+    in_place: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+
+
 ACTIVATIONS = {
-    "softplus": (F.softplus, lambda h: torch.ops.aten.softplus.out(h, out=h), torch.sigmoid),
-    "silu": (F.silu, torch.ops.aten.silu_, _silu_slope),
-    "gelu": (F.gelu, torch.ops.aten.gelu_, _gelu_slope),
-    "tanh": (torch.tanh, torch.tanh_, lambda h: 1.0 - torch.tanh(h).square()),
-    "relu": (F.relu, torch.relu_, lambda h: (h > 0).to(h)),
+    "softplus": _Activation(F.softplus, lambda h: torch.ops.aten.softplus.out(h, out=h), torch.sigmoid),
+    "silu": _Activation(F.silu, torch.ops.aten.silu_, _silu_slope),
+    "gelu": _Activation(F.gelu, torch.ops.aten.gelu_, _gelu_slope),
+    "tanh": _Activation(torch.tanh, torch.tanh_, lambda h: 1.0 - torch.tanh(h).square()),
+    "relu": _Activation(F.relu, torch.relu_, lambda h: (h > 0).to(h)),
 }
 """By name, the function, the same in place, and its derivative."""
 
@@ -136,7 +143,6 @@ class MLP(Backbone):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         if n_labels:
             self.label_vectors = nn.Embedding(n_labels + 1, widths[1], padding_idx=n_labels)
-        self._function, self._in_place, self._slope = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self._first(x, c, labels)
@@ -146,17 +152,18 @@ class MLP(Backbone):
 
     def jacobian(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The output `F`, `(n, 2)`, and `dF_i / dx_j`, `(n, 2, 2)`, in closed form: the chain rule, layer by layer."""
-        h = self._first(x, c, labels)
+        h, slope = self._first(x, c, labels), ACTIVATIONS[self.activation].slope
         tangents = self.layers[0].weight[:, :2].T[:, None, :]  # [j, n, width]: dh / dx_j
         for layer in self.layers[1:]:
-            tangents = (self._slope(h) * tangents) @ layer.weight.T
+            tangents = (slope(h) * tangents) @ layer.weight.T
             h = layer(self._activate(h))
         return h, tangents.permute(1, 2, 0)
 
     def _activate(self, h: Tensor) -> Tensor:
         """The activation; in place where nobody differentiates: a sampler then walks in memory that is in the cache."""
         differentiated = torch.is_grad_enabled() or forward_ad.unpack_dual(h).tangent is not None
-        return (self._function if differentiated else self._in_place)(h)
+        activation = ACTIVATIONS[self.activation]
+        return activation.function(h) if differentiated else activation.in_place(h)
 
     def _first(self, x: Tensor, c: Tensor, labels: Tensor | None) -> Tensor:
         first, features = self.layers[0], self.embedding(c)

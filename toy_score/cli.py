@@ -399,6 +399,9 @@ def gist(message: str, known: Iterable[str] = ()) -> str:
     told = [line for line in lines if not line.startswith("Parser key")] or ["invalid value"]
     line = next((line for line in told if not line.startswith("Expected a dot import")), told[0])
     value = re.search(r"Given value: (\S+)$", message)
+    choices = re.findall(r"'([^']+)'", " ".join(line for line in told if line.startswith("Expected a typing.Literal")))
+    if choices and value:
+        return f"{key}must be one of {', '.join(choices)}, got {value[1]}"
     if line.startswith("Expected a dot import"):
         line = f"there is no class {line.split(': ')[-1]!r}"
     elif line.startswith("Expected a <class") and value and "Got value" not in line:

@@ -17,7 +17,15 @@ from toy_score.distributions import Distribution
 from toy_score.metrics.base import FirstPoints
 from toy_score.seeds import seed_of
 
-__all__ = ["ExactW2"]
+__all__ = ["ExactW2", "exact_w2"]
+
+
+def exact_w2(x: Tensor, y: Tensor) -> Tensor:
+    """`sqrt(min over permutations  mean_i |x_i - y_pi(i)|^2)` of points on the CPU, `(n, 2)` and `(n, 2)`, in float64."""
+    from scipy.optimize import linear_sum_assignment
+
+    cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square_().numpy()
+    return torch.from_numpy(cost[linear_sum_assignment(cost)]).mean().sqrt()
 
 
 class ExactW2(FirstPoints):
@@ -45,11 +53,8 @@ class ExactW2(FirstPoints):
 
     def compute(self) -> Tensor:
         """The distance."""
-        from scipy.optimize import linear_sum_assignment
-
         x = self.kept().cpu()
         if len(x) == 0:
             return x.new_tensor(torch.nan)
-        y = self.distribution.sample(len(x), Generator().manual_seed(seed_of("fresh points"))).double()
-        cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square_().numpy()
-        return torch.from_numpy(cost[linear_sum_assignment(cost)]).mean().sqrt().to(self.device)
+        y = self.distribution.sample(len(x), Generator().manual_seed(seed_of("fresh points")))
+        return exact_w2(x, y).to(self.device)
