@@ -21,7 +21,7 @@ __all__ = ["ExactW2", "exact_w2"]
 
 
 def exact_w2(x: Tensor, y: Tensor) -> Tensor:
-    """`sqrt(min over permutations  mean_i |x_i - y_pi(i)|^2)` of points on the CPU, `(n, 2)` and `(n, 2)`, in float64."""
+    """`sqrt(min over permutations  mean_i |x_i - y_pi(i)|^2)` of CPU points, `(n, 2)` and `(n, 2)`, in float64."""
     from scipy.optimize import linear_sum_assignment
 
     cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square_().numpy()
