@@ -160,6 +160,7 @@ def picture(name: str = "moons") -> None:
     ax.set(xscale="log", xlim=(1e-4, 3), xlabel="distance to the nearest training point", ylim=(0, 0.5))
     ax.set_title("share at each distance", fontsize=TITLE - 1)
     ax.tick_params(labelsize=TICK)
+    ax.tick_params(axis="y", direction="in", pad=2)  # clear of the neighbour's frame
     ax.legend(fontsize=LABEL - 1, frameon=False, loc="upper left")
     PICTURE.write_bytes(plotting.to_png(figure))
 
