@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from toy_score.backbones import Backbone, forward_jacobian
 from toy_score.component import Component
 from toy_score.distributions import Distribution
+from toy_score.distributions.base import column
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.schedules import Level, Schedule
 
@@ -82,8 +83,8 @@ class Denoiser(ABC):
     def _level(self, x: Tensor, t: At) -> Level:
         """`t` as a level of tensors `(1, 1)` or `(n, 1)`, of the dtype and on the device of `x`."""
         if isinstance(t, Level):
-            return Level(*(_column(value, x) for value in t))
-        return self.schedule.level(_column(t, x))
+            return Level(*(column(value, x) for value in t))
+        return self.schedule.level(column(t, x))
 
 
 class ExactDenoiser(Component, Denoiser):
@@ -241,7 +242,3 @@ class Rescheduled(Denoiser):
 def _affine(skip: Tensor | float, out: Tensor, x: Tensor, F: Tensor) -> Tensor:
     """`skip x + out F`."""
     return torch.addcmul(out * F, skip, x) if isinstance(skip, Tensor) else out * F
-
-
-def _column(value: float | Tensor, x: Tensor) -> Tensor:
-    return torch.as_tensor(value, dtype=x.dtype, device=x.device).reshape(-1, 1)

@@ -51,7 +51,7 @@ class AllLevels(TrainingTimes):
     """Every level of the schedule's ladder for every point: `m = L n` rows, one forward pass (NCSN, eq. 6)."""
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
-        ladder = schedule.ladder.to(generator.device, torch.get_default_dtype())
+        ladder = schedule.ladder.to(generator.device, torch.get_default_dtype(), non_blocking=True)
         return ladder.repeat_interleave(n)[:, None]
 
 
@@ -59,7 +59,7 @@ class RandomLevels(TrainingTimes):
     """One level of the ladder, uniformly drawn, per point (DDPM, algorithm 1)."""
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
-        ladder = schedule.ladder.to(generator.device, torch.get_default_dtype())
+        ladder = schedule.ladder.to(generator.device, torch.get_default_dtype(), non_blocking=True)
         return ladder[torch.randint(len(ladder), (n,), generator=generator, device=generator.device)][:, None]
 
 

@@ -104,7 +104,8 @@ class ToyDataModule(pl.LightningDataModule):
         if not x.isfinite().all():
             row = int((~x.isfinite()).any(dim=-1).nonzero()[0])
             raise ValueError(f"point {row} of the data is {x[row].tolist()}; remove or repair it")
-        return Batch(x.to(device), labels.to(device) if self.labels else None)
+        labels = labels.to(device, non_blocking=True) if self.labels else None
+        return Batch(x.to(device, non_blocking=True), labels)
 
     def training_points(self) -> Batch | None:
         """The fixed set that is trained on; None if points are drawn anew for every batch."""

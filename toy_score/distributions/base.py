@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from toy_score.component import Component
 from toy_score.seeds import seed_of
 
-__all__ = ["Distribution", "by_rows"]
+__all__ = ["Distribution", "by_rows", "column"]
 
 
 class Distribution(Component, ABC):
@@ -100,13 +100,20 @@ class Distribution(Component, ABC):
         return []
 
 
+def column(value: float | Tensor, x: Tensor) -> Tensor:
+    """A number, or one for each row, as a tensor `(1, 1)` or `(n, 1)` of the dtype and on the device of `x`."""
+    if isinstance(value, Tensor):
+        return value.to(x).reshape(-1, 1)
+    # Filled in, not copied over: for a copy the host waits until a GPU has done all that it was given.
+    return torch.full((1, 1), value, dtype=x.dtype, device=x.device)
+
+
 def by_rows(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor, rows: int) -> Tensor:
     """`function(x, sigma)`, `rows` points at a time, so that memory stays bounded and within the cache.
 
     `function` is given `(m, 2)` points and `(1, 1)` or `(m, 1)` noise levels, of the type of `x`.
     """
-    rows = max(rows, 1)
-    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1)
+    rows, sigma = max(rows, 1), column(sigma, x)
     chunks = x.split(rows)
     levels = sigma.split(rows) if len(sigma) > 1 else [sigma] * len(chunks)
     return torch.cat([function(y, s) for y, s in zip(chunks, levels, strict=True)])

@@ -52,7 +52,7 @@ class UniformBoxes(Distribution):
         """Logarithm of each box's share of the density, and its slopes along both axes, `(n, K)`."""
         log_q, slopes = -math.log(len(self._c)), []
         for x_j, (middles, which) in zip(x.T, self._axes, strict=True):
-            log_axis, slope = _interval(x_j[:, None] - middles.to(x.device), self._half, sigma)
+            log_axis, slope = _interval(x_j[:, None] - middles.to(x.device, non_blocking=True), self._half, sigma)
             log_q = log_q + log_axis[:, which]
             slopes.append(slope[:, which])
         return log_q, *slopes
@@ -60,7 +60,7 @@ class UniformBoxes(Distribution):
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
         def log_p(x: Tensor, sigma: Tensor) -> Tensor:
             noisy = self._parts(x, torch.where(sigma > 0, sigma, 1.0))[0].logsumexp(dim=-1)
-            clean = torch.where(self.invalid(x), x.new_tensor(-math.inf), -self.entropy())
+            clean = torch.full_like(noisy, -self.entropy()).masked_fill(self.invalid(x), -math.inf)
             return torch.where(sigma[:, 0] > 0, noisy, clean)
 
         return self._by_rows(log_p, x, sigma)
@@ -89,7 +89,7 @@ class UniformBoxes(Distribution):
 
     def _distances(self, x: Tensor) -> Tensor:
         """From each box, 0 inside, `(n, K)`."""
-        outside = (x.double()[:, None] - self._c.to(x.device)).abs() - self._half
+        outside = (x.double()[:, None] - self._c.to(x.device, non_blocking=True)).abs() - self._half
         return outside.clamp(min=0).norm(dim=-1)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:

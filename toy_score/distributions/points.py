@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from toy_score.distributions.base import Distribution
+from toy_score.distributions.base import Distribution, column
 from toy_score.distributions.reading import read_table
 from toy_score.seeds import seed_of
 
@@ -180,11 +180,12 @@ class Points(Distribution):
         if x.device not in self._on:
             self._on[x.device] = self._middle.to(x.device), self._columns.to(x.device)
         middle, columns = self._on[x.device]
-        sigma = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1)  # (1, 1) or (n, 1)
+        x = x.double()
+        sigma = column(sigma, x)
         if not (sigma > 0).all():
             raise ValueError("a set of points has no density of its own, only under noise: sigma must be positive")
         rows = max((CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self), 1)
-        chunks = (x.double() - middle).split(rows)
+        chunks = (x - middle).split(rows)
         levels = sigma.square().split(rows) if len(sigma) > 1 else [sigma.square()] * len(chunks)
         return torch.cat([function(y, v, columns) for y, v in zip(chunks, levels, strict=True)])
 

@@ -50,7 +50,7 @@ class ConcentricRings(Distribution):
 
     def _log_q(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithm of each ring's share of the density, and `g`, `(n, K)`."""
-        R, r = self._R.to(x.device), x.square().sum(dim=-1, keepdim=True).clamp(min=1e-60).sqrt()
+        R, r = self._R.to(x.device, non_blocking=True), x.square().sum(dim=-1, keepdim=True).clamp(min=1e-60).sqrt()
         k = R * r / v
         i0e, i1e = torch.special.i0e(k), torch.special.i1e(k)
         log_q = i0e.log() - 0.5 * (r - R).square() / v - (2.0 * math.pi * len(R) * v).log()

@@ -3,9 +3,9 @@
 A sampler of a family writes one thing, `step`: how to get from one level to the next. From the lowest level, `last`
 leads to the data itself: unless a family knows better, to the denoised point.
 
-Every row of a result is a function of the seed and of its own number alone: noise is drawn in blocks of 4096 rows, each
-block from a generator of its own. Sample i is therefore the same however many are drawn, in chunks of whatever size,
-on however many devices.
+Every row of a result is a function of the seed and of its own number alone: noise is drawn in blocks of rows, each
+block from a generator of its own. Sample i is therefore the same however many are drawn, in chunks of whatever size, on
+however many devices of a kind.
 """
 
 import copy
@@ -25,19 +25,24 @@ from toy_score.seeds import seed_of
 
 __all__ = ["GridSampler", "NoiseStream", "Sampler", "Trajectory"]
 
-ROWS_AT_ONCE = {"cpu": 4096, "cuda": 65_536}
-"""How many rows walk together. The hidden layers of 4096 rows stay in the cache of a CPU, which is up to 1.5 times as
-fast as 20 000 at once; a GPU wants to be filled. Either bounds the memory, to some 5 and 100 MB."""
+CPU_BLOCK, GPU_BLOCK = 4096, 65_536
+"""Rows that walk together and whose noise is drawn together. The hidden layers of 4096 rows stay in the cache of a CPU,
+which is up to 1.5 times as fast as 20 000 at once; a GPU wants to be filled, and every call costs it as much as a small
+network. Either bounds the memory, to some 5 and 100 MB."""
+
+
+def block_size(device: torch.device) -> int:
+    """The rows of a block on a device."""
+    return CPU_BLOCK if device.type == "cpu" else GPU_BLOCK
 
 
 class NoiseStream:
     """Standard noise for the rows `first ... first + n - 1` of the endless table of noise that a seed defines."""
 
-    BLOCK = 4096
-
     def __init__(self, seed: int, first: int, n: int, device: torch.device | str = "cpu"):
-        begin, end = first // self.BLOCK, -(-(first + n) // self.BLOCK)
-        self._rows = slice(first - begin * self.BLOCK, first - begin * self.BLOCK + n)
+        self._block = block_size(torch.device(device))
+        begin, end = first // self._block, -(-(first + n) // self._block)
+        self._rows = slice(first - begin * self._block, first - begin * self._block + n)
         self._generators = [
             Generator(device).manual_seed(seed_of("sampler noise", seed, block)) for block in range(begin, end)
         ]
@@ -52,7 +57,7 @@ class NoiseStream:
 
     def _draw(self, law: Callable[..., Tensor]) -> Tensor:
         # A whole block is drawn even if a part is used: what a row gets must not depend on its neighbours.
-        blocks = [law(self.BLOCK, 2, generator=g, device=g.device) for g in self._generators]
+        blocks = [law(self._block, 2, generator=g, device=g.device) for g in self._generators]
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[self._rows]
 
 
@@ -134,7 +139,7 @@ class Sampler(Component, ABC):
             raise ValueError(f"the number of samples must be at least 1, got {n}")
         seed, device = draw_seed(generator)
         chunks = []
-        at_once = ROWS_AT_ONCE.get(device.type, ROWS_AT_ONCE["cuda"])
+        at_once = block_size(device)
         for start in range(first, first + n, at_once):
             rows = min(at_once, first + n - start)
             chunks.append(self.run(denoiser, NoiseStream(seed, start, rows, device)))

@@ -1,0 +1,124 @@
+"""What a GPU asks of the code, tested where there is none.
+
+Tensors on torch's `meta` device hold no numbers. Mixed with tensors of the CPU they raise, as a GPU's do, and nothing
+can be read back from them: what works there never lets the host wait for the device.
+"""
+
+import inspect
+import reprlib
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+import toy_score
+from toy_score import objectives
+from toy_score.catalog import entries
+from toy_score.data import HeartDataModule
+from toy_score.denoisers import ExactDenoiser, Guided
+from toy_score.distributions import Heart
+
+META = torch.device("meta")
+GENERATOR = SimpleNamespace(device=META)  # torch makes none for this device
+
+
+def made(kind):
+    """One of each of a kind that needs no arguments."""
+    classes = [getattr(toy_score, entry.name.split("(")[0]) for entry in entries(kind)]
+    return [of() for of in classes if not any(map(is_required, inspect.signature(of).parameters.values()))]
+
+
+def is_required(parameter):
+    return parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
+
+
+MODELS = made("modules")
+DISTRIBUTIONS = made("distributions")
+ASKS = toy_score.AdaptiveDormandPrince  # which rows have arrived
+SAMPLERS = [sampler for sampler in made("samplers") if not isinstance(sampler, ASKS)]
+model = pytest.mark.parametrize("module", MODELS, ids=lambda m: m.name)
+
+
+class Elsewhere(TorchFunctionMode):
+    """Refuses what makes the host wait until the device has done all that it was given: to send it something, and see
+    that it has arrived."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        sends = func is torch.Tensor.to and args[0].device != META and not kwargs.get("non_blocking")
+        if (sends or func in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)) and result.device == META:
+            raise AssertionError(f"the host sends {reprlib.repr(args[0])} and waits until it has arrived")
+        return result
+
+
+def without_generator(law):
+    return lambda *args, generator=None, **kwargs: law(*args, **kwargs)
+
+
+class Noise:
+    """As much of a `NoiseStream` as there can be."""
+
+    def normal(self):
+        return torch.randn(64, 2, device=META)
+
+    uniform = normal
+
+
+def test_a_number_that_is_sent_to_the_device_is_noticed():
+    with Elsewhere(), pytest.raises(AssertionError, match="the host sends"):
+        torch.as_tensor(0.5, device=META)
+    with Elsewhere(), pytest.raises(AssertionError, match="the host sends"):
+        torch.zeros(3).to(META)
+
+
+@model
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: type(s).__name__)
+def test_a_walk_stays_on_the_device_and_never_waits_for_it(sampler, module):
+    denoiser = module.to(META).denoiser
+    with Elsewhere():
+        assert sampler.run(denoiser, Noise()).device == META
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("each", [False, True], ids=["one level", "a level for each"])
+def test_the_truth_is_told_on_the_device(distribution, each):
+    x = torch.randn(50, 2, device=META)
+    sigma = torch.rand(50, 1, device=META) if each else 0.5
+    distribution.score(x, sigma)  # its constants are sent once
+    with Elsewhere():
+        for answer in (distribution.score(x, sigma), distribution.denoise(x, sigma), distribution.log_prob(x, sigma)):
+            assert answer.device == META
+            assert len(answer) == 50
+
+
+@model
+@pytest.mark.parametrize("name", [n for n in objectives.__all__ if n.endswith("Matching")])
+def test_a_step_of_training_stays_on_the_device_and_never_waits_for_it(name, module, monkeypatch):
+    for law in ("rand", "randn", "randint"):
+        monkeypatch.setattr(torch, law, without_generator(getattr(torch, law)))
+    x0, truth = torch.randn(32, 2, device=META), ExactDenoiser(Heart(), module.schedule)
+    denoiser = module.to(META).denoiser
+    truth.denoise(x0, 0.5)  # its constants are sent once
+    with Elsewhere():
+        t = module.times(len(x0), module.schedule, GENERATOR)
+        loss = getattr(objectives, name)()(denoiser, x0, t, GENERATOR, truth).mean()
+        loss.backward()
+    assert all(p.grad.device == META for p in module.parameters())
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_batch_is_sent_without_waiting(fresh):
+    data = HeartDataModule(batch_size=8, n_train=64, fresh=fresh, labels=True)
+    data.batch(0, META)  # a fixed set is sent once
+    with Elsewhere():
+        for k in range(8):
+            x0, labels = data.batch(k, META)
+            assert x0.device == labels.device == META
+
+
+def test_guidance_stays_on_the_device():
+    strong, weak = (m.to(META).denoiser for m in MODELS[:2])
+    with Elsewhere():
+        assert toy_score.Heun(4).run(Guided(strong, weak, 2.0), Noise()).device == META
