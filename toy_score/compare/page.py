@@ -119,7 +119,8 @@ def _key(groups: Sequence[Group]) -> str:
     used = {row["line"] for group in groups for row in group.rows}
     names = {label: escape(label) for label in colours if label in used} | ({OWN: "★ its own"} if OWN in used else {})
     chips = [f'<span><i style="background:{colours[label]}"></i>{name}</span>' for label, name in names.items()]
-    chips.append('<span><i class="dashes"></i>exact denoiser, same schedule</span>')
+    hollow = " (☆)" if OWN in used else ""
+    chips.append(f'<span><i class="dashes"></i>exact denoiser, same schedule{hollow}</span>')
     return "".join([*chips, '<span><i class="band"></i>perfect samples</span>'])
 
 

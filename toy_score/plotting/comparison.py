@@ -151,8 +151,10 @@ def _key(panels: Sequence[Panel]) -> list[Line2D]:
     handles = [
         Line2D([], [], color=line.colour, label=label, **LOOKS[line.look]) for label, line in sorted_last(lines).items()
     ]
-    if any(line.look in ("dashed", "hollow star") for panel in panels for line in panel.lines):
-        handles.append(Line2D([], [], color=EXACT, label="exact denoiser, same schedule", **LOOKS["dashed"]))
+    looks = {line.look for panel in panels for line in panel.lines}
+    if looks & {"dashed", "hollow star"}:
+        label = "exact denoiser, same schedule" + (" (\u2606)" if "hollow star" in looks else "")
+        handles.append(Line2D([], [], color=EXACT, label=label, **LOOKS["dashed"]))
     handles.append(Line2D([], [], color=EXACT, linewidth=7, alpha=0.25, label="perfect samples"))
     return handles
 
