@@ -137,8 +137,9 @@ class Pictures(pl.Callback):
             figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self.errors, title)
         files = {f"{name}.png": plotting.to_png(figure) for name, figure in figures.items()}
         if final and self.frames:
+            moving = title if asked.standardisation is None else f"{title}, in standardised units"
             files["noise_to_data.gif"] = animation(
-                model.sampler, model.denoiser, self._generator(model), title, exact, real, self.frames
+                model.sampler, model.denoiser, self._generator(model), moving, exact, real, self.frames
             )
         for name, content in files.items():
             if board is not None:

@@ -165,6 +165,8 @@ class SampleWriter(BasePredictionWriter):
         p = exact.distribution if exact is not None else p
         real = None if p is None else p.sample(n, torch.Generator().manual_seed(seed_of("pictured points")))
         title = model.name if p is None else f"{model.name} on the {p.name.replace('_', ' ')}"
+        if model.standardisation is not None:
+            title += ", in standardised units"  # those of the noise level that is written on it
         generator = torch.Generator(model.device).manual_seed(seed)
         return animation(model.sampler, model.sampled, generator, title, exact, real, n=n)
 

@@ -22,6 +22,7 @@ __all__ = ["noise_to_data", "to_gif"]
 SIZE, DPI = (6.4, 3.95), 100
 ARROWS, CELLS, TAILS, TAIL = 15, 64, 8, 6
 COLOURS = 64
+WIDEST_TITLE = 55  # letters
 FRAME_MS, LAST_MS = 80, 2000
 
 
@@ -94,7 +95,8 @@ def noise_to_data(
     bounds = exact.distribution.bounds if exact is not None else 1.2 * ends[ends.isfinite()].quantile(0.99).item()
     figure = Figure(figsize=SIZE, dpi=DPI)
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=TITLE, fontweight="bold", y=0.985, va="top")
+    size = TITLE * min(1.0, WIDEST_TITLE / len(title))
+    figure.suptitle(title, fontsize=size, fontweight="bold", y=0.985, va="top")
     left, right = (figure.add_axes([x, 0.11, 0.47, 0.7615]) for x in (0.02, 0.51))
     for ax in (left, right):
         square(ax, bounds).tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
