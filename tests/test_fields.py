@@ -125,6 +125,17 @@ def straightness(name, high, low):
     return 1.0 - (z1 - z0) ** 2 / (u1 - u0) / total
 
 
+def test_a_level_that_the_schedule_does_not_reach_is_measured_at_its_nearest():
+    """A rotation added to the truth, asked for beyond either end of the schedule."""
+    truth = Rotated(Heart(), EDM(0.5, 2.0))
+    x0 = Heart().sample(2000, generator(1))
+    metric = FieldSymmetry((5.0, 2.0, 0.5, 0.01))
+    metric.update(truth, x0, generator(2))
+    curl = metric.compute()[0]
+    assert curl[0] == pytest.approx(curl[1].item(), rel=0.1)
+    assert curl[3] == pytest.approx(curl[2].item(), rel=0.1)
+
+
 @pytest.mark.parametrize("schedule", [EDM(0.02, 80.0), VP()], ids=repr)
 def test_the_straightness_of_a_gaussians_flow_is_the_closed_form(schedule):
     metric = Straightness(schedule, (3.0, 1.0, 0.2))

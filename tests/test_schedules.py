@@ -82,6 +82,14 @@ def test_the_ladder_descends_from_the_highest_to_the_lowest_time(schedule):
     assert (ladder.diff() < 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("T", [10, 100, 1000])
+def test_at_a_step_of_ddpm_the_drift_is_that_steps(T, dtype):
+    schedule = DDPM(n_steps=T, beta_max=0.5)
+    t = schedule.ladder.flip(0).to(dtype)
+    assert torch.allclose(schedule.drift(t).double(), 0.5 * T * torch.log1p(-schedule.betas), rtol=2e-3)
+
+
 @every
 def test_drift_and_diffusion_are_those_of_the_marginals(schedule):
     """f = d log alpha / dt and g^2 = d sigma^2 / dt - 2 f sigma^2, by differences between the knots of a ladder."""

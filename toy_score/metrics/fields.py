@@ -111,6 +111,7 @@ class FieldSymmetry(ExactMetric):
     def update(self, denoiser: Denoiser, x0: Tensor, generator: Generator) -> None:
         """Add noisy versions of the points `x0`, `(n, 2)`, at each level."""
         for i, sigma in enumerate(self.levels):
+            sigma = denoiser.schedule.level_at(sigma).ratio
             y = x0 + sigma * torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
             M = denoiser_jacobian(denoiser, y, sigma).double()
             A = 0.5 * (M - M.mT)

@@ -59,7 +59,7 @@ class MMD(SampleMetric):
         super().__init__(distribution)
         self.bandwidths = bandwidths
         self._s = [b * distribution.bounds for b in bandwidths]
-        self.half_width = 1.5 * distribution.bounds
+        self.half_width = 3.0 * distribution.bounds
         self._period = 2.0 * self.half_width + REACH * max(self._s)
         self._n_waves = math.ceil(REACH * self._period / (2.0 * math.pi * min(self._s)))
         self._weights = sum(torch.outer(v, v) for v in map(self._spectrum, self._s)) / len(self._s)
@@ -70,9 +70,10 @@ class MMD(SampleMetric):
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")
 
     def _add(self, x: Tensor) -> None:
-        for rows in x.split(ROWS_AT_ONCE):
-            # A sample beyond the window is as far from everything else at its edge as it is where it is.
-            theta = rows.double().clamp(-self.half_width, self.half_width) * (2.0 * math.pi / self._period)
+        # Samples beyond the window, which is three times as wide as the data, are taken to be far from one another too.
+        within = x.abs().amax(dim=1) <= self.half_width
+        for rows in x[within].split(ROWS_AT_ONCE):
+            theta = rows.double() * (2.0 * math.pi / self._period)
             self.products += self._waves(theta[:, 0]) @ self._waves(theta[:, 1]).T
         for s in self._s:
             embedding = 2.0 * math.pi * s**2 * self.distribution.log_prob(x, s).double().exp()
@@ -82,9 +83,9 @@ class MMD(SampleMetric):
     def compute(self) -> Tensor:
         """The squared discrepancy."""
         n, weights = self.n.double(), self._weights.to(self.device)
-        # Of each sample with itself: cos^2 + sin^2 = 1, wave by wave.
-        itself = weights[: self._n_waves + 1, : self._n_waves + 1].sum()
-        pairs = ((weights * self.products.square()).sum() - n * itself) / (n * (n - 1.0))
+        # Of each sample within the window with itself: cos^2 + sin^2 = 1, wave by wave. Wave (0, 0) counts them.
+        itself = weights[: self._n_waves + 1, : self._n_waves + 1].sum() * self.products[0, 0]
+        pairs = ((weights * self.products.square()).sum() - itself) / (n * (n - 1.0))
         return pairs - 2.0 * self.total / n + self._truth
 
     def _waves(self, theta: Tensor) -> Tensor:

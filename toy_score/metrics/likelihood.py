@@ -6,7 +6,7 @@ The negative log-likelihood `-E_p log q` is at least the entropy, and exceeds it
 
 Averaged over points, both parts scatter by about one nat a point; their difference at the very same points hardly does:
 by `sqrt(2 KL / n)`. Its floor is what the exact denoiser gets by the same flow, from the same prior, with the same
-solver, at some of the points.
+solver, at some of the points; the blur of the schedule's lowest noise level is part of it.
 """
 
 import math
@@ -30,7 +30,7 @@ class Likelihood(ExactMetric):
     fall below 0 by its standard error. It is blind to what the sampler adds to the flow.
 
     Args:
-        truth: the exact denoiser; its density is taken at the schedule's lowest noise level, as the model's is.
+        truth: the exact denoiser of the distribution of the points.
     """
 
     higher_is_better = False
@@ -39,14 +39,14 @@ class Likelihood(ExactMetric):
 
     def __init__(self, truth: ExactDenoiser):
         super().__init__()
-        self._distribution, self._sigma = truth.distribution, truth.schedule.ratios[0]
+        self._distribution = truth.distribution
         self._exact = ProbabilityFlow(truth)
         self.add_state("sums", torch.zeros(9, dtype=torch.float64), "sum")
         self.add_state("failed", torch.zeros((), dtype=torch.int64), "sum")
 
     def update(self, flow: ProbabilityFlow, x: Tensor) -> None:
         """Add points `(n, 2)`; those whose flow could not be followed are counted apart."""
-        log_q, log_p = flow.log_prob(x).double(), self._distribution.log_prob(x, self._sigma).double()
+        log_q, log_p = flow.log_prob(x).double(), self._distribution.log_prob(x).double()
         there = log_q.isfinite()
         nll, gap = -log_q[there], (log_p - log_q)[there]
         few = max(FEW - int(self.sums[5]), 0)

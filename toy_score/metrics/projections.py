@@ -79,9 +79,10 @@ class _Projections(SampleMetric):
 
 
 class SlicedWasserstein(_Projections):
-    """Sliced Wasserstein-1 distance to the exact law, in units of length; biased upwards by about `1.3 / sqrt(n)`.
+    """Sliced Wasserstein-1 distance to the exact law, in units of length; biased upwards by about `c / sqrt(n)`.
 
-    A scalar, >= 0. Samples beyond the window count with their distance. Sees wrong mode weights, shifts and scales;
+    A scalar, >= 0; `c` is a length, 1.2 for the heart, 28 for forty Gaussians on [-40, 40]. Samples beyond the window
+    count with their distance. Sees wrong mode weights, shifts and scales;
     blind to a little mass in a gap, to blur and to rare outliers.
     """
 
@@ -97,7 +98,8 @@ class EnergyDistance(_Projections):
     """Energy distance to the exact law, the unbiased estimate: around zero for perfect samples, at times below.
 
     The distance between the empirical law and the truth exceeds it by `pi mean_theta int F (1 - F) / (n - 1)` on
-    average, which is subtracted. A scalar, nan before the second sample. Sees and is blind to what sliced W1 is, and is
+    average, which is subtracted. A scalar, nan before the second sample. Where samples are beyond the window it is an
+    upper bound: all are counted there as far out as they are on average. Sees and is blind to what sliced W1 is, and is
     the more powerful for wrong mode weights.
     """
 

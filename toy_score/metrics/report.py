@@ -136,7 +136,7 @@ class Report:
         distribution: the truth.
         n: number of samples of a draw.
         readings: what the metrics of `sample_metrics` computed, for every draw.
-        floors: of `noise_floors`, for the same n and the same metrics.
+        floors: of `noise_floors`, for the same metrics and as many samples as were finite.
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
         likelihood: summary of the metric `Likelihood`, if it was measured.
         fields: summary of `Fields`, if it was measured.
@@ -159,6 +159,11 @@ class Report:
     def repeats(self) -> int:
         """How many draws there were."""
         return len(self.readings)
+
+    @property
+    def n_finite(self) -> float:
+        """The number of samples of a draw that the metrics could count, on average."""
+        return self.n * (1.0 - self.mean("nonfinite").item())
 
     def mean(self, name: str) -> Tensor:
         """Mean of a metric over the draws."""
@@ -200,7 +205,7 @@ class Report:
         return found
 
     def _modes(self) -> dict[str, dict[str, float]]:
-        shares, n = self.mean("mode_weights").flatten().tolist(), self.n * self.repeats
+        shares, n = self.mean("mode_weights").flatten().tolist(), max(self.n_finite, 1.0) * self.repeats
         if isinstance(self.distribution, Points):
             n = 1.0 / (1.0 / n + 1.0 / len(self.distribution))  # the shares of held-out points scatter as well
         return {
@@ -220,7 +225,7 @@ class Report:
         lines += [_row(ALL[name].label, **d[name]) for name in named]
         if few:
             for mode, r in d["mode_weights"].items():
-                sd = math.sqrt(r["truth"] * (1 - r["truth"]) / (self.n * self.repeats))
+                sd = math.sqrt(r["truth"] * (1 - r["truth"]) / (max(self.n_finite, 1.0) * self.repeats))
                 lines += [_row(f"share of the mode {mode}", r["share"], r["truth"], sd, r["z"])]
         if not isinstance(self.distribution, Points):
             lines += [f"{InvalidMass.label:<30}{d['invalid_mass']['value']:>10.5f}{'0':>24}"]

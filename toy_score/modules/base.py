@@ -370,13 +370,16 @@ class ScoreModule(pl.LightningModule):
         distribution, n = self.judge, self.trainer.test_dataloaders.dataset.total
         real = self.training_points if self.truth is None else None
         score, memorisation = self._metrics.get("score"), self._metrics.get("memorisation")
+        readings = [metrics.compute() for metrics in self._sample_metrics.values()]
+        lost = sum(float(reading["nonfinite"]) for reading in readings) / len(readings)
+        counted = max(round(n * (1.0 - lost)), 2)
         self.report = Report(
             title=f"{self.name} on {distribution.name.replace('_', ' ')}, {self.sampler!r}, "
             f"{self.sampler.nfe(self.schedule)} evaluations a sample",
             distribution=distribution,
             n=n,
-            readings=[metrics.compute() for metrics in self._sample_metrics.values()],
-            floors=noise_floors(distribution, n, papers=self.measure_for_papers, real=real),
+            readings=readings,
+            floors=noise_floors(distribution, counted, papers=self.measure_for_papers, real=real),
             levels=[self.schedule.level_at(s).ratio for s in score.levels] if score else [],  # the nearest it has
             score_error=score.compute().tolist() if score else [],
             score_error_se=score.standard_error().tolist() if score else [],

@@ -107,7 +107,8 @@ class AdamsBashforth(_Multistep):
 
     Args:
         n_steps: number of steps, >= 1, as many evaluations.
-        order: number of velocities, in 1 ... 4; the first steps have fewer.
+        order: number of velocities, in 1 ... 4; the first steps have fewer, so that with ever more steps the error
+            falls with their square at best.
         grid: at which times the steps begin.
 
     Raises:

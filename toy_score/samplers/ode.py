@@ -134,10 +134,11 @@ class DormandPrince(GridSampler):
 
     @torch.no_grad()
     def with_error(self, denoiser: Denoiser, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """The samples of `__call__`, `(n, 2)`, and how far each may be from the exact flow's, `(n,)`.
+        """The samples of `__call__`, `(n, 2)`, and for each an estimate of its distance from the exact flow's, `(n,)`.
 
-        The estimate is the sum over the steps of the distance between the method's solution and its embedded one of
-        order 4: an error of the latter, and so, on the safe side, one of the former.
+        The sum over the steps of the distance between the method's solution and its embedded one of order 4. It is no
+        bound: what the flow makes of an error on its way is left out, so that where the flow parts, between modes, the
+        true one may be many times as large.
         """
         seed, device = draw_seed(generator)
         walker = copy.copy(self)

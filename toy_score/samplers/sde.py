@@ -93,8 +93,10 @@ class LangevinCorrector(Corrector):
 
     The paper's steps are `x + e score + sqrt(2 e) z` with `e = 2 (snr |z| / |score|)^2`: the first term is `snr` times
     as long as the second. Its norms are averages over the batch, which ties the chains together. Here they are what
-    they are on average in the noise, `|z| / |score| = r`, so that every chain has, in `y = x / alpha`, the one size
-    `e = 2 (snr r)^2`. Annealed Langevin dynamics, whose step is `2 e`, is the case `snr = sqrt(eps) / (2 sigma_L)`.
+    they are where noise is all there is, `|z| / |score| = r`, so that every chain has, in `y = x / alpha`, the one size
+    `e = 2 (snr r)^2`. Below the scale of data that fill the plane the score is much shorter than that, and the paper's
+    steps would grow beyond what is stable. Annealed Langevin dynamics, whose step is `2 e`, is the case
+    `snr = sqrt(eps) / (2 sigma_L)`.
 
     Args:
         snr: > 0, stable below 1; the paper's 0.16.

@@ -192,8 +192,10 @@ class DDPM(_VariancePreserving):
         return position / self.n_steps
 
     def drift(self, t: Tensor) -> Tensor:
-        table, below = self._table(t), self._position(t)[1]
-        return (table[below + 1] - table[below]) * self.n_steps
+        # At the end of a step it is that step's, from which rounding must not keep it.
+        table, position = self._table(t), self._position(t)[0]
+        step = (position - 1e-3).ceil().long().clamp(1, self.n_steps)
+        return (table[step] - table[step - 1]) * self.n_steps
 
     @cached_property
     def ladder(self) -> Tensor:
