@@ -148,8 +148,13 @@ def _hazard(z: Tensor) -> Tensor:
 
 
 def _far_hazard(z: Tensor) -> Tensor:
+    return _far_excess(z) - z
+
+
+def _far_excess(z: Tensor) -> Tensor:
+    """`h(z) + z`, which is lost in `h(z)` itself."""
     w = 1.0 / (z * z)
-    return -z * (1.0 + w * (1.0 - w * (2.0 - 10.0 * w)))
+    return -z * w * (1.0 - w * (2.0 - 10.0 * w))
 
 
 def _log_ndtr(z: Tensor) -> Tensor:
@@ -207,7 +212,10 @@ class _Hazard(_Smooth):
 
     @staticmethod
     def slope(z: Tensor, value: Tensor) -> Tensor:
-        return -value * (z + value)
+        excess = z + value
+        if z.dtype == torch.float32:
+            excess = torch.where(z < FAR, _far_excess(z.clamp(max=FAR)), excess)
+        return -value * excess
 
 
 class FoldedNormal(HalfPlaneGaussians):
