@@ -323,6 +323,7 @@ MISTAKES = {
     "a missing config": (["fit", "--config", "heart.yml"], ["heart.yml", "ncsn_heart"]),
     "an unknown class": (["fit", "--config", "ncsn_heart", "--model", "NCSM"], ["NCSM"]),
     "an unknown sampler": (["fit", "--config", "ncsn_heart", "--model.sampler", "Huen"], ["Huen"]),
+    "no steps": (["fit", "--config", "ncsn_heart", "--trainer.max_steps", "0"], ["max_steps", "0"]),
     "a misspelt flag": (["fit", "--config", "ncsn_heart", "--trainer.max_step", "3"], ["max_step"]),
     "a negative sigma": (
         ["fit", "--config", "ncsn_heart", "--model.schedule.sigma_min", "-1"],
@@ -397,6 +398,22 @@ def test_foreign_newer_and_doctored_checkpoints_are_refused(ckpt, capsys):
     assert "Gone" in doctored(hyper_parameters=gone)
     torch.save({"weights": torch.zeros(3)}, "odd.ckpt")
     assert "odd.ckpt" in refused(capsys, "predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy")
+
+
+def test_samples_that_diverge_are_no_file(ckpt, capsys):
+    options = ["--model.sampler", "AnnealedLangevin", "--model.sampler.eps", "1.0", "--n_samples", "50"]
+    for name in ("x.npy", "x.csv"):
+        said = refused(capsys, "predict", "--ckpt_path", ckpt, "--output", name, *options)
+        assert "no sample is finite: AnnealedLangevin(" in said
+        assert not list(Path().glob("x.*"))
+
+
+def test_a_finished_run_is_not_begun_again(trained, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = trained / "checkpoints/last.ckpt"
+    said = refused(capsys, "fit", "--config", trained / "config.yaml", "--ckpt_path", path)
+    assert f"{str(path)!r} is at step 20, where --trainer.max_steps 20 ends; ask for more" in said
+    assert os.listdir() == []
 
 
 def test_the_samples_do_not_depend_on_the_number_of_processes(ckpt):

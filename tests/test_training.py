@@ -1,6 +1,7 @@
 """The training loop: it learns, resumes, averages, stops on nonsense, and its checkpoints are plain."""
 
 import functools
+import signal
 
 import lightning.pytorch as pl
 import pytest
@@ -94,6 +95,58 @@ def test_twenty_steps_equal_ten_and_ten_resumed(fresh, tmp_path):
     )
     assert not torch.equal(flat_weights(half), flat_weights(whole))
     assert torch.equal(flat_weights(resumed), flat_weights(whole))
+
+
+class StoppingAt:
+    """An objective during whose n-th call a signal arrives."""
+
+    def __init__(self, objective, call, number):
+        self.objective, self.left, self.number = objective, call, number
+
+    def __call__(self, *arguments):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(self.number)
+        return self.objective(*arguments)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_stopped_within_a_group_of_steps_goes_on_as_if_it_had_not_been(number, tmp_path):
+    """Bit for bit; stopped during step 13, it is saved after step 16, where the group of four ends."""
+
+    def model():
+        torch.manual_seed(0)
+        return NCSNModule()
+
+    def run(made, folder, **more):
+        callbacks = [EMA(every_n_steps=4), checkpointing(tmp_path / folder, every=1000)]
+        return fit(made, tmp_path, 24, callbacks=callbacks, steps_at_once=4, n_train=100 * 128, batch_size=128, **more)
+
+    handler = signal.getsignal(signal.SIGINT)
+    run(whole := model(), "a")
+    stopped, resumed = model(), model()
+    stopped.objective = StoppingAt(stopped.objective, 13, number)
+    stopped.on_save_checkpoint = lambda saved: saved.update(toy_score_version="0.1.0")
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(stopped, "b")
+    assert torch.load(tmp_path / "b" / "last.ckpt", weights_only=True)["global_step"] == 16
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert run(resumed, "c", ckpt_path=tmp_path / "b" / "last.ckpt").global_step == 24
+    assert torch.equal(flat_weights(resumed), flat_weights(whole))
+
+
+def test_an_error_leaves_the_checkpoint_as_it_was(tmp_path):
+    class Failing(NCSNModule):
+        def training_step(self, batches, batch_idx):
+            if self.trainer.global_step == 12:
+                raise RuntimeError("the disk is on fire")
+            super().training_step(batches, batch_idx)
+
+    model = Failing()
+    model.on_save_checkpoint = lambda saved: None
+    with pytest.raises(RuntimeError, match="on fire"):
+        fit(model, tmp_path, 20, callbacks=[checkpointing(tmp_path / "a", every=5)], steps_at_once=1)
+    assert torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)["global_step"] == 10
 
 
 def _with_run_length(model, steps):

@@ -207,6 +207,7 @@ class ToyCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
+        self._check_length()
         self.datamodule.setup("fit")  # data that cannot be read are told of before there is a folder
         log_dir = self.trainer.log_dir  # collective: every process asks
         if log_dir is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:
@@ -215,6 +216,16 @@ class ToyCLI(LightningCLI):
         folder.mkdir(parents=True, exist_ok=True)
         name = f"config-{n}.yaml" if (n := len(list(folder.glob("config*.yaml")))) else "config.yaml"
         self._parser("fit").save(self.config.fit, folder / name, skip_none=False, multifile=False)
+
+    def _check_length(self) -> None:
+        path, steps = self.config.fit.ckpt_path, self.trainer.max_steps
+        if steps == 0:
+            raise ValueError("trainer.max_steps must be at least 1, got 0")
+        reached = 0 if path is None else read_checkpoint(path)["global_step"]
+        if reached >= steps > 0:
+            raise ValueError(
+                f"{path!r} is at step {reached}, where --trainer.max_steps {steps} ends; ask for more steps to go on"
+            )
 
     def predict(self, **kwargs: Any) -> None:
         self.trainer.predict(**kwargs, return_predictions=False)

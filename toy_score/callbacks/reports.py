@@ -30,7 +30,7 @@ class RunReport(pl.Callback):
             for finding in pl_module.doctor():
                 if not finding.good:
                     print(f"doctor:      {finding.name}: {finding.told()}", flush=True)
-        self._start = time.monotonic()  # before the first pictures
+        self._start, self._first_step = time.monotonic(), 0  # before the first pictures
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -101,6 +101,7 @@ class SampleWriter(BasePredictionWriter):
             else:
                 self._create(trainer.datamodule.n_samples)
         trainer.strategy.barrier()
+        self._lost = 0
         self._file, self._marks = open(self._part, "r+b"), open(self._state, "r+b")  # noqa: SIM115  closed at the end
         self._marks_at = len(self._marks.readline())
         np.lib.format.read_magic(self._file)
@@ -132,6 +133,12 @@ class SampleWriter(BasePredictionWriter):
     ) -> None:
         # Not a memory map: the pages of one count as memory of the process, all of them in the end.
         rows = prediction["samples"].float().cpu().numpy()
+        lost = int((~np.isfinite(rows)).any(axis=1).sum())
+        if lost == len(rows):
+            raise ValueError(
+                f"no sample is finite: {pl_module.sampler!r} diverges, or the weights are nan; take smaller steps"
+            )
+        self._lost += lost
         self._file.seek(self._rows_at + batch.first * ROW)
         self._file.write(rows.tobytes())
         self._file.flush()
@@ -142,6 +149,8 @@ class SampleWriter(BasePredictionWriter):
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()
+        if self._lost:
+            print(f"{self._lost} samples are not finite", flush=True)
         trainer.strategy.barrier()
         if not trainer.is_global_zero:
             return
