@@ -1,7 +1,8 @@
-"""The example of docs/distributions.md, as a user would follow it."""
+"""The examples of docs/distributions.md and docs/your_own_classes.md, as a user would follow them."""
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from toy_score import __main__ as entry
 
 PAGE = Path(__file__).parents[1] / "docs/distributions.md"
+CLASSES = Path(__file__).parents[1] / "docs/your_own_classes.md"
 QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--data.n_val", "64", "--pictures.n_samples", "50"]
 
 
@@ -44,3 +46,61 @@ def test_a_distribution_of_the_users_own_is_trained_and_tested_by_the_command_li
     entry.main(["test", *checkpoint, *data, *argv])
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["mode_weights"].keys() == {"0", "1"}
+
+
+@pytest.fixture
+def mine(blocks, monkeypatch):
+    """A run with the classes of both pages; their modules are as good as never imported."""
+    (block,) = re.findall(r"```python\n(.*?)```", CLASSES.read_text(encoding="utf-8"), flags=re.S)
+    Path("mine.py").write_text(block)
+    own = ["--data", "cross.CrossDataModule", "--model.sampler", "mine.Midpoint"]
+    own += ["--model.objective.weighting", "mine.MinSNR", "--model.objective.weighting.gamma", "3"]
+    entry.main(["fit", "--config", "edm_heart", *own, *QUICK])
+    for name in ("mine", "cross"):
+        monkeypatch.delitem(sys.modules, name)
+    return Path("lightning_logs/edm_heart/version_0")
+
+
+def test_a_checkpoint_with_the_users_own_classes_needs_their_import_and_nothing_else(mine, capsys):
+    argv = ["predict", "--ckpt_path", str(mine / "checkpoints/last.ckpt"), "--n_samples", "50", "--output", "x.csv"]
+    with pytest.raises(SystemExit) as stop:
+        entry.main(argv)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "refusing the class path 'mine.M" in said
+    assert "--import mine" in said
+    assert "mine" not in sys.modules  # nothing of it was run
+    entry.main([*argv, "--import", "mine", "--import=cross"])
+    assert len(Path("x.csv").read_text().splitlines()) == 51
+    assert "Midpoint(n_steps=10" in capsys.readouterr().out
+
+
+def test_own_samplers_are_compared_on_ones_own_distribution(mine):
+    few = ["--n_steps", "3,6", "--n_samples", "200", "--seeds", "1", "--device", "cpu"]
+    samplers = ["--samplers", "Euler,mine.Midpoint,mine.Midpoint(n_steps=4)"]
+    entry.main(["compare", str(mine), "--output", "out", "--import", "mine", "--import", "cross", *samplers, *few])
+    rows = json.loads(Path("out/results.json").read_text())["cells"]
+    assert {row["sampler"] for row in rows} >= {"Euler(n_steps=3)", "Midpoint(n_steps=6)", "Midpoint(n_steps=4)"}
+
+
+@pytest.mark.parametrize("given", [["--import", "nowhere"], ["--import"], ["--import=not/a/module"]])
+def test_a_module_that_cannot_be_imported_is_told_in_one_line(given, capsys):
+    with pytest.raises(SystemExit) as stop:
+        entry.main(["list", *given])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: cannot import {(given[-1].partition('=')[2] or 'nowhere' * (len(given) > 1))!r}")
+    assert said.count("\n") == 1
+
+
+def test_the_documented_sampler_has_the_order_it_states(blocks):
+    import torch
+
+    from toy_score import EDM, ExactDenoiser, Heart
+
+    names = {}
+    exec(re.findall(r"```python\n(.*?)```", CLASSES.read_text(encoding="utf-8"), flags=re.S)[0], names)
+    truth, flow = ExactDenoiser(Heart(), EDM(0.05, 80.0)), names["Midpoint"]
+    x = [flow(n)(truth, 200, torch.Generator().manual_seed(0)) for n in (20, 40, 640)]
+    errors = [(y - x[2]).norm(dim=1).mean().item() for y in x[:2]]
+    assert 3.0 < errors[0] / errors[1] < 6.0

@@ -1,5 +1,6 @@
 """The entry point. What needs no model is answered before anything heavy is imported."""
 
+import importlib
 import os
 import sys
 
@@ -26,6 +27,7 @@ Commands
 Options
   -h, --help   this page; `fit --help` shows every setting, `fit --model.help NCSNModule` those of a model
   --version    the version
+  --import M   import the module M, whose classes a checkpoint or a list of samplers may then name as M.Class
 
 Any setting of a config can be given on the command line, where it wins over configs and checkpoints:
   python -m toy_score predict --ckpt_path last.ckpt --output x.npy --model.sampler Heun --model.sampler.n_steps 10
@@ -37,7 +39,7 @@ COMMANDS = ("fit", "predict", "test", "validate", "compare", "list")
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for bad input, with 1 for a failure."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = _imported(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE)
     elif argv[0] == "--version":
@@ -62,6 +64,24 @@ def main(argv: list[str] | None = None) -> None:
         from toy_score.cli import run
 
         run(argv)
+
+
+def _imported(argv: list[str]) -> list[str]:
+    """Import what `--import` names; the other arguments."""
+    left, words = [], iter(argv)
+    for word in words:
+        flag, equals, name = word.partition("=")
+        if flag != "--import":
+            left.append(word)
+            continue
+        name = name if equals else next(words, "")
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever the code of others may raise
+            sys.exit(
+                _refuse(f"cannot import {name!r}: {error}; --import takes the name of a module, of a file NAME.py")
+            )
+    return left
 
 
 def _list(kinds: list[str]) -> None:

@@ -33,7 +33,7 @@ import toy_score.data
 import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
-from toy_score.component import Component, check_trusted, to_config
+from toy_score.component import Component, check_trusted, is_trusted, to_config
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint
 
@@ -141,7 +141,7 @@ class ToyCLI(LightningCLI):
         self.from_checkpoint: dict[str, Any] = {}
         path = option(argv, "--ckpt_path")
         if path is not None and command in self._subcommand_parsers:
-            self.from_checkpoint = checkpoint_settings(path)
+            self.from_checkpoint = checkpoint_settings(path, option(argv, "--data") is not None)
             named, held = option(argv, "--model"), self.from_checkpoint["model"]["class_path"].rpartition(".")[2]
             if named is not None and named.rpartition(".")[2] != held:
                 raise ValueError(f"the checkpoint holds a {held}; leave out --model {named}")
@@ -280,12 +280,15 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def checkpoint_settings(path: str) -> dict[str, Any]:
-    """What a checkpoint says of its model and data, as defaults of the parser."""
+def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:
+    """What a checkpoint says of its model and data, as defaults of the parser; not of data that are `named_anew`."""
     checkpoint = read_checkpoint(path)
-    settings = {"model": checkpoint["hyper_parameters"], "data": checkpoint.get("datamodule_hyper_parameters")}
-    check_trusted(settings)  # before parsing, which imports the classes it is told of
-    return {key: value for key, value in settings.items() if value}
+    model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters")
+    check_trusted(model)  # before parsing, which imports the classes it is told of
+    if named_anew and not is_trusted(data):
+        data = None
+    check_trusted(data)
+    return {key: value for key, value in {"model": model, "data": data}.items() if value}
 
 
 def option(argv: list[str], name: str) -> str | None:

@@ -8,14 +8,16 @@ reach a checkpoint.
 import functools
 import importlib
 import inspect
+import sys
 from typing import Any
 
 import torch
 
-__all__ = ["TRUSTED", "Component", "argument_names", "check_trusted", "from_config", "to_config"]
+__all__ = ["Component", "argument_names", "check_trusted", "from_config", "is_trusted", "to_config"]
 
 TRUSTED = ("toy_score.", "torch.optim.")
-"""Prefixes of the class paths that a checkpoint may name. Importing a class path runs code, so nothing else is."""
+"""Prefixes of the class paths that a checkpoint may name. Importing a class path runs code, so nothing else is imported
+for its sake; what the user has imported, and what is derived from a class of toy_score, may be named too."""
 
 
 class Component:
@@ -66,17 +68,34 @@ def to_config(value: Any) -> Any:
         # jsonargparse wraps the class that a YAML file names: it is then the last positional argument.
         target = value.args[-1] if value.args else value.func
         return {"class_path": _class_path(target), "init_args": to_config(value.keywords)}
-    if type(value).__module__.startswith("toy_score."):
-        arguments = {name: to_config(getattr(value, name)) for name in argument_names(type(value))}
-        return {"class_path": _class_path(type(value)), "init_args": arguments}
-    raise TypeError(f"{value!r} cannot be described by plain values; make it a class of toy_score")
+    cls = type(value)
+    if not _is_ours(cls):
+        raise TypeError(f"{value!r} cannot be described by plain values; derive its class from one of toy_score")
+    names = argument_names(cls)
+    if lost := [name for name in names if not hasattr(value, name)]:
+        raise TypeError(f"{cls.__name__} must keep its argument {lost[0]!r} as an attribute of that name")
+    return {"class_path": _class_path(cls), "init_args": {name: to_config(getattr(value, name)) for name in names}}
+
+
+def _is_ours(cls: type) -> bool:
+    """Whether a class is one of toy_score, or derived from one."""
+    return any(base.__module__.startswith("toy_score.") for base in cls.__mro__)
+
+
+def is_trusted(config: Any) -> bool:
+    """Whether `check_trusted` has nothing to say of a description."""
+    try:
+        check_trusted(config)
+    except ValueError:
+        return False
+    return True
 
 
 def check_trusted(config: Any) -> None:
     """Look through a description, before anything in it is built, for classes that must not be or are not there.
 
     Raises:
-        ValueError: for a class path outside `TRUSTED`, or one that no longer exists.
+        ValueError: for a class path outside `TRUSTED` whose module was not imported, or one that no longer exists.
     """
     if isinstance(config, dict):
         if config.get("class_path") is not None:
@@ -92,7 +111,7 @@ def from_config(config: Any) -> Any:
     """Build what `to_config` described.
 
     Raises:
-        ValueError: for a class path outside `TRUSTED`, or one that no longer exists.
+        ValueError: for a class path outside `TRUSTED` whose module was not imported, or one that no longer exists.
     """
     if isinstance(config, list):
         return [from_config(item) for item in config]
@@ -118,9 +137,13 @@ def _class_path(cls: type) -> str:
 
 
 def _import_trusted(class_path: str) -> type:
-    if not str(class_path).startswith(TRUSTED):
-        raise ValueError(f"refusing the class path {class_path!r}: only {' and '.join(TRUSTED)} classes are trusted")
-    module, _, name = class_path.rpartition(".")
+    module, _, name = str(class_path).rpartition(".")
+    trusted = class_path.startswith(TRUSTED) if isinstance(class_path, str) else False
+    if not trusted and not (isinstance(cls := getattr(sys.modules.get(module), name, None), type) and _is_ours(cls)):
+        raise ValueError(
+            f"refusing the class path {class_path!r}: only {' and '.join(TRUSTED)} classes are trusted; "
+            f"if you trust the module, import it: --import {module}"
+        )
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ def _read(item: ast.expr, names: list[str]) -> Written:
     name = label.split("(")[0]
     if label == OWN:
         return Written(label, None, fixed=True)
-    if name not in names:
+    if name not in names and not ("." in name and issubclass(_class_named(name) or object, Sampler)):
         raise ValueError(f"there is no sampler {name!r}{_nearest(name, names)}; `list samplers` tells them")
     config = _config(item)
     try:
@@ -75,14 +76,14 @@ def _read(item: ast.expr, names: list[str]) -> Written:
 
 def _config(node: ast.expr) -> Any:
     """What is written, as `to_config` would describe it: only the arguments that are there, by name."""
-    if not isinstance(node, (ast.Name, ast.Call)):
+    if not isinstance(node, (ast.Name, ast.Attribute, ast.Call)):
         try:
             return ast.literal_eval(node)
         except ValueError:
             raise ValueError(f"cannot read {ast.unparse(node)!r} in the samplers; write a number or a call") from None
     name = ast.unparse(node.func if isinstance(node, ast.Call) else node)
-    cls = getattr(toy_score, name, None) if name in toy_score.__all__ else None
-    if not (isinstance(cls, type) and issubclass(cls, Component)):
+    cls = _class_named(name)
+    if cls is None:
         raise ValueError(f"there is no {name!r}{_nearest(name, toy_score.__all__)}")
     known, arguments = argument_names(cls), {}
     if isinstance(node, ast.Call):
@@ -92,7 +93,15 @@ def _config(node: ast.expr) -> Any:
             raise ValueError(
                 f"{name} has no argument {argument!r}{_nearest(str(argument), known)}; it has {', '.join(known)}"
             )
-    return {"class_path": f"toy_score.{name}", "init_args": {k: _config(v) for k, v in arguments.items()}}
+    path = name if "." in name else f"toy_score.{name}"
+    return {"class_path": path, "init_args": {k: _config(v) for k, v in arguments.items()}}
+
+
+def _class_named(name: str) -> type[Component] | None:
+    """A public class of toy_score, or `module.Class` of a module that was imported; None if there is none."""
+    module, _, last = name.rpartition(".")
+    cls = getattr(sys.modules.get(module), last, None) if module else getattr(toy_score, name, None)
+    return cls if isinstance(cls, type) and issubclass(cls, Component) else None
 
 
 def _says_work(config: dict[str, Any]) -> bool:
