@@ -323,6 +323,11 @@ MISTAKES = {
     "a missing config": (["fit", "--config", "heart.yml"], ["heart.yml", "ncsn_heart"]),
     "an unknown class": (["fit", "--config", "ncsn_heart", "--model", "NCSM"], ["NCSM"]),
     "an unknown sampler": (["fit", "--config", "ncsn_heart", "--model.sampler", "Huen"], ["Huen"]),
+    "no settings": (["fit"], ["--config ncsn_heart"]),
+    "a word for a seed": (["fit", "--config", "ncsn_heart", "--seed_everything", "word"], ["type int", "word"]),
+    "a module that is not there": (["fit", "--config", "ncsn_heart", "--data", "no.Data"], ["No module named 'no'"]),
+    "data that are none": (["fit", "--config", "ncsn_heart", "--data", "toy_score.Heart"], ["toy_score.Heart is not"]),
+    "a part of no class": (["fit", "--config", "ncsn_heart", "--model.backbone.hidden", "[8]"], ["backbone", "class"]),
     "no steps": (["fit", "--config", "ncsn_heart", "--trainer.max_steps", "0"], ["max_steps", "0"]),
     "a misspelt flag": (["fit", "--config", "ncsn_heart", "--trainer.max_step", "3"], ["max_step"]),
     "a negative sigma": (

@@ -402,6 +402,10 @@ def written(config: Any) -> str:
     return str(list(config) if isinstance(config, tuple) else config)
 
 
+MISSING = (
+    "the checkpoint does not say on what data it was trained; add --data, as --data HeartDataModule",
+    "fit needs a model and data: add --config, as --config ncsn_heart (`list configs` tells them)",
+)
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Expected a path", "Expected a <class 'NoneType'>")
 
 
@@ -411,6 +415,7 @@ def gist(message: str, known: Iterable[str] = ()) -> str:
     lines = [line for line in lines if line and not line.startswith(NOISE)]
     key = next((line.split('"')[1] + ": " for line in lines if line.startswith("Parser key")), "")
     told = [line for line in lines if not line.startswith("Parser key")] or ["invalid value"]
+    told = [line for line in told if line != "Expected a <class 'bool'>"] or told  # a number, where both will do
     line = next((line for line in told if not line.startswith("Expected a dot import")), told[0])
     value = re.search(r"Given value: (\S+)$", message)
     choices = re.findall(r"'([^']+)'", " ".join(line for line in told if line.startswith("Expected a typing.Literal")))
@@ -420,6 +425,16 @@ def gist(message: str, known: Iterable[str] = ()) -> str:
         line = f"there is no class {line.split(': ')[-1]!r}"
     elif line.startswith("Expected a <class") and value and "Got value" not in line:
         line = f"{line}. Got value: {value[1]}"
+    elif line.startswith("Problem with given class_path") and len(told) > 1:
+        line = f"{line} {told[told.index(line) + 1]}"  # the cause is a line of its own
+    elif line.startswith("Import path does not correspond") and value:
+        line = f"{value[1]} is not {line.removeprefix('Import path does not correspond to ')}"
+    elif abstract := re.match(r"Expected an instantiatable class, but [\w.]*?(\w+) is abstract", line):
+        line = f"name the class first, which {abstract[1]} it is: --help tells those there are"
+    elif missing := re.match(r"the following arguments are required: (\w+)\.(data|model)", line):
+        line = MISSING[missing[1] == "fit"]
+    elif line.startswith("Unexpected config"):
+        line = "the config holds no settings, as `model:` and `data:` on lines of their own would be; `list configs`"
     line = re.sub(r"<class '(\w+)'>", r"\1", line)
     line = re.sub(r"Expected a (\w+)\. Got value: (.+)", r"must be of type \1, got \2", line)
     return key + line + nearest(line, known)

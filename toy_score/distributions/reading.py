@@ -141,14 +141,14 @@ def _from_arrays(path: Path) -> Table:
     x = torch.tensor(array[:, :2].astype(np.float64))
     if not x.isfinite().all():
         row = int((~x.isfinite()).any(dim=1).nonzero()[0])
-        raise ValueError(f"row {row} of {path.name} is {x[row].tolist()}: a coordinate is not finite; repair it")
+        raise ValueError(f"row {row + 1} of {path.name} is {x[row].tolist()}: a coordinate is not finite; repair it")
     told = array[:, 2] if array.shape[1] == 3 else told
     if told is None:
         return Table(x)
     if told.shape != (len(x),):
         raise ValueError(f"the labels in {path.name} are {told.shape}, not one for each of {len(x)} points")
     classes = [str(value) for value in told.tolist()]
-    for row, cell in enumerate(classes):
+    for row, cell in enumerate(classes, start=1):
         if not _is_class(cell):
             raise ValueError(f"the class of row {row} of {path.name} is {cell!r}, not a whole number or a word")
     return Table(x, *_classes(classes))
