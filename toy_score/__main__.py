@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 
 from toy_score.version import __version__
@@ -39,7 +40,8 @@ COMMANDS = ("fit", "predict", "test", "validate", "compare", "list")
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for bad input, with 1 for a failure."""
-    argv = _imported(sys.argv[1:] if argv is None else argv)
+    given = sys.argv[1:] if argv is None else argv
+    argv = _imported(given)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE)
     elif argv[0] == "--version":
@@ -53,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     elif argv[0] == "compare":
         from toy_score.compare.command import run
 
-        run(argv[1:])
+        run(argv[1:], shlex.join(["python", "-m", "toy_score", *given]))
     elif not argv[0].startswith("-") and argv[0] not in COMMANDS:
         import difflib
 

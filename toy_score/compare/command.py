@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -65,14 +64,14 @@ def parser() -> Parser:
     return p
 
 
-def run(argv: list[str]) -> None:
-    """Run the command; exits as `cli.one_line_errors` says."""
+def run(argv: list[str], command: str) -> None:
+    """Run the command, kept with the results as it was given; exits as `cli.one_line_errors` says."""
     args = parser().parse_args(argv)
     from toy_score.cli import one_line_errors, quiet
 
     quiet()
     with one_line_errors():
-        _run(args, shlex.join(["python", "-m", "toy_score", "compare", *argv]))
+        _run(args, command)
 
 
 def _run(args: argparse.Namespace, command: str) -> None:

@@ -108,12 +108,16 @@ def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
     """Square panels drawn in the coordinates of a model, with round ticks in the units of the data."""
     units = list(zip(standardisation.mean, standardisation.scale, strict=True))
     for ax in (ax for ax in figure.axes if ax.get_aspect() == 1.0):
-        for axis, (mean, scale) in zip((ax.xaxis, ax.yaxis), units, strict=True):
+        corners = (0.985, 0.015, "right", "bottom"), (0.015, 0.985, "left", "top")  # within, where there is room
+        for axis, (mean, scale), (x, y, ha, va) in zip((ax.xaxis, ax.yaxis), units, corners, strict=True):
             low, high = (mean + scale * limit for limit in axis.get_view_interval())
             ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
             # Large and small numbers as 4.2 (e-4): five characters are what the margin has room for.
             power = math.floor(math.log10(max(abs(low), abs(high))))
             power = 0 if -2 <= power <= 3 else power
             axis.set_ticks([(tick - mean) / scale for tick in ticks], [f"{tick / 10**power:.4g}" for tick in ticks])
-            axis.set_label_text(f"x 1e{power}" if power else "", fontsize=TICK)
+            if power:
+                place = {"transform": ax.transAxes, "ha": ha, "va": va, "zorder": 10}
+                box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+                ax.text(x, y, f"x 1e{power}", fontsize=TICK, bbox=box, **place)
     return figure
