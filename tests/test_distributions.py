@@ -13,7 +13,7 @@ import torch
 from scipy import special, stats
 
 from toy_score.distributions import HalfPlaneGaussians, Heart, SplitNormal
-from toy_score.distributions.halfplanes import _hazard, _log_ndtr
+from toy_score.distributions.halfplanes import _Hazard, _hazard, _log_ndtr
 
 DISTRIBUTIONS = [Heart(), SplitNormal(), SplitNormal(shift=0.4)]
 IDS = [repr(d) for d in DISTRIBUTIONS]
@@ -266,6 +266,13 @@ def test_the_float32_tail_of_the_normal_law_is_right_to_1e_5():
     for function in (_hazard, _log_ndtr):
         below = z if function is _hazard else z[z < 0]  # where log Phi does not vanish
         assert (function(below).double() / function(below.double()) - 1).abs().max() < 1e-5
+
+
+def test_the_float32_derivative_of_the_hazard_keeps_its_digits_far_out():
+    """`-h (z + h)`, whose two terms cancel: at z = -500 to 1 part in 250 000."""
+    z = torch.linspace(-500.0, -2.0, 10_001)
+    slope, exact = (_Hazard.slope(u, _hazard(u)).double() for u in (z, z.double()))
+    assert (slope / exact - 1).abs().max() < 2e-3
 
 
 def test_a_general_cut_normalises_what_is_left():
