@@ -78,7 +78,8 @@ def test_a_number_that_is_sent_to_the_device_is_noticed():
 def test_a_walk_stays_on_the_device_and_never_waits_for_it(sampler, module):
     denoiser = module.to(META).denoiser
     with Elsewhere():
-        assert sampler.run(denoiser, Noise()).device == META
+        start = sampler.start(denoiser.schedule, Noise())
+        assert sampler.walk(denoiser, start, Noise()).device == META
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda d: type(d).__name__)
@@ -121,4 +122,4 @@ def test_a_batch_is_sent_without_waiting(fresh):
 def test_guidance_stays_on_the_device():
     strong, weak = (m.to(META).denoiser for m in MODELS[:2])
     with Elsewhere():
-        assert toy_score.Heun(4).run(Guided(strong, weak, 2.0), Noise()).device == META
+        assert toy_score.Heun(4).walk(Guided(strong, weak, 2.0), Noise().normal(), Noise()).device == META

@@ -121,9 +121,14 @@ class UnitNoise:
         return torch.full((self.rows, 2), 0.5, dtype=f64)
 
 
+def run(sampler, denoiser, noise, observe=None):
+    """The walk from the sampler's own start."""
+    return sampler.walk(denoiser, sampler.start(denoiser.schedule, noise), noise, observe=observe)
+
+
 def law(sampler, denoiser):
     """Exact mean and standard deviation of the sampler's first coordinate on Gaussian data."""
-    x = sampler.run(denoiser, UnitNoise(len(sampler.times(denoiser.schedule)) + 2))[:, 0]
+    x = run(sampler, denoiser, UnitNoise(len(sampler.times(denoiser.schedule)) + 2))[:, 0]
     return x[0].item(), (x[1:] - x[0]).square().sum().sqrt().item()
 
 
@@ -133,8 +138,8 @@ def law(sampler, denoiser):
 def end_of_flow(sampler, denoiser, y, final=False):
     """Where the sampler takes `y`, given at the highest level: at the lowest level, or in the data."""
     levels, seen = sampler.levels(denoiser.schedule), {}
-    sampler.start = lambda *_: levels[0].alpha * y
-    sampler.run(denoiser, NoiseStream(0, 0, len(y)), lambda i, x: seen.update({i: x}))
+    start, noise = levels[0].alpha * y, NoiseStream(0, 0, len(y))
+    sampler.walk(denoiser, start, noise, observe=lambda i, x, memory: seen.update({i: x}))
     return seen[len(levels) - 1] if final else seen[len(levels) - 2] / levels[-2].alpha
 
 
@@ -254,7 +259,7 @@ def test_dpm_solver_is_algorithm_2_of_lu_line_by_line():
     """On a grid whose steps differ in length: r is the last step over this one, in lambda = log(alpha / sigma)."""
     schedule, sampler = VP(), DPMSolver2M(8, Uniform())
     truth, seen = GaussianDenoiser(0.4, 0.6, schedule), []
-    sampler.run(truth, UnitNoise(2), lambda i, x: seen.append(x))
+    run(sampler, truth, UnitNoise(2), lambda i, x, memory: seen.append(x))
     levels = sampler.levels(schedule)
     lambdas = [math.log(level.alpha / level.sigma) for level in levels[:-1]]
     x, D, before = seen[0], truth.denoise(seen[0], levels[0]), None
@@ -342,7 +347,7 @@ def test_edm_with_churn_is_algorithm_2_of_karras_line_by_line(churn):
             return next(self.draws)
 
     sampler = EDMStochastic(n, churn, S_tmin=0.1, S_tmax=20.0, S_noise=1.1)
-    ours = sampler.run(truth, given := Given())
+    ours = run(sampler, truth, given := Given())
     levels = schedule.sigma(sampler.times(schedule)).tolist()
 
     def slope(x, sigma):
@@ -373,7 +378,7 @@ def test_reverse_diffusion_is_equation_46_line_by_line():
         def normal(self):
             return next(self.draws)
 
-    ours = ReverseDiffusion(T, Uniform()).run(truth, Given())
+    ours = run(ReverseDiffusion(T, Uniform()), truth, Given())
     beta = torch.linspace(1e-3, 0.2, T, dtype=f64)
     x = draws[0] * (1 - torch.cumprod(1 - beta, 0)[-1]).sqrt()
     for i in range(T - 1, 0, -1):
@@ -438,7 +443,7 @@ def test_posterior_variance_is_exact_for_data_in_a_point():
     # before the last step the law is that of the forward process: sigma at the lowest level
     seen = {}
     noise = UnitNoise(1002)
-    DDPMAncestral("posterior").run(GaussianDenoiser(0.3, 0.0, DDPM()), noise, lambda i, x: seen.update({i: x.clone()}))
+    run(DDPMAncestral("posterior"), GaussianDenoiser(0.3, 0.0, DDPM()), noise, lambda i, x, memory: seen.update({i: x.clone()}))
     before = seen[999][:, 0]
     assert (before[1:] - before[0]).norm().item() == pytest.approx(0.01, rel=1e-3)
 
@@ -456,7 +461,7 @@ def test_ancestral_sampling_is_algorithm_2_of_ho_line_by_line():
         def normal(self):
             return next(self.draws)
 
-    ours = DDPMAncestral("forward").run(truth, Given())
+    ours = run(DDPMAncestral("forward"), truth, Given())
     beta = torch.linspace(1e-3, 0.2, T, dtype=f64)
     alpha, alpha_bar = 1 - beta, torch.cumprod(1 - beta, 0)
     x = noise[0] * (1 - alpha_bar[-1]).sqrt()
@@ -470,7 +475,7 @@ def test_ancestral_sampling_is_algorithm_2_of_ho_line_by_line():
 def test_annealed_langevin_is_algorithm_1_of_song_and_ermon_line_by_line():
     schedule, truth = VE(0.01, 5.0), ExactDenoiser(Heart(), VE(0.01, 5.0))
     sampler = AnnealedLangevin(steps_per_level=3, eps=5e-5, uniform_start=1.5)
-    x = sampler.run(truth, NoiseStream(7, 0, 50))
+    x = run(sampler, truth, NoiseStream(7, 0, 50))
     stream = NoiseStream(7, 0, 50)
     y = 3.0 * stream.uniform() - 1.5
     sigmas = schedule.sigma(schedule.ladder).tolist()
@@ -502,7 +507,7 @@ def test_annealed_langevin_ends_too_wide_by_the_stated_factor():
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_the_stated_number_of_evaluations_is_the_true_one(sampler, schedule):
     counter = GaussianDenoiser(0.0, 1.0, schedule)
-    sampler.run(counter, NoiseStream(0, 0, 4))
+    run(sampler, counter, NoiseStream(0, 0, 4))
     assert sampler.nfe(schedule) == counter.evaluations
 
 
@@ -620,8 +625,8 @@ def test_grids_are_spaced_as_they_say():
         (lambda: AdaptiveDormandPrince(0.0), "tolerance must be positive, got 0.0"),
         (lambda: AdamsBashforth(order=5), "order must be 1, 2, 3 or 4, got 5"),
         (lambda: LangevinCorrector(snr=1.0), "where Langevin steps are stable, got 1.0"),
-        (lambda: PredictorCorrector(DPMSolver2M()), "DPMSolver2M cannot be a predictor"),
-        (lambda: PredictorCorrector(DormandPrince()), "DormandPrince cannot be a predictor"),
+        (lambda: PredictorCorrector(DPMSolver2M()), "DPMSolver2M cannot be the predictor"),
+        (lambda: PredictorCorrector(DormandPrince()), "DormandPrince cannot be the predictor"),
         (lambda: Heun()(ExactDenoiser(Heart(), VE()), 0), "at least 1, got 0"),
     ],
 )

@@ -28,9 +28,9 @@ in unrelated directions do add.
 All rows see the same noise, so that they differ by their causes and not by luck.
 """
 
-import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,14 +49,12 @@ from toy_score.metrics import (
     SlicedWasserstein,
     noise_floors,
 )
-from toy_score.samplers import Angular, DormandPrince, Sampler
-from toy_score.samplers.base import NoiseStream
+from toy_score.samplers import Angular, DormandPrince, Grid, NoiseStream, Sampler, Start
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
 
 __all__ = ["error_budget"]
 
-Start = Callable[[Schedule, NoiseStream], Tensor]
 Samples = Callable[[int], Tensor] | Sequence[dict[str, Tensor]]
 
 FINE = 16  # steps of order 5, 92 evaluations: their error is a hundredth of the floor of 20 000 samples, or less
@@ -104,7 +102,7 @@ def error_budget(
     draws = _Draws(p, n, seeds, tell)
 
     def samples(asked: Denoiser, by: Sampler, start: Callable[[int], Start]) -> Callable[[int], Tensor]:
-        return lambda seed: _started(by, start(seed))(asked, n, torch.Generator(device).manual_seed(seed))
+        return lambda seed: by(asked, n, torch.Generator(device).manual_seed(seed), start=start(seed))
 
     def own(seed: int) -> Start:
         return sampler.start
@@ -212,21 +210,20 @@ def _figure(values: Sequence[Tensor]) -> Floor:
 
 def _fine(p: Distribution, begin: Tensor) -> DormandPrince:
     """The probability flow in steps too fine to matter, from a given time on, even in the angle at the data's scale."""
-    flow = DormandPrince(FINE, Angular(p.reference(8192).std(dim=0).mean().item()))
-    whole = flow.times
-
-    def times(schedule: Schedule) -> Tensor:
-        return torch.cat([begin, whole(schedule)[whole(schedule) < begin]])
-
-    flow.times = times
-    return flow
+    even = Angular(p.reference(8192).std(dim=0).mean().item())
+    return DormandPrince(FINE, _Below(begin.item(), even))
 
 
-def _started(sampler: Sampler, start: Start) -> Sampler:
-    """The sampler from another start."""
-    sampler = copy.copy(sampler)
-    sampler.start = start
-    return sampler
+@dataclass(frozen=True)
+class _Below(Grid):
+    """The time `begin`, then the times of another grid that are below it."""
+
+    begin: float
+    grid: Grid
+
+    def __call__(self, schedule: Schedule, n: int) -> Tensor:
+        times, begin = self.grid(schedule, n), torch.tensor([self.begin], dtype=torch.float64)
+        return torch.cat([begin, times[times < begin]])
 
 
 def _noised_data(p: Distribution, begin: Tensor, seed: int) -> Start:

@@ -37,7 +37,7 @@ def entries(kind: str) -> list[Entry]:
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef)
     }
-    bases = {name: {b.id for b in node.bases if isinstance(b, ast.Name)} for name, node in classes.items()}
+    bases = {name: {_base_name(base) for base in node.bases} for name, node in classes.items()}
 
     def is_kin(name: str) -> bool:
         return any(base == root or (base in classes and is_kin(base)) for base in bases[name])
@@ -70,13 +70,23 @@ def _first_comment(path: Path) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
+def _base_name(base: ast.expr) -> str:
+    """`Sampler` of `Sampler` and of `Sampler[Memory]`."""
+    return _base_name(base.value) if isinstance(base, ast.Subscript) else ast.unparse(base)
+
+
 def _call(node: ast.ClassDef) -> str:
-    """`Heun(n_steps=18, rho=7.0)`: the constructor with its defaults."""
+    """`Heun(n_steps=18, grid=Karras())`: the constructor with its defaults."""
     init = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
-    if init is None:
-        return f"{node.name}()"
+    if init is None:  # a dataclass: its fields are the arguments
+        fields = [f for f in node.body if isinstance(f, ast.AnnAssign)] if node.decorator_list else []
+        return f"{node.name}({', '.join(f'{ast.unparse(f.target)}={_default(f)}' for f in fields)})"
     names = [a.arg for a in init.args.args[1:]]
     defaults = [ast.unparse(d) for d in init.args.defaults]
     n_plain = len(names) - len(defaults)
     pairs = zip(names[n_plain:], defaults, strict=True)
     return f"{node.name}({', '.join([*names[:n_plain], *(f'{name}={default}' for name, default in pairs)])})"
+
+
+def _default(field: ast.AnnAssign) -> str:
+    return "..." if field.value is None else ast.unparse(field.value)

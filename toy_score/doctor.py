@@ -8,17 +8,16 @@ exact flow is left with when it starts there; the lowest level is compared with 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from toy_score.component import argument_names
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Distribution, Gaussians, Points
 from toy_score.metrics import SlicedWasserstein, noise_floors
 from toy_score.parameterisations import EDMPreconditioning, Parameterisation
-from toy_score.samplers import AnnealedLangevin, Langevin, RungeKutta4, Sampler
+from toy_score.samplers import AnnealedLangevin, Langevin, NoiseStream, RungeKutta4, Sampler
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
 
@@ -188,10 +187,9 @@ def prior_distance(distribution: Distribution, schedule: Schedule) -> float:
     """Sliced W1 that the exact flow is left with when it starts from the prior: evenly spread points, fine steps."""
     sobol = torch.quasirandom.SobolEngine(2, scramble=True, seed=seed_of("prior") % 2**31)
     z = torch.special.ndtri(sobol.draw(16_384, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)).float()
-    solver = RungeKutta4(12)
-    solver.start = lambda schedule, noise: schedule.prior_sigma * z
+    truth = ExactDenoiser(distribution, schedule)
     metric = SlicedWasserstein(distribution)
-    metric.update(solver.run(ExactDenoiser(distribution, schedule), None))
+    metric.update(RungeKutta4(12).walk(truth, schedule.prior_sigma * z, NoiseStream(0, 0, len(z))))
     metric.distributed_available_fn = lambda: False  # one process asks: it must not wait for the others
     return metric.compute().item()
 
@@ -202,9 +200,8 @@ def first_good(
     """The first value of an argument, raised by a factor again and again, with which the schedule is good."""
     for _ in range(tries):
         value *= factor
-        arguments = {key: getattr(schedule, key) for key in argument_names(type(schedule))}
         try:
-            if good(type(schedule)(**{**arguments, name: value})):
+            if good(replace(schedule, **{name: value})):
                 return value
         except ValueError:
             return None

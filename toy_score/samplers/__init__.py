@@ -1,7 +1,7 @@
 """Samplers: from noise to samples, over any denoiser."""
 
 from toy_score.samplers.ancestral import DDIM, DDPMAncestral
-from toy_score.samplers.base import GridSampler, NoiseStream, Sampler, Trajectory
+from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler, Start, Trajectory
 from toy_score.samplers.grids import Angular, Geometric, Grid, Karras, Trailing, Uniform
 from toy_score.samplers.langevin import AnnealedLangevin, Langevin
 from toy_score.samplers.multistep import AdamsBashforth, DPMSolver2M, ExponentialAdams
@@ -36,12 +36,14 @@ __all__ = [
     "Karras",
     "Langevin",
     "LangevinCorrector",
+    "MultistepSampler",
     "NoPredictor",
     "NoiseStream",
     "PredictorCorrector",
     "ReverseDiffusion",
     "RungeKutta4",
     "Sampler",
+    "Start",
     "Trailing",
     "Trajectory",
     "Uniform",

@@ -10,19 +10,22 @@ The samplers put the denoised point in the place of `x_0`. DDIM keeps the mean o
 much of the noise is new.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser
-from toy_score.samplers.base import GridSampler, NoiseStream, positive_int
+from toy_score.checks import check_at_least
+from toy_score.samplers.base import GridSampler, NoiseStream, Sampler
 from toy_score.samplers.grids import Grid, Karras, Uniform
 from toy_score.schedules import Level, Schedule
 
 __all__ = ["DDIM", "DDPMAncestral"]
 
 
-class DDPMAncestral(GridSampler):
+@dataclass(frozen=True)
+class DDPMAncestral(Sampler):
     """DDPM's sampler (Ho et al. 2020, algorithm 2), over the levels of any schedule.
 
     Args:
@@ -36,16 +39,15 @@ class DDPMAncestral(GridSampler):
         ValueError: for an unknown variance, or `n_steps < 1`.
     """
 
-    def __init__(
-        self,
-        variance: Literal["posterior", "forward"] = "posterior",
-        n_steps: int | None = None,
-        grid: Grid = Uniform(),
-    ):
-        if variance not in ("posterior", "forward"):
-            raise ValueError(f"unknown variance {variance!r}; choose posterior or forward")
-        self.variance, self.grid = variance, grid
-        self.n_steps = None if n_steps is None else positive_int("n_steps", n_steps)
+    variance: Literal["posterior", "forward"] = "posterior"
+    n_steps: int | None = None
+    grid: Grid = Uniform()
+
+    def __post_init__(self) -> None:
+        if self.variance not in ("posterior", "forward"):
+            raise ValueError(f"unknown variance {self.variance!r}; choose posterior or forward")
+        if self.n_steps is not None:
+            check_at_least(1, n_steps=self.n_steps)
 
     def times(self, schedule: Schedule) -> Tensor:
         return self.grid(schedule, schedule.n_steps if self.n_steps is None else self.n_steps)
@@ -57,6 +59,7 @@ class DDPMAncestral(GridSampler):
         return mean + (b * keep if self.variance == "posterior" else b) ** 0.5 * noise.normal()
 
 
+@dataclass(frozen=True)
 class DDIM(GridSampler):
     """Denoising diffusion implicit models (Song, Meng & Ermon 2021, eq. 12): from all old noise to all new.
 
@@ -72,11 +75,14 @@ class DDIM(GridSampler):
         ValueError: if an argument is out of range.
     """
 
-    def __init__(self, n_steps: int = 100, eta: float = 0.0, grid: Grid = Karras()):
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta must be in [0, 1], got {eta}; 0 is deterministic, 1 is ancestral")
-        super().__init__(n_steps, grid)
-        self.eta = eta
+    n_steps: int = 100
+    eta: float = 0.0
+    grid: Grid = Karras()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be in [0, 1], got {self.eta}; 0 is deterministic, 1 is ancestral")
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         _, b = forward_step(t, s)

@@ -1,29 +1,36 @@
 """What all samplers share: the walk down the noise levels, the randomness, the recording.
 
-A sampler of a family writes one thing, `step`: how to get from one level to the next. From the lowest level, `last`
-leads to the data itself: unless a family knows better, to the denoised point.
+A sampler writes one thing, `step`: how to get from one level to the next. From the lowest level, `last` leads to the
+data itself: by default, to the denoised point. A multistep method writes `multistep` instead, which is given the memory
+of the steps before and returns it with the new one.
+
+A sampler is a value. `walk` is a pure function of the start points, the noise and the levels; `__call__` draws the start
+points from the prior.
 
 Every row of a result is a function of the seed and of its own number alone: noise is drawn in blocks of rows, each
 block from a generator of its own. Sample i is therefore the same however many are drawn, in chunks of whatever size, on
 however many devices of a kind.
 """
 
-import copy
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Generator, Tensor
 
+from toy_score.checks import check_at_least
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.grids import Grid
 from toy_score.schedules import CLEAN, Level, Schedule
 from toy_score.seeds import seed_of
 
-__all__ = ["GridSampler", "NoiseStream", "Sampler", "Trajectory"]
+__all__ = ["GridSampler", "MultistepSampler", "NoiseStream", "Sampler", "Start", "Trajectory"]
+
+Memory = TypeVar("Memory")
 
 CPU_BLOCK, GPU_BLOCK = 4096, 65_536
 """Rows that walk together and whose noise is drawn together. The hidden layers of 4096 rows stay in the cache of a CPU,
@@ -61,7 +68,7 @@ class NoiseStream:
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[self._rows]
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """The recorded path of some samples.
 
@@ -81,17 +88,15 @@ class Trajectory:
         return self.x / self.alpha.to(self.x)[:, None, None]
 
 
-class Sampler(Component, ABC):
-    """Turns noise into samples by asking a denoiser; any sampler runs with any denoiser, the exact one included.
+Start = Callable[[Schedule, NoiseStream], Tensor]
+"""Where samples begin: `(n, 2)` points at the schedule's highest level, made from its noise."""
 
-    A walk runs on a copy of the sampler, so that a method of several steps may note what it will need again.
-    """
+
+class Sampler(Component, ABC):
+    """Turns noise into samples by asking a denoiser; any sampler runs with any denoiser, the exact one included."""
 
     evaluations_per_step: int = 1
     """How often a `step` asks the denoiser."""
-
-    memory: bool = False
-    """Whether a step builds on the ones before it; such a sampler cannot predict: a corrector would move its points."""
 
     @abstractmethod
     def times(self, schedule: Schedule) -> Tensor:
@@ -100,6 +105,15 @@ class Sampler(Component, ABC):
     @abstractmethod
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         """One step from level `t` to the lower level `s`, `(n, 2)` to `(n, 2)`."""
+
+    def multistep(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: Any
+    ) -> tuple[Tensor, Any]:
+        """A step that may use the `memory` of the steps before, None at first; returns the memory for the next step.
+
+        A one-step method remembers nothing.
+        """
+        return self.step(denoiser, x, t, s, noise), None
 
     def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
         """The step from the lowest level `t` to the data, `(n, 2)` to `(n, 2)`; it asks the denoiser once."""
@@ -110,7 +124,7 @@ class Sampler(Component, ABC):
         return self.evaluations_per_step * (len(self.times(schedule)) - 1) + 1
 
     def start(self, schedule: Schedule, noise: NoiseStream) -> Tensor:
-        """Where the samples begin: the prior `N(0, sigma(t_max)^2 I)` of the schedule, unless a sampler differs."""
+        """Where the samples begin: by default the prior `N(0, sigma(t_max)^2 I)` of the schedule."""
         return schedule.prior_sigma * noise.normal()
 
     def levels(self, schedule: Schedule) -> list[Level]:
@@ -119,7 +133,14 @@ class Sampler(Component, ABC):
         columns = (times.tolist(), schedule.alpha(times).tolist(), schedule.sigma(times).tolist())
         return [*map(Level, *columns), CLEAN]
 
-    def __call__(self, denoiser: Denoiser, n: int, generator: Generator | None = None, first: int = 0) -> Tensor:
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        n: int,
+        generator: Generator | None = None,
+        first: int = 0,
+        start: Start | None = None,
+    ) -> Tensor:
         """Draw samples.
 
         Args:
@@ -128,6 +149,7 @@ class Sampler(Component, ABC):
             generator: source of all randomness (the default generator if None); samples are made on its device.
             first: number of the first row: two calls for rows 0..999 and 1000..1999, with equally seeded generators,
                 give what one call for 2000 gives.
+            start: where they begin; the sampler's own `start` if None.
 
         Returns:
             `(n, 2)` float32.
@@ -140,9 +162,10 @@ class Sampler(Component, ABC):
         seed, device = draw_seed(generator)
         chunks = []
         at_once = block_size(device)
-        for start in range(first, first + n, at_once):
-            rows = min(at_once, first + n - start)
-            chunks.append(self.run(denoiser, NoiseStream(seed, start, rows, device)))
+        for row in range(first, first + n, at_once):
+            noise = NoiseStream(seed, row, min(at_once, first + n - row), device)
+            x = (start or self.start)(denoiser.schedule, noise)
+            chunks.append(self.walk(denoiser, x, noise))
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def trajectory(
@@ -156,45 +179,78 @@ class Sampler(Component, ABC):
         """
         seed, device = draw_seed(generator)
         levels = self.levels(denoiser.schedule)
-        kept, at = [], []
+        positions, at = [], []
 
-        def keep(step: int, x: Tensor) -> None:
+        def observe(step: int, x: Tensor, memory: Any) -> None:
             if step >= skip and (step % every == 0 or step == len(levels) - 1):
-                kept.append(x.clone())
+                positions.append(x.clone())
                 at.append(levels[step])
 
-        self.run(denoiser, NoiseStream(seed, 0, n, device), keep)
+        noise = NoiseStream(seed, 0, n, device)
+        self.walk(denoiser, self.start(denoiser.schedule, noise), noise, levels, observe)
         ratio, alpha = torch.tensor([[level.ratio, level.alpha] for level in at]).T
-        return Trajectory(torch.stack(kept), ratio, alpha)
+        return Trajectory(torch.stack(positions), ratio, alpha)
 
     @torch.no_grad()
-    def run(
-        self, denoiser: Denoiser, noise: NoiseStream, observe: Callable[[int, Tensor], None] | None = None
+    def walk(
+        self,
+        denoiser: Denoiser,
+        x: Tensor,
+        noise: NoiseStream,
+        levels: Sequence[Level] | None = None,
+        observe: Callable[[int, Tensor, Any], None] | None = None,
     ) -> Tensor:
-        """The walk: start, then a step from each level to the next. `observe(i, x)` is shown every position."""
-        return copy.copy(self)._walk(denoiser, noise, observe)
+        """A step from each level to the next.
 
-    def _walk(
-        self, denoiser: Denoiser, noise: NoiseStream, observe: Callable[[int, Tensor], None] | None = None
-    ) -> Tensor:
-        x = self.start(denoiser.schedule, noise)
+        Args:
+            denoiser: a trained network or the exact answer.
+            x: where the walk begins, `(n, 2)`, at the first of the levels.
+            noise: source of the noise of stochastic steps.
+            levels: highest first; by default those of `levels`, which end at the data.
+            observe: `observe(i, x, memory)` is shown every position, the start being number 0, and what a multistep
+                method remembers there.
+
+        Returns:
+            The points at the last of the levels, `(n, 2)`.
+        """
+        memory = None
+        levels = self.levels(denoiser.schedule) if levels is None else levels
         if observe is not None:
-            observe(0, x)
-        for i, (t, s) in enumerate(itertools.pairwise(self.levels(denoiser.schedule)), start=1):
-            x = self.last(denoiser, x, t, noise) if s is CLEAN else self.step(denoiser, x, t, s, noise)
+            observe(0, x, memory)
+        for i, (t, s) in enumerate(itertools.pairwise(levels), start=1):
+            if s is CLEAN:
+                x = self.last(denoiser, x, t, noise)
+            else:
+                x, memory = self.multistep(denoiser, x, t, s, noise, memory)
             if observe is not None:
-                observe(i, x)
+                observe(i, x, memory)
         return x
+
+
+class MultistepSampler(Sampler, Generic[Memory]):
+    """A sampler whose steps build on the ones before: it writes `multistep`."""
+
+    @abstractmethod
+    def multistep(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: Memory | None
+    ) -> tuple[Tensor, Memory]:
+        """A step with the `memory` of the steps before, None at first; returns the memory for the next step."""
+
+    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+        """The first step of a walk."""
+        return self.multistep(denoiser, x, t, s, noise, None)[0]
 
 
 def draw_seed(generator: Generator | None) -> tuple[int, torch.device]:
     """A seed drawn from the generator, and its device."""
     device = generator.device if generator is not None else torch.device("cpu")
-    return torch.randint(2**62, (), generator=generator, device=device).item(), device
+    return int(torch.randint(2**62, (), generator=generator, device=device).item()), device
 
 
 class GridSampler(Sampler):
     """A sampler that takes `n_steps` steps, the last one to the data, from the times of a grid.
+
+    Each such sampler is a frozen dataclass with these two fields, whose defaults are its own:
 
     Args:
         n_steps: number of steps, >= 1.
@@ -204,19 +260,11 @@ class GridSampler(Sampler):
         ValueError: if `n_steps < 1`.
     """
 
-    def __init__(self, n_steps: int, grid: Grid):
-        self.n_steps, self.grid = positive_int("n_steps", n_steps), grid
+    n_steps: int
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        check_at_least(1, n_steps=self.n_steps)
 
     def times(self, schedule: Schedule) -> Tensor:
         return self.grid(schedule, self.n_steps)
-
-
-def positive_int(name: str, value: int) -> int:
-    """`value`, if it is at least 1.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return value

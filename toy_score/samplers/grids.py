@@ -6,6 +6,7 @@ A grid of `n` times descends from the schedule's `t_max`, in float64. All but th
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class Grid(Component, ABC):
         """`n` times, `(n,)` float64, descending from `t_max`; below the last one there is only the step to the data."""
 
 
+@dataclass(frozen=True)
 class Uniform(Grid):
     """Evenly spaced in time, from `t_max` to `t_min`: DDPM's chain, and NCSN's where time is `log sigma`."""
 
@@ -31,6 +33,7 @@ class Uniform(Grid):
         return torch.linspace(schedule.t_max, schedule.t_min, n, dtype=torch.float64)
 
 
+@dataclass(frozen=True)
 class Trailing(Grid):
     """Evenly spaced in time, the last step, to the data, as long as the others (Lin et al. 2024, table 2)."""
 
@@ -38,6 +41,7 @@ class Trailing(Grid):
         return torch.linspace(schedule.t_max, schedule.t_min, n + 1, dtype=torch.float64)[:-1]
 
 
+@dataclass(frozen=True)
 class Geometric(Grid):
     """Noise levels in geometric progression: NCSN's ladder (Song & Ermon 2019, section 3.2).
 
@@ -49,6 +53,7 @@ class Geometric(Grid):
         return _times(schedule, high * torch.logspace(0.0, 1.0, n, base=low / high, dtype=torch.float64))
 
 
+@dataclass(frozen=True)
 class Karras(Grid):
     """Evenly spaced in `r^(1 / rho)`: shorter steps at low noise (Karras et al. 2022, eq. 5).
 
@@ -59,16 +64,18 @@ class Karras(Grid):
         ValueError: if `rho` is not positive.
     """
 
-    def __init__(self, rho: float = 7.0):
-        if not rho > 0:
-            raise ValueError(f"rho must be positive, got {rho}; the paper uses 7")
-        self.rho = rho
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if not self.rho > 0:
+            raise ValueError(f"rho must be positive, got {self.rho}; the paper uses 7")
 
     def __call__(self, schedule: Schedule, n: int) -> Tensor:
         low, high = (r ** (1.0 / self.rho) for r in schedule.ratios)
         return _times(schedule, torch.linspace(high, low, n, dtype=torch.float64) ** self.rho)
 
 
+@dataclass(frozen=True)
 class Angular(Grid):
     """Evenly spaced in the angle `phi = arctan(r / scale)`: the cosine schedule's steps, few far from the data.
 
@@ -79,10 +86,11 @@ class Angular(Grid):
         ValueError: if `scale` is not positive.
     """
 
-    def __init__(self, scale: float = 1.0):
-        if not scale > 0:
-            raise ValueError(f"scale must be positive, got {scale}; take the data's standard deviation")
-        self.scale = scale
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise ValueError(f"scale must be positive, got {self.scale}; take the data's standard deviation")
 
     def __call__(self, schedule: Schedule, n: int) -> Tensor:
         low, high = (math.atan(r / self.scale) for r in schedule.ratios)

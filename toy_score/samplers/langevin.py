@@ -5,11 +5,14 @@ stationary law. Here `y = x / alpha` and `score = (D - y) / r^2`, so that the ch
 are the papers' to the letter. Chains never see one another: no norm is taken over a batch.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser
-from toy_score.samplers.base import NoiseStream, Sampler, positive_int
+from toy_score.checks import check_at_least
+from toy_score.samplers.base import NoiseStream, Sampler
 from toy_score.samplers.grids import Geometric
 from toy_score.schedules import CLEAN, Level, Schedule
 
@@ -44,6 +47,7 @@ class _LangevinSampler(Sampler):
         return self.step(denoiser, x, t, CLEAN, noise)
 
 
+@dataclass(frozen=True)
 class AnnealedLangevin(_LangevinSampler):
     """Langevin dynamics down a ladder of noise levels (Song & Ermon 2019, algorithm 1).
 
@@ -60,19 +64,17 @@ class AnnealedLangevin(_LangevinSampler):
         ValueError: if an argument is out of range.
     """
 
-    def __init__(
-        self,
-        steps_per_level: int = 100,
-        eps: float = 1e-4,
-        n_levels: int | None = None,
-        uniform_start: float | None = None,
-    ):
-        if not eps > 0:
-            raise ValueError(f"eps must be positive, got {eps}; NCSN's toy uses 1e-4 with sigma_min = 0.01")
-        if n_levels is not None and n_levels < 2:
-            raise ValueError(f"n_levels must be at least 2, got {n_levels}; NCSN uses 10")
-        self.steps_per_level = positive_int("steps_per_level", steps_per_level)
-        self.eps, self.n_levels, self.uniform_start = eps, n_levels, uniform_start
+    steps_per_level: int = 100
+    eps: float = 1e-4
+    n_levels: int | None = None
+    uniform_start: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.eps > 0:
+            raise ValueError(f"eps must be positive, got {self.eps}; NCSN's toy uses 1e-4 with sigma_min = 0.01")
+        if self.n_levels is not None and self.n_levels < 2:
+            raise ValueError(f"n_levels must be at least 2, got {self.n_levels}; NCSN uses 10")
+        check_at_least(1, steps_per_level=self.steps_per_level)
 
     def times(self, schedule: Schedule) -> Tensor:
         levels = Geometric()(schedule, schedule.n_levels if self.n_levels is None else self.n_levels)
@@ -82,6 +84,7 @@ class AnnealedLangevin(_LangevinSampler):
         return self.eps * (t.ratio / schedule.ratios[0]) ** 2
 
 
+@dataclass(frozen=True)
 class Langevin(_LangevinSampler):
     """Plain Langevin dynamics at one noise level (Song & Ermon 2019, eq. 4): it mixes badly between far modes.
 
@@ -95,19 +98,17 @@ class Langevin(_LangevinSampler):
         ValueError: if an argument is out of range.
     """
 
-    def __init__(
-        self,
-        n_steps: int = 1000,
-        eps: float = 1e-4,
-        sigma: float | None = None,
-        uniform_start: float | None = None,
-    ):
-        if not eps > 0:
-            raise ValueError(f"eps must be positive, got {eps}")
-        if sigma is not None and not sigma > 0:
-            raise ValueError(f"sigma must be positive, got {sigma}; leave it out for the schedule's lowest")
-        self.n_steps = positive_int("n_steps", n_steps)
-        self.eps, self.sigma, self.uniform_start = eps, sigma, uniform_start
+    n_steps: int = 1000
+    eps: float = 1e-4
+    sigma: float | None = None
+    uniform_start: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.eps > 0:
+            raise ValueError(f"eps must be positive, got {self.eps}")
+        if self.sigma is not None and not self.sigma > 0:
+            raise ValueError(f"sigma must be positive, got {self.sigma}; leave it out for the schedule's lowest")
+        check_at_least(1, n_steps=self.n_steps)
 
     def times(self, schedule: Schedule) -> Tensor:
         ratio = schedule.ratios[0] if self.sigma is None else self.sigma

@@ -13,13 +13,15 @@ In both, the integrand is replaced by a combination of its latest values, whose 
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser
-from toy_score.samplers.base import GridSampler, NoiseStream
+from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream
 from toy_score.samplers.grids import Angular, Grid, Karras
 from toy_score.samplers.ode import to_data
 from toy_score.schedules import Level
@@ -29,37 +31,41 @@ __all__ = ["AdamsBashforth", "DPMSolver2M", "ExponentialAdams"]
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
-class _Multistep(GridSampler):
-    """Remembers where the latest steps began and what was said there, newest first."""
+Memory = tuple[tuple[float, Tensor], ...]
+"""Where the latest steps began and what the denoiser answered there, the newest first."""
 
-    memory = True
+
+class _AdamsMethod(MultistepSampler[Memory], GridSampler):
+    """A step from the latest `order` answers; the first steps of a walk have fewer."""
+
     order: int
-    """How many steps are remembered; the first steps of a walk have fewer."""
-    _past: tuple[tuple[float, Tensor], ...] = ()
 
+    @abstractmethod
     def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
         """Weights of the remembered values for a step from 0 to `h`, given where they stand, the newest at 0."""
-        raise NotImplementedError
 
-    def advance(self, now: float, then: float, value: Tensor) -> Tensor:
-        """What the remembered values and the new one add over a step."""
-        self._past = ((now, value), *self._past)[: self.order]
-        weights = self.weights(then - now, [u - now for u, _ in self._past])
-        return sum(w * value for w, (_, value) in zip(weights, self._past, strict=True))
+    def combine(self, now: float, then: float, value: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+        """What the remembered values and the new one add over a step, and the memory for the next step."""
+        memory = ((now, value), *(memory or ()))[: self.order]
+        weights = self.weights(then - now, [u - now for u, _ in memory])
+        return sum(w * value for w, (_, value) in zip(weights, memory, strict=True)), memory
 
     def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
         return to_data(denoiser, x, t)
 
 
-class _Exponential(_Multistep):
+class _ExponentialMethod(_AdamsMethod):
     """The exponential methods."""
 
-    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
-        D = self.advance(-math.log(t.ratio), -math.log(s.ratio), denoiser.denoise(x, t))
-        return s.alpha * (s.ratio / t.ratio * (x / t.alpha) + D)
+    def multistep(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: Memory | None
+    ) -> tuple[Tensor, Memory]:
+        D, memory = self.combine(-math.log(t.ratio), -math.log(s.ratio), denoiser.denoise(x, t), memory)
+        return s.alpha * (s.ratio / t.ratio * (x / t.alpha) + D), memory
 
 
-class DPMSolver2M(_Exponential):
+@dataclass(frozen=True)
+class DPMSolver2M(_ExponentialMethod):
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): `D` extrapolated to the middle of the step; order 2.
 
     Args:
@@ -69,8 +75,8 @@ class DPMSolver2M(_Exponential):
 
     order = 2
 
-    def __init__(self, n_steps: int = 20, grid: Grid = Karras()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 20
+    grid: Grid = Karras()
 
     def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
         whole = -math.expm1(-h)
@@ -80,7 +86,8 @@ class DPMSolver2M(_Exponential):
         return [whole * (1.0 + half), -whole * half]
 
 
-class ExponentialAdams(_Exponential):
+@dataclass(frozen=True)
+class ExponentialAdams(_ExponentialMethod):
     """Exponential Adams-Bashforth: under the integral, the polynomial through the latest denoised points, exactly.
 
     Hochbruck & Ostermann 2010, section 2.5; the idea of DEIS (Zhang & Chen 2023), here for the denoised point.
@@ -94,15 +101,20 @@ class ExponentialAdams(_Exponential):
         ValueError: if an argument is out of range.
     """
 
-    def __init__(self, n_steps: int = 20, order: int = 3, grid: Grid = Karras()):
-        super().__init__(n_steps, grid)
-        self.order = check_order(order)
+    n_steps: int = 20
+    order: int = 3
+    grid: Grid = Karras()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_order(self.order)
 
     def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
         return lagrange_weights(h, nodes, lambda tau: np.exp(tau - h))
 
 
-class AdamsBashforth(_Multistep):
+@dataclass(frozen=True)
+class AdamsBashforth(_AdamsMethod):
     """Adams-Bashforth on the circle: the polynomial through the latest velocities, integrated.
 
     Args:
@@ -115,26 +127,32 @@ class AdamsBashforth(_Multistep):
         ValueError: if an argument is out of range.
     """
 
-    def __init__(self, n_steps: int = 12, order: int = 2, grid: Grid = Angular()):
-        super().__init__(n_steps, grid)
-        self.order = check_order(order)
+    n_steps: int = 12
+    order: int = 2
+    grid: Grid = Angular()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_order(self.order)
 
     def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
         return lagrange_weights(h, nodes, np.ones_like)
 
-    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
-        return s.radius * (x / t.radius + self.advance(t.angle, s.angle, denoiser.velocity(x, t)))
+    def multistep(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: Memory | None
+    ) -> tuple[Tensor, Memory]:
+        dz, memory = self.combine(t.angle, s.angle, denoiser.velocity(x, t), memory)
+        return s.radius * (x / t.radius + dz), memory
 
 
-def check_order(order: int) -> int:
-    """`order`, if it is in 1 ... 4.
+def check_order(order: int) -> None:
+    """`order` is in 1 ... 4.
 
     Raises:
         ValueError: otherwise.
     """
     if order not in (1, 2, 3, 4):
         raise ValueError(f"order must be 1, 2, 3 or 4, got {order}")
-    return order
 
 
 def lagrange_weights(h: float, nodes: Sequence[float], kernel: Callable[[np.ndarray], np.ndarray]) -> list[float]:

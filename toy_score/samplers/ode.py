@@ -16,15 +16,16 @@ The trapezoidal rule with that slope, `y - (r / 2) noise`, is right to order `r^
 of `r`; Euler's step would be the denoised point, which shrinks the data by what the last level blurred.
 """
 
-import copy
 import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import SplitNormal
-from toy_score.samplers.base import GridSampler, NoiseStream, Sampler, draw_seed
+from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler, draw_seed
 from toy_score.samplers.grids import Angular, Grid, Karras
 from toy_score.schedules import Level, Schedule
 from toy_score.solvers import DORMAND_PRINCE, RK4, combine, solve_adaptively, stages
@@ -45,6 +46,7 @@ def heun_step(denoiser: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
     return s.alpha * (y + 0.5 * h * (d + d_next))
 
 
+@dataclass(frozen=True)
 class Euler(GridSampler):
     """Euler's method in `r`: a straight line along the noise; order 1. The last step is the denoised point.
 
@@ -53,13 +55,14 @@ class Euler(GridSampler):
         grid: at which times they begin.
     """
 
-    def __init__(self, n_steps: int = 100, grid: Grid = Karras()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 100
+    grid: Grid = Karras()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         return s.alpha * (x / t.alpha + (s.ratio - t.ratio) * denoiser.noise(x, t))
 
 
+@dataclass(frozen=True)
 class Heun(GridSampler):
     """Heun's method in `r`, as in EDM (Karras et al. 2022, algorithm 1): Euler, then the trapezoidal rule; order 2.
 
@@ -70,8 +73,8 @@ class Heun(GridSampler):
 
     evaluations_per_step = 2
 
-    def __init__(self, n_steps: int = 18, grid: Grid = Karras()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 18
+    grid: Grid = Karras()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         return heun_step(denoiser, x, t, s)
@@ -80,6 +83,7 @@ class Heun(GridSampler):
         return to_data(denoiser, x, t)
 
 
+@dataclass(frozen=True)
 class RungeKutta4(GridSampler):
     """The classical Runge-Kutta method on the circle; order 4.
 
@@ -90,8 +94,8 @@ class RungeKutta4(GridSampler):
 
     evaluations_per_step = 4
 
-    def __init__(self, n_steps: int = 5, grid: Grid = Angular()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 5
+    grid: Grid = Angular()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         z, _ = stages(RK4, denoiser.flow, t.angle, x / t.radius, s.angle - t.angle)
@@ -101,7 +105,15 @@ class RungeKutta4(GridSampler):
         return to_data(denoiser, x, t)
 
 
-class DormandPrince(GridSampler):
+class DormandPrinceMemory(NamedTuple):
+    """The slope at the end of the latest step, `(n, 2)`, and the error estimates so far, `(n,)`."""
+
+    slope: Tensor
+    error: Tensor
+
+
+@dataclass(frozen=True)
+class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
     """Dormand and Prince's method of order 5 on the circle, on a fixed grid, with an error estimate for every sample.
 
     At equal evaluations as good as with adaptive steps, and every sample is a function of its own noise alone.
@@ -112,19 +124,18 @@ class DormandPrince(GridSampler):
     """
 
     evaluations_per_step = 6  # the last slope of a step is the first of the next
-    memory = True
-    _slope: Tensor | None = None
-    _error: Tensor | float = 0.0
 
-    def __init__(self, n_steps: int = 6, grid: Grid = Angular()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 6
+    grid: Grid = Angular()
 
-    def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
+    def multistep(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: DormandPrinceMemory | None
+    ) -> tuple[Tensor, DormandPrinceMemory]:
         h = s.angle - t.angle
-        z, slopes = stages(DORMAND_PRINCE, denoiser.flow, t.angle, x / t.radius, h, self._slope)
-        self._slope = slopes[-1]
-        self._error = self._error + combine(torch.zeros_like(z), h, DORMAND_PRINCE.error, slopes).norm(dim=1)
-        return s.radius * z
+        first, error = (None, x.new_zeros(len(x))) if memory is None else memory
+        z, slopes = stages(DORMAND_PRINCE, denoiser.flow, t.angle, x / t.radius, h, first)
+        error = error + combine(torch.zeros_like(z), h, DORMAND_PRINCE.error, slopes).norm(dim=1)
+        return s.radius * z, DormandPrinceMemory(slopes[-1], error)
 
     def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
         return to_data(denoiser, x, t)
@@ -132,20 +143,26 @@ class DormandPrince(GridSampler):
     def nfe(self, schedule: Schedule) -> int:
         return super().nfe(schedule) + (self.n_steps > 1)  # the first slope of the first step
 
-    @torch.no_grad()
     def with_error(self, denoiser: Denoiser, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """The samples of `__call__`, `(n, 2)`, and for each an estimate of its distance from the exact flow's, `(n,)`.
 
-        The sum over the steps of the distance between the method's solution and its embedded one of order 4. It is no
-        bound: what the flow makes of an error on its way is left out, so that where the flow parts, between modes, the
-        true one may be many times as large.
+        The estimate is the sum over the steps of the distance between the method's solution and its embedded one of
+        order 4. It is not a bound: it leaves out what the flow makes of an error later on. Where the flow parts,
+        between modes, the true distance may be many times as large.
         """
         seed, device = draw_seed(generator)
-        walker = copy.copy(self)
-        x = walker._walk(denoiser, NoiseStream(seed, 0, n, device))
-        return x, walker._error
+        noise = NoiseStream(seed, 0, n, device)
+        error = torch.zeros(n, device=device)
+
+        def observe(step: int, x: Tensor, memory: DormandPrinceMemory | None) -> None:
+            nonlocal error
+            error = error if memory is None else memory.error
+
+        x = self.walk(denoiser, self.start(denoiser.schedule, noise), noise, observe=observe)
+        return x, error
 
 
+@dataclass(frozen=True)
 class AdaptiveDormandPrince(Sampler):
     """Dormand and Prince's method of order 5 with steps that every sample chooses for itself.
 
@@ -159,10 +176,11 @@ class AdaptiveDormandPrince(Sampler):
         ValueError: if `tolerance` is not positive.
     """
 
-    def __init__(self, tolerance: float = 1e-3):
-        if not tolerance > 0:
-            raise ValueError(f"tolerance must be positive, got {tolerance}; 1e-3 is a good choice")
-        self.tolerance = tolerance
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be positive, got {self.tolerance}; 1e-3 is a good choice")
 
     def times(self, schedule: Schedule) -> Tensor:
         return torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
@@ -181,6 +199,7 @@ class AdaptiveDormandPrince(Sampler):
         return round(solution.evaluations.double().mean().item()) + 1
 
 
+@dataclass(frozen=True)
 class EDMStochastic(GridSampler):
     """EDM's stochastic sampler (Karras et al. 2022, algorithm 2): before each step of Heun's, some noise is added.
 
@@ -201,21 +220,19 @@ class EDMStochastic(GridSampler):
 
     evaluations_per_step = 2
 
-    def __init__(
-        self,
-        n_steps: int = 40,
-        S_churn: float = 10.0,
-        S_tmin: float = 0.05,
-        S_tmax: float = 50.0,
-        S_noise: float = 1.0,
-        grid: Grid = Karras(),
-    ):
-        if S_churn < 0 or not S_noise > 0:
-            raise ValueError(f"S_churn must be at least 0 and S_noise positive, got {S_churn} and {S_noise}")
-        if not 0 <= S_tmin <= S_tmax:
-            raise ValueError(f"0 <= S_tmin <= S_tmax must hold, got {S_tmin} and {S_tmax}; swap them?")
-        super().__init__(n_steps, grid)
-        self.S_churn, self.S_tmin, self.S_tmax, self.S_noise = S_churn, S_tmin, S_tmax, S_noise
+    n_steps: int = 40
+    S_churn: float = 10.0
+    S_tmin: float = 0.05
+    S_tmax: float = 50.0
+    S_noise: float = 1.0
+    grid: Grid = Karras()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.S_churn < 0 or not self.S_noise > 0:
+            raise ValueError(f"S_churn must be at least 0 and S_noise positive, got {self.S_churn} and {self.S_noise}")
+        if not 0 <= self.S_tmin <= self.S_tmax:
+            raise ValueError(f"0 <= S_tmin <= S_tmax must hold, got {self.S_tmin} and {self.S_tmax}; swap them?")
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         schedule = denoiser.schedule

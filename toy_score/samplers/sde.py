@@ -6,14 +6,16 @@ The forward process of a schedule is `dx = f x dt + g dw`; run backwards it is, 
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from toy_score.checks import check_at_least
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.ancestral import forward_step
-from toy_score.samplers.base import GridSampler, NoiseStream, Sampler, positive_int
+from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler
 from toy_score.samplers.grids import Geometric, Grid, Karras
 from toy_score.samplers.langevin import langevin_step
 from toy_score.schedules import Level, Schedule
@@ -21,6 +23,7 @@ from toy_score.schedules import Level, Schedule
 __all__ = ["Corrector", "EulerMaruyama", "LangevinCorrector", "NoPredictor", "PredictorCorrector", "ReverseDiffusion"]
 
 
+@dataclass(frozen=True)
 class EulerMaruyama(GridSampler):
     """Euler and Maruyama's method for the reverse SDE: weak order 1.
 
@@ -31,8 +34,8 @@ class EulerMaruyama(GridSampler):
         grid: at which times they begin.
     """
 
-    def __init__(self, n_steps: int = 500, grid: Grid = Karras()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 500
+    grid: Grid = Karras()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         time = torch.tensor(t.time, dtype=torch.float64)
@@ -41,6 +44,7 @@ class EulerMaruyama(GridSampler):
         return x + dt * (f * x - g**2 * denoiser.score(x, t)) + g * (-dt) ** 0.5 * noise.normal()
 
 
+@dataclass(frozen=True)
 class ReverseDiffusion(GridSampler):
     """The reverse SDE discretised as the forward chain is (Song et al. 2021, eq. 46).
 
@@ -52,14 +56,15 @@ class ReverseDiffusion(GridSampler):
         grid: at which times they begin.
     """
 
-    def __init__(self, n_steps: int = 500, grid: Grid = Karras()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 500
+    grid: Grid = Karras()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         a, b = forward_step(t, s)
         return (2.0 - a) * x + b * denoiser.score(x, t) + b**0.5 * noise.normal()
 
 
+@dataclass(frozen=True)
 class NoPredictor(GridSampler):
     """Goes to the next level without a move: all work is left to the corrector.
 
@@ -70,8 +75,8 @@ class NoPredictor(GridSampler):
 
     evaluations_per_step = 0
 
-    def __init__(self, n_steps: int = 40, grid: Grid = Geometric()):
-        super().__init__(n_steps, grid)
+    n_steps: int = 40
+    grid: Grid = Geometric()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         return x * (s.alpha / t.alpha)
@@ -80,23 +85,25 @@ class NoPredictor(GridSampler):
 class Corrector(Component, ABC):
     """Moves points at one noise level towards its law."""
 
-    evaluations: int
-    """How often it asks the denoiser at each level."""
+    @property
+    @abstractmethod
+    def evaluations(self) -> int:
+        """How often it asks the denoiser at each level."""
 
     @abstractmethod
     def __call__(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
         """`(n, 2)` to `(n, 2)`, at level `t`."""
 
 
+@dataclass(frozen=True)
 class LangevinCorrector(Corrector):
     """Some steps of Langevin dynamics, of a size by the signal-to-noise rule (Song et al. 2021, algorithms 4 and 5).
 
     The paper's steps are `x + e score + sqrt(2 e) z` with `e = 2 (snr |z| / |score|)^2`: the first term is `snr` times
-    as long as the second. Its norms are averages over the batch, which ties the chains together. Here they are what
-    they are where noise is all there is, `|z| / |score| = r`, so that every chain has, in `y = x / alpha`, the one size
-    `e = 2 (snr r)^2`. Below the scale of data that fill the plane the score is much shorter than that, and the paper's
-    steps would grow beyond what is stable. Annealed Langevin dynamics, whose step is `2 e`, is the case
-    `snr = sqrt(eps) / (2 sigma_L)`.
+    as long as the second. Its norms are averages over the batch, which ties the chains together. We use their value for
+    pure noise, `|z| / |score| = r`, so every chain takes the same step, `e = 2 (snr r)^2` in `y = x / alpha`. Below the
+    scale of data that fill the plane the score is much shorter than that, and the paper's steps would become unstable.
+    Annealed Langevin dynamics, whose step is `2 e`, is the case `snr = sqrt(eps) / (2 sigma_L)`.
 
     Args:
         snr: > 0, stable below 1; the paper's 0.16.
@@ -106,13 +113,16 @@ class LangevinCorrector(Corrector):
         ValueError: if an argument is out of range.
     """
 
-    def __init__(self, snr: float = 0.16, n_steps: int = 1):
-        if not 0 < snr < 1:
-            raise ValueError(f"snr must be in (0, 1), where Langevin steps are stable, got {snr}; 0.16 is common")
-        self.snr, self.n_steps = snr, positive_int("n_steps", n_steps)
+    snr: float = 0.16
+    n_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.snr < 1:
+            raise ValueError(f"snr must be in (0, 1), where Langevin steps are stable, got {self.snr}; 0.16 is common")
+        check_at_least(1, n_steps=self.n_steps)
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         return self.n_steps
 
     def __call__(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
@@ -121,27 +131,30 @@ class LangevinCorrector(Corrector):
         return x
 
 
+@dataclass(frozen=True)
 class PredictorCorrector(Sampler):
     """At each level the corrector improves the law, then the predictor goes on (Song et al. 2021, algorithm 1).
 
-    Any sampler that goes from level to level without memory can predict; `NoPredictor` leaves all to the corrector,
-    which then is annealed Langevin dynamics.
+    Any one-step sampler can predict; `NoPredictor` leaves all to the corrector, which then is annealed Langevin
+    dynamics.
 
     Args:
         predictor: also decides the levels, the start and the last step.
         corrector: applied at every level, before the predictor leaves it.
 
     Raises:
-        ValueError: for a predictor with a memory, whose remembered points the corrector would move.
+        ValueError: for a multistep predictor, whose history the corrector would invalidate.
     """
 
-    def __init__(self, predictor: Sampler = ReverseDiffusion(), corrector: Corrector = LangevinCorrector()):
-        if predictor.memory:
+    predictor: Sampler = ReverseDiffusion()
+    corrector: Corrector = LangevinCorrector()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.predictor, MultistepSampler):
             raise ValueError(
-                f"{type(predictor).__name__} cannot be a predictor: it builds on points that a corrector moves; "
-                "choose a sampler of single steps, such as ReverseDiffusion or Heun"
+                f"{type(self.predictor).__name__} cannot be the predictor of PredictorCorrector: the corrector would "
+                "invalidate its history; choose a one-step sampler such as ReverseDiffusion or Heun"
             )
-        self.predictor, self.corrector = predictor, corrector
 
     def times(self, schedule: Schedule) -> Tensor:
         return self.predictor.times(schedule)
