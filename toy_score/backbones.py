@@ -1,9 +1,10 @@
-"""Networks: they map a point and a number that tells the noise level to a vector, and know nothing else."""
+"""Networks: they map a point, and a number that conditions them on the noise level, to a vector."""
 
 import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -42,24 +43,31 @@ ACTIVATIONS = {
 
 
 class Embedding(Component, ABC):
-    """Features of the number that tells the noise level."""
+    """Features of the number that conditions the network on the noise level."""
 
-    n_features: int
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """How many features there are."""
 
     @abstractmethod
     def __call__(self, c: Tensor) -> Tensor:
         """`(m, 1)` to `(m, n_features)`."""
 
 
+@dataclass(frozen=True)
 class Raw(Embedding):
-    """The number itself, as a third input beside the two coordinates: the study's choice."""
+    """The number itself, as a third input beside the two coordinates: the original study's choice."""
 
-    n_features = 1
+    @property
+    def n_features(self) -> int:
+        return 1
 
     def __call__(self, c: Tensor) -> Tensor:
         return c
 
 
+@dataclass(frozen=True)
 class Fourier(Embedding):
     """The number and its sines and cosines at `n_frequencies` octaves, `cos(2^k pi c / period)` and `sin(...)`.
 
@@ -68,11 +76,18 @@ class Fourier(Embedding):
         period: the length over which the slowest pair makes half a turn, > 0.
     """
 
-    def __init__(self, n_frequencies: int = 4, period: float = 4.0):
-        if n_frequencies < 1 or not period > 0:
-            raise ValueError(f"Fourier needs n_frequencies >= 1 and period > 0, got {n_frequencies} and {period}")
-        self.n_frequencies, self.period = n_frequencies, period
-        self.n_features = 2 * n_frequencies + 1
+    n_frequencies: int = 4
+    period: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.n_frequencies < 1 or not self.period > 0:
+            raise ValueError(
+                f"Fourier needs n_frequencies >= 1 and period > 0, got {self.n_frequencies} and {self.period}"
+            )
+
+    @property
+    def n_features(self) -> int:
+        return 2 * self.n_frequencies + 1
 
     def __call__(self, c: Tensor) -> Tensor:
         octaves = 2.0 ** torch.arange(self.n_frequencies, dtype=c.dtype, device=c.device)

@@ -12,6 +12,7 @@ other objectives have the same excess, and here the same mean: `E[noise_theta . 
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -47,6 +48,7 @@ class TrainingTimes(Component, ABC):
         """Times `(m, 1)` for a batch of `n` points; `m` is a multiple of `n`, and point `i mod n` gets time `i`."""
 
 
+@dataclass(frozen=True)
 class AllLevels(TrainingTimes):
     """Every level of the schedule's ladder for every point: `m = L n` rows, one forward pass (NCSN, eq. 6)."""
 
@@ -55,6 +57,7 @@ class AllLevels(TrainingTimes):
         return ladder.repeat_interleave(n)[:, None]
 
 
+@dataclass(frozen=True)
 class RandomLevels(TrainingTimes):
     """One level of the ladder, uniformly drawn, per point (DDPM, algorithm 1)."""
 
@@ -63,6 +66,7 @@ class RandomLevels(TrainingTimes):
         return ladder[torch.randint(len(ladder), (n,), generator=generator, device=generator.device)][:, None]
 
 
+@dataclass(frozen=True)
 class UniformTimes(TrainingTimes):
     """One time per point, uniform on [`t_min`, `t_max`] and evenly spread over the batch."""
 
@@ -70,6 +74,7 @@ class UniformTimes(TrainingTimes):
         return (schedule.t_min + (schedule.t_max - schedule.t_min) * even(n, generator))[:, None]
 
 
+@dataclass(frozen=True)
 class UniformLogSNR(TrainingTimes):
     """One level per point, uniform in `log(sigma / alpha)`, that is, in the log-SNR, and evenly spread over the batch.
 
@@ -82,6 +87,7 @@ class UniformLogSNR(TrainingTimes):
         return schedule.time(torch.exp(low + (high - low) * even(n, generator)))[:, None]
 
 
+@dataclass(frozen=True)
 class LogNormalSigma(TrainingTimes):
     """One level per point, `log(sigma / alpha) ~ N(mean, std^2)`, evenly spread over the batch (Karras et al. 2022).
 
@@ -93,10 +99,12 @@ class LogNormalSigma(TrainingTimes):
         ValueError: if `std` is not positive.
     """
 
-    def __init__(self, mean: float = -1.2, std: float = 1.2):
-        if not std > 0:
-            raise ValueError(f"std must be positive, got {std}; the paper uses 1.2")
-        self.mean, self.std = mean, std
+    mean: float = -1.2
+    std: float = 1.2
+
+    def __post_init__(self) -> None:
+        if not self.std > 0:
+            raise ValueError(f"std must be positive, got {self.std}; the paper uses 1.2")
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
         normal = torch.special.ndtri(even(n, generator).clamp(1e-6, 1 - 1e-6))
@@ -120,6 +128,7 @@ class Weighting(Component, ABC):
         """The weight at a level of tensors `(m, 1)`: `(m, 1)`, or a number."""
 
 
+@dataclass(frozen=True)
 class SigmaSquared(Weighting):
     """`sigma^2` for the score, and so 1 for the noise: NCSN's and DDPM's."""
 
@@ -127,6 +136,7 @@ class SigmaSquared(Weighting):
         return 1.0
 
 
+@dataclass(frozen=True)
 class LikelihoodWeighting(Weighting):
     """`g^2` for the score, and so `g^2 / sigma^2` for the noise.
 
@@ -139,6 +149,7 @@ class LikelihoodWeighting(Weighting):
         return (denoiser.schedule.diffusion(level.time) / level.sigma).square()
 
 
+@dataclass(frozen=True)
 class OutputWeighting(Weighting):
     """The squared error of the network's own output `F` counts: `1 / k_out^2` for the noise.
 
@@ -155,6 +166,8 @@ class OutputWeighting(Weighting):
 class Objective(Component, ABC):
     """A loss per row whose mean is minimised: the mean over the two coordinates, weighted by noise level.
 
+    Each objective is a frozen dataclass with these fields, or with some of them:
+
     Args:
         weighting: of the noise levels.
         antithetic: show every point with `eps` and with `-eps` at the same level, so in two rows. At small sigma the
@@ -162,8 +175,8 @@ class Objective(Component, ABC):
             gradient noisy there, cancels (antithetic variates; Hammersley & Morton 1956).
     """
 
-    def __init__(self, weighting: Weighting = SigmaSquared(), antithetic: bool = False):
-        self.weighting, self.antithetic = weighting, antithetic
+    weighting: Weighting
+    antithetic: bool = False
 
     def __call__(
         self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator, truth: Denoiser | None = None
@@ -194,8 +207,12 @@ class Objective(Component, ABC):
         """Loss of each noisy point `x = alpha x_0 + sigma eps`, `(m,)`, before it is weighted."""
 
 
+@dataclass(frozen=True)
 class DenoisingScoreMatching(Objective):
     """`|noise_theta - eps|^2 / 2` (Vincent 2011)."""
+
+    weighting: Weighting = SigmaSquared()
+    antithetic: bool = False
 
     def loss(
         self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
@@ -203,8 +220,12 @@ class DenoisingScoreMatching(Objective):
         return (denoiser.noise(x, level) - eps).square().mean(dim=-1)
 
 
+@dataclass(frozen=True)
 class ExplicitScoreMatching(Objective):
     """`|noise_theta - noise|^2 / 2` against the exact noise: no variance but that of `x`; only possible here."""
+
+    weighting: Weighting = SigmaSquared()
+    antithetic: bool = False
 
     def loss(
         self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
@@ -224,9 +245,7 @@ class _NoTarget(Objective):
         weighting: of the noise levels.
     """
 
-    def __init__(self, noise_free: bool = False, weighting: Weighting = SigmaSquared()):
-        super().__init__(weighting)
-        self.noise_free = noise_free
+    noise_free: bool
 
     def __call__(
         self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator, truth: Denoiser | None = None
@@ -250,22 +269,30 @@ class _NoTarget(Objective):
         """The noise, `(m, 2)`, and its divergence or an unbiased estimate of it, `(m,)`."""
 
 
+@dataclass(frozen=True)
 class ImplicitScoreMatching(_NoTarget):
     """`|noise_theta|^2 / 2 - sigma div noise_theta + 1`, the divergence exact (Hyvarinen 2005).
 
     The constant makes its mean that of `DenoisingScoreMatching`.
     """
 
+    noise_free: bool = False
+    weighting: Weighting = SigmaSquared()
+
     def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
         noise, jacobian = denoiser.noise_jacobian(x, level)
         return noise, jacobian.diagonal(dim1=1, dim2=2).sum(dim=1)
 
 
+@dataclass(frozen=True)
 class SlicedScoreMatching(_NoTarget):
     """As `ImplicitScoreMatching`, the divergence estimated along one random direction (Song et al. 2019).
 
     `div f` is the mean of `v . (df / dx) v` over `v` with entries +1 and -1: one forward-mode product.
     """
+
+    noise_free: bool = False
+    weighting: Weighting = SigmaSquared()
 
     def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
         v = 2.0 * torch.randint(2, x.shape, generator=generator, device=x.device).to(x) - 1.0

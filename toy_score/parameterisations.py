@@ -1,4 +1,4 @@
-r"""What a network predicts, and how it is told the noise level.
+r"""What a network predicts, and how it is conditioned on the noise level.
 
 Every parameterisation reads the network's output `F` linearly (Karras et al. 2022, table 1, here for any schedule):
 
@@ -21,6 +21,7 @@ hand, it does not divide a rounding error by a small sigma. With `R^2 = alpha^2 
 """  # noqa: E501
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -76,6 +77,7 @@ class Parameterisation(Component, ABC):
         return backbone.jacobian(x, c, labels)
 
 
+@dataclass(frozen=True)
 class ScorePrediction(Parameterisation):
     """The network predicts the score, as in NCSN."""
 
@@ -89,6 +91,7 @@ class ScorePrediction(Parameterisation):
         return 0.0, torch.ones_like(sigma)
 
 
+@dataclass(frozen=True)
 class NoisePrediction(Parameterisation):
     """The network predicts the noise, as in DDPM."""
 
@@ -99,6 +102,7 @@ class NoisePrediction(Parameterisation):
         return 0.0, torch.ones_like(sigma)
 
 
+@dataclass(frozen=True)
 class DataPrediction(Parameterisation):
     """The network predicts the clean point."""
 
@@ -109,6 +113,7 @@ class DataPrediction(Parameterisation):
         return 1.0 / sigma, -alpha / sigma
 
 
+@dataclass(frozen=True)
 class VelocityPrediction(Parameterisation):
     """The network predicts the velocity on the circle, `(alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2)`."""
 
@@ -121,6 +126,7 @@ class VelocityPrediction(Parameterisation):
         return sigma / R**2, alpha / R
 
 
+@dataclass(frozen=True)
 class FlowPrediction(Parameterisation):
     """The network predicts the velocity of the straight line, `eps - x_0`, as in flow matching."""
 
@@ -133,6 +139,7 @@ class FlowPrediction(Parameterisation):
         return 1.0 / total, alpha / total
 
 
+@dataclass(frozen=True)
 class EDMPreconditioning(Parameterisation):
     """Input and output of the network have unit variance at every noise level (Karras et al. 2022, section 5).
 
@@ -143,10 +150,11 @@ class EDMPreconditioning(Parameterisation):
         ValueError: if `sigma_data` is not positive.
     """
 
-    def __init__(self, sigma_data: float = 1.0):
-        if not sigma_data > 0:
-            raise ValueError(f"sigma_data must be positive, got {sigma_data}; take the data's standard deviation")
-        self.sigma_data = sigma_data
+    sigma_data: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.sigma_data > 0:
+            raise ValueError(f"sigma_data must be positive, got {self.sigma_data}; take the data's standard deviation")
 
     def _ratio_and_radius(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         s = sigma / alpha
@@ -164,6 +172,7 @@ class EDMPreconditioning(Parameterisation):
         return s / (alpha * q * q), -self.sigma_data / q
 
 
+@dataclass(frozen=True)
 class Energy(EDMPreconditioning):
     """As `EDMPreconditioning`, with `F` the gradient of a scalar: the score is then the gradient of an energy.
 
@@ -180,13 +189,14 @@ class Energy(EDMPreconditioning):
 
 
 class Conditioning(Component, ABC):
-    """The number by which the network is told the noise level."""
+    """The number that conditions the network on the noise level."""
 
     @abstractmethod
     def __call__(self, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """`(m, 1)` to `(m, 1)`."""
 
 
+@dataclass(frozen=True)
 class Sigma(Conditioning):
     """The noise level itself, as the study's NCSN has it."""
 
@@ -194,6 +204,7 @@ class Sigma(Conditioning):
         return sigma
 
 
+@dataclass(frozen=True)
 class Time(Conditioning):
     """The time, for DDPM `i / T`, as the study's DDPM has it."""
 
@@ -201,6 +212,7 @@ class Time(Conditioning):
         return t
 
 
+@dataclass(frozen=True)
 class LogSigma(Conditioning):
     """`log(sigma / alpha) / 4`, even over the orders of magnitude that noise spans (Karras et al. 2022, table 1)."""
 

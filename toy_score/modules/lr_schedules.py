@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from toy_score.component import Component
 
@@ -16,6 +17,7 @@ class LRSchedule(Component, ABC):
         """The factor at `progress`, the share of the steps that are done, in [0, 1]."""
 
 
+@dataclass(frozen=True)
 class Constant(LRSchedule):
     """The optimizer's learning rate throughout."""
 
@@ -23,6 +25,7 @@ class Constant(LRSchedule):
         return 1.0
 
 
+@dataclass(frozen=True)
 class WarmupCosine(LRSchedule):
     """A linear rise from 0 to 1 over the share `warmup` of the steps, then half a cosine down to `final`.
 
@@ -30,12 +33,14 @@ class WarmupCosine(LRSchedule):
         ValueError: if `warmup` is outside [0, 1) or `final` outside [0, 1].
     """
 
-    def __init__(self, warmup: float = 0.3, final: float = 0.0):
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup is a share of the steps in [0, 1), got {warmup}")
-        if not 0 <= final <= 1:
-            raise ValueError(f"final is a factor in [0, 1], got {final}")
-        self.warmup, self.final = warmup, final
+    warmup: float = 0.3
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a share of the steps in [0, 1), got {self.warmup}")
+        if not 0 <= self.final <= 1:
+            raise ValueError(f"final is a factor in [0, 1], got {self.final}")
 
     def __call__(self, progress: float) -> float:
         if progress < self.warmup:

@@ -18,7 +18,7 @@ The discrete ladders of NCSN (L noise levels) and DDPM (T steps) are grids on th
 import math
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,20 +58,24 @@ CLEAN = Level(0.0, 1.0, 0.0)
 class Schedule(Component, ABC):
     """Signal and noise as functions of `t`; tensors of any shape go in, tensors of that shape come out."""
 
-    t_min: float = 0.0
-    """The lowest time at which there is noise to remove; samplers step from here to the data."""
-
-    t_max: float = 1.0
-    """The highest time; below 1 where `alpha(1) = 0`, since there nothing is left of the data."""
-
     n_levels: int = 10
-    """L: how many noise levels annealed Langevin dynamics takes, unless told otherwise."""
+    """L: how many noise levels annealed Langevin dynamics takes by default."""
 
     n_steps: int = 1000
-    """T: how many steps a discrete chain over the schedule has, unless told otherwise (Song et al. 2021: 1000)."""
+    """T: how many steps a discrete chain over the schedule has by default (Song et al. 2021: 1000)."""
 
-    widest: str = "sigma_max"
-    """The argument that says how noisy the end is; raise it where the prior is wrong."""
+    widest: ClassVar[str] = "sigma_max"
+    """The argument that sets the highest noise level; raise it where the prior is wrong."""
+
+    @property
+    def t_min(self) -> float:
+        """The lowest time at which there is noise to remove; samplers step from here to the data."""
+        return 0.0
+
+    @property
+    def t_max(self) -> float:
+        """The highest time; below 1 where `alpha(1) = 0`, since there nothing is left of the data."""
+        return 1.0
 
     @abstractmethod
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:

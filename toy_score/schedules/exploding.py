@@ -1,6 +1,7 @@
 """Schedules that keep the signal, `alpha = 1`, and let the noise explode."""
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -11,6 +12,7 @@ from toy_score.schedules.base import Schedule, check_levels
 __all__ = ["EDM", "VE"]
 
 
+@dataclass(frozen=True)
 class VE(Schedule):
     """Variance exploding: `alpha = 1`, `sigma(t) = sigma_min (sigma_max / sigma_min)^t`.
 
@@ -26,12 +28,18 @@ class VE(Schedule):
         ValueError: if `0 < sigma_min < sigma_max` fails, or `n_levels < 2`.
     """
 
-    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 20.0, n_levels: int = 10):
-        check_levels(sigma_min, sigma_max)
-        if n_levels < 2:
-            raise ValueError(f"n_levels must be at least 2, got {n_levels}; NCSN uses 10")
-        self.sigma_min, self.sigma_max, self.n_levels = sigma_min, sigma_max, n_levels
-        self._log_range = math.log(sigma_max / sigma_min)
+    sigma_min: float = 0.01
+    sigma_max: float = 20.0
+    n_levels: int = 10
+
+    def __post_init__(self) -> None:
+        check_levels(self.sigma_min, self.sigma_max)
+        if self.n_levels < 2:
+            raise ValueError(f"n_levels must be at least 2, got {self.n_levels}; NCSN uses 10")
+
+    @cached_property
+    def _log_range(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(t), self.sigma_min * torch.exp(t * self._log_range)
@@ -50,6 +58,7 @@ class VE(Schedule):
         return torch.linspace(1.0, 0.0, self.n_levels, dtype=torch.float64)
 
 
+@dataclass(frozen=True)
 class EDM(Schedule):
     """The schedule of EDM: `alpha = 1`, `sigma(t) = sigma_max t`, so that the flow's trajectories are nearly straight.
 
@@ -63,10 +72,15 @@ class EDM(Schedule):
         ValueError: if `0 < sigma_min < sigma_max` fails.
     """
 
-    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 80.0):
-        check_levels(sigma_min, sigma_max)
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self.t_min = sigma_min / sigma_max
+    sigma_min: float = 0.01
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        check_levels(self.sigma_min, self.sigma_max)
+
+    @property
+    def t_min(self) -> float:
+        return self.sigma_min / self.sigma_max
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(t), self.sigma_max * t

@@ -1,5 +1,7 @@
 """The schedule of flow matching and rectified flow: a straight line from data to noise."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,7 @@ from toy_score.schedules.base import Schedule, check_levels
 __all__ = ["LinearFlow"]
 
 
+@dataclass(frozen=True)
 class LinearFlow(Schedule):
     """The straight line from data to noise: `alpha(t) = 1 - t`, `sigma(t) = t`.
 
@@ -22,10 +25,19 @@ class LinearFlow(Schedule):
         ValueError: if `0 < sigma_min < sigma_max` fails.
     """
 
-    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 100.0):
-        check_levels(sigma_min, sigma_max)
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self.t_min, self.t_max = sigma_min / (1.0 + sigma_min), sigma_max / (1.0 + sigma_max)
+    sigma_min: float = 0.01
+    sigma_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        check_levels(self.sigma_min, self.sigma_max)
+
+    @property
+    def t_min(self) -> float:
+        return self.sigma_min / (1.0 + self.sigma_min)
+
+    @property
+    def t_max(self) -> float:
+        return self.sigma_max / (1.0 + self.sigma_max)
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return 1.0 - t, t

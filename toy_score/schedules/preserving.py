@@ -1,4 +1,4 @@
-r"""Schedules that trade signal for noise so that the variance stays, `alpha^2 + sigma^2 = 1`, and sub-VP, their kin.
+r"""Schedules that trade signal for noise so that the variance stays, `alpha^2 + sigma^2 = 1`, and sub-VP.
 
 For all of them `log alpha` is the primitive: `sigma^2 = 1 - alpha^2 = -expm1(2 log alpha)` does not cancel near the
 data, `f` is its derivative, and `g^2 = -2 f`.
@@ -6,11 +6,14 @@ data, `f` is its derivative, and `g^2 = -2 f`.
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from toy_score.constants import Constant
 from toy_score.schedules.base import Schedule, check_levels
 
 __all__ = ["DDPM", "VP", "Cosine", "SubVP"]
@@ -38,6 +41,7 @@ class _VariancePreserving(Schedule):
         return torch.sqrt(-2.0 * self.drift(t))
 
 
+@dataclass(frozen=True)
 class VP(_VariancePreserving):
     """Variance preserving: `log alpha(t) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2`, `alpha^2 + sigma^2 = 1`.
 
@@ -53,15 +57,22 @@ class VP(_VariancePreserving):
         ValueError: if `0 < beta_min < beta_max` fails, or the noise never exceeds `sigma_min`.
     """
 
-    widest = "beta_max"
+    widest: ClassVar[str] = "beta_max"
 
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, sigma_min: float = 0.01):
-        if not 0 < beta_min < beta_max < math.inf:
-            raise ValueError(f"betas must satisfy 0 < beta_min < beta_max, got {beta_min} and {beta_max}; swap them?")
-        self.beta_min, self.beta_max, self.sigma_min = beta_min, beta_max, sigma_min
-        end = self.ratio(torch.ones((), dtype=torch.float64)).item()
-        check_levels(sigma_min, end)
-        self.t_min = self.time_of(torch.tensor(sigma_min, dtype=torch.float64)).item()
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    sigma_min: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min < self.beta_max < math.inf:
+            raise ValueError(
+                f"betas must satisfy 0 < beta_min < beta_max, got {self.beta_min} and {self.beta_max}; swap them?"
+            )
+        check_levels(self.sigma_min, self.ratio(torch.ones((), dtype=torch.float64)).item())
+
+    @cached_property
+    def t_min(self) -> float:
+        return self.time_of(torch.tensor(self.sigma_min, dtype=torch.float64)).item()
 
     def log_alpha(self, t: Tensor) -> Tensor:
         return -0.25 * (self.beta_max - self.beta_min) * t * t - 0.5 * self.beta_min * t
@@ -74,14 +85,12 @@ class VP(_VariancePreserving):
         return -0.5 * (self.beta_min + t * (self.beta_max - self.beta_min))
 
 
+@dataclass(frozen=True)
 class SubVP(VP):
     """Sub-VP: the signal of `VP` with less noise, `sigma = 1 - alpha^2` (Song et al. 2021, eqs. 12 and 29).
 
     `g^2 = beta (1 - alpha^4)`. The arguments are those of `VP`.
     """
-
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, sigma_min: float = 0.01):
-        super().__init__(beta_min, beta_max, sigma_min)
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         log_alpha = self.log_alpha(t)
@@ -95,6 +104,7 @@ class SubVP(VP):
         return torch.sqrt(2.0 * self.drift(t) * torch.expm1(4.0 * self.log_alpha(t)))
 
 
+@dataclass(frozen=True)
 class Cosine(_VariancePreserving):
     """The cosine schedule: `alpha(t) = cos(theta(t)) / cos(theta(0))`, `theta(t) = (t + s) / (1 + s) pi / 2`.
 
@@ -110,14 +120,30 @@ class Cosine(_VariancePreserving):
         ValueError: if `s` is not positive or `0 < sigma_min < sigma_max` fails.
     """
 
-    def __init__(self, s: float = 0.008, sigma_min: float = 0.01, sigma_max: float = 100.0):
-        if not s > 0:
-            raise ValueError(f"s must be positive, got {s}; the paper uses 0.008")
-        check_levels(sigma_min, sigma_max)
-        self.s, self.sigma_min, self.sigma_max = s, sigma_min, sigma_max
-        self._theta0, self._speed = s / (1.0 + s) * math.pi / 2.0, math.pi / 2.0 / (1.0 + s)
-        ends = torch.tensor([sigma_min, sigma_max], dtype=torch.float64)
-        self.t_min, self.t_max = self.time_of(ends).tolist()
+    s: float = 0.008
+    sigma_min: float = 0.01
+    sigma_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not self.s > 0:
+            raise ValueError(f"s must be positive, got {self.s}; the paper uses 0.008")
+        check_levels(self.sigma_min, self.sigma_max)
+
+    @cached_property
+    def t_min(self) -> float:
+        return self.time_of(torch.tensor(self.sigma_min, dtype=torch.float64)).item()
+
+    @cached_property
+    def t_max(self) -> float:
+        return self.time_of(torch.tensor(self.sigma_max, dtype=torch.float64)).item()
+
+    @property
+    def _theta0(self) -> float:
+        return self.s / (1.0 + self.s) * math.pi / 2.0
+
+    @property
+    def _speed(self) -> float:
+        return math.pi / 2.0 / (1.0 + self.s)
 
     def log_alpha(self, t: Tensor) -> Tensor:
         half = 0.5 * self._speed * t  # cos(theta) - cos(theta0) as a product, which does not cancel near the data
@@ -132,6 +158,7 @@ class Cosine(_VariancePreserving):
         return -self._speed * torch.tan(self._theta0 + self._speed * t)
 
 
+@dataclass(frozen=True)
 class DDPM(_VariancePreserving):
     """The ladder of `n_steps` steps of DDPM: `alpha(i / T)^2 = prod_{j <= i} (1 - beta_j)`, `sigma^2 = 1 - alpha^2`.
 
@@ -147,18 +174,23 @@ class DDPM(_VariancePreserving):
         ValueError: if `0 < beta_min <= beta_max < 1` fails, or `n_steps < 2`.
     """
 
-    widest = "beta_max"
+    widest: ClassVar[str] = "beta_max"
 
-    def __init__(self, beta_min: float = 1e-4, beta_max: float = 0.02, n_steps: int = 1000):
-        if not 0 < beta_min <= beta_max < 1:
+    beta_min: float = 1e-4
+    beta_max: float = 0.02
+    n_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min <= self.beta_max < 1:
             raise ValueError(
-                f"betas must satisfy 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}; swap them?"
+                f"betas must satisfy 0 < beta_min <= beta_max < 1, got {self.beta_min} and {self.beta_max}; swap them?"
             )
-        if n_steps < 2:
-            raise ValueError(f"n_steps must be at least 2, got {n_steps}; DDPM uses 1000")
-        self.beta_min, self.beta_max, self.n_steps = beta_min, beta_max, n_steps
-        self.t_min = 1.0 / n_steps
-        self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+        if self.n_steps < 2:
+            raise ValueError(f"n_steps must be at least 2, got {self.n_steps}; DDPM uses 1000")
+
+    @property
+    def t_min(self) -> float:
+        return 1.0 / self.n_steps
 
     @cached_property
     def betas(self) -> Tensor:
@@ -166,15 +198,9 @@ class DDPM(_VariancePreserving):
         return torch.linspace(self.beta_min, self.beta_max, self.n_steps, dtype=torch.float64)
 
     @cached_property
-    def _log_alpha(self) -> Tensor:
+    def _log_alpha(self) -> Constant:
         """`log alpha` at `t = 0, 1/T, ..., 1`, `(T + 1,)` float64."""
-        return torch.nn.functional.pad(0.5 * torch.log1p(-self.betas).cumsum(0), (1, 0))
-
-    def _table(self, like: Tensor) -> Tensor:
-        key = (like.device, like.dtype)
-        if key not in self._tables:
-            self._tables[key] = self._log_alpha.to(like)
-        return self._tables[key]
+        return Constant(torch.nn.functional.pad(0.5 * torch.log1p(-self.betas).cumsum(0), (1, 0)))
 
     def _position(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """`t` in steps, and the step below."""
@@ -182,18 +208,18 @@ class DDPM(_VariancePreserving):
         return position, position.long().clamp(max=self.n_steps - 1)
 
     def log_alpha(self, t: Tensor) -> Tensor:
-        table, (position, below) = self._table(t), self._position(t)
+        table, (position, below) = self._log_alpha.like(t), self._position(t)
         return torch.lerp(table[below], table[below + 1], position - below)
 
     def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
-        table = self._table(log_alpha)
+        table = self._log_alpha.like(log_alpha)
         index = torch.searchsorted(-table, -log_alpha.contiguous()).clamp(1, self.n_steps)
         position = index + (log_alpha - table[index]) / (table[index] - table[index - 1])
         return position / self.n_steps
 
     def drift(self, t: Tensor) -> Tensor:
-        # At the end of a step it is that step's, from which rounding must not keep it.
-        table, position = self._table(t), self._position(t)[0]
+        # At a step boundary use the beta of the step that ends there; subtracting 1e-3 guards against rounding.
+        table, position = self._log_alpha.like(t), self._position(t)[0]
         step = (position - 1e-3).ceil().long().clamp(1, self.n_steps)
         return (table[step] - table[step - 1]) * self.n_steps
 
