@@ -33,7 +33,7 @@ from toy_score import (
     UniformTimes,
     WarmupCosine,
 )
-from toy_score.component import check, from_config, to_config
+from toy_score.component import check_config, from_config, to_config
 
 COMPONENTS = [
     Heart(),
@@ -68,7 +68,7 @@ def test_a_component_is_its_description(component):
     assert_plain(config)
     assert from_config(config) == component
     assert eval(repr(component), vars(toy_score) | {n: getattr(toy_score, n) for n in toy_score.__all__}) == component
-    check(config)
+    check_config(config)
 
 
 def assert_plain(value):
@@ -106,7 +106,7 @@ def test_foreign_classes_are_refused_before_they_are_imported(tmp_path, monkeypa
         {"class_path": "toy_score.Heun", "init_args": {"grid": {"class_path": "evil.Grid"}}},
     ):
         with pytest.raises(ValueError, match="refusing the class path"):
-            check(config)
+            check_config(config)
     with pytest.raises(ValueError, match="refusing the class path"):
         from_config({"class_path": "evil.Sampler"})
     with pytest.raises(ValueError, match=r"no class 'toy_score\.Gone'"):

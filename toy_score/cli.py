@@ -34,7 +34,7 @@ import toy_score.data
 import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
-from toy_score.component import Component, check, to_config
+from toy_score.component import Component, check_config, to_config
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint
 
@@ -304,9 +304,9 @@ def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:
     """What a checkpoint says of its model and data, as defaults of the parser; not of data that are `named_anew`."""
     checkpoint = read_checkpoint(path)
     settings = {"model": checkpoint.get("hyper_parameters"), "data": checkpoint.get("datamodule_hyper_parameters")}
-    check(settings["model"], ScoreModule, "model")  # before parsing, which imports the classes that it meets
+    check_config(settings["model"], ScoreModule, "model")  # before parsing, which imports the classes that it meets
     try:
-        check(settings["data"], ToyDataModule | None, "data")
+        check_config(settings["data"], ToyDataModule | None, "data")
     except ValueError:
         if not named_anew:
             raise

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 
-__all__ = ["Component", "Described", "argument_names", "check", "from_config", "to_config"]
+__all__ = ["Component", "Described", "argument_names", "check_config", "from_config", "to_config"]
 
 Optimizer = torch.optim.Optimizer
 
@@ -102,12 +102,12 @@ def from_config(config: Any, expected: Any = Any, where: str = "description") ->
     """Build what `to_config` described, once all of it is checked.
 
     Args:
-        expected, where: as in `check`.
+        expected, where: as in `check_config`.
 
     Raises:
-        ValueError: as `check` says.
+        ValueError: as `check_config` says.
     """
-    check(config, expected, where)
+    check_config(config, expected, where)
     return _build(config)
 
 
@@ -125,7 +125,7 @@ def _build(config: Any) -> Any:
     return cls(**arguments)
 
 
-def check(config: Any, expected: Any = Any, where: str = "description") -> None:
+def check_config(config: Any, expected: Any = Any, where: str = "description") -> None:
     """Check all of a description, before anything in it is imported or built.
 
     A class must be imported already, be derived from `Described` or be one of the optimizers of `torch.optim`, and be
@@ -204,7 +204,7 @@ def _check_class(config: dict[str, Any], expected: Any, where: str) -> None:
             f"if you trust the module, import it: --import {module}"
         )
     if not issubclass(cls, bases) or inspect.isabstract(cls):
-        raise ValueError(f"{where}: refusing the class path {path!r}: a {kind} is expected here")
+        raise ValueError(f"{where}: refusing the class path {path!r}: a concrete {kind} is expected here")
     if not isinstance(arguments, dict | None) or config.keys() - {"class_path", "init_args"}:
         raise ValueError(f"{where}: must have a class_path and a dict of init_args, got {reprlib.repr(config)}")
     parameters = _parameters(cls)

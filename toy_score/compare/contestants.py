@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from toy_score.compare.samplers import OWN, Written
-from toy_score.component import check, from_config
+from toy_score.component import check_config, from_config
 from toy_score.data import ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
@@ -89,7 +89,7 @@ def load_models(words: Sequence[str], device: torch.device) -> list[Contestant]:
 def _load(path: Path, name: str, device: torch.device, paths: Sequence[Path]) -> Contestant:
     checkpoint = read_checkpoint(path)
     config, data = checkpoint.get("hyper_parameters"), checkpoint.get("datamodule_hyper_parameters")
-    check(config, ScoreModule, "model")
+    check_config(config, ScoreModule, "model")
     distribution = getattr(from_config(data, ToyDataModule, "data"), "distribution", None) if data else None
     if distribution is None:
         raise ValueError(f"the truth of the data of {str(path)!r} is not known: there is nothing to compare it with")

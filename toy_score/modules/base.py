@@ -18,7 +18,7 @@ from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
 from toy_score.budget import error_budget
-from toy_score.component import Described, check, from_config, to_config
+from toy_score.component import Described, check_config, from_config, to_config
 from toy_score.data import Batch, SampleRequest, ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Distribution, Points
@@ -431,13 +431,13 @@ class ScoreModule(Described, pl.LightningModule):
             kwargs: constructor arguments that replace those of the checkpoint, e.g. `sampler=Heun(10)`.
 
         Raises:
-            FileNotFoundError, ValueError: as `read_checkpoint` and `component.check` say.
+            FileNotFoundError, ValueError: as `read_checkpoint` and `component.check_config` say.
             ValueError: if its samples need a guide and `kwargs` names none, or if the weights do not fit the model.
             TypeError: if the checkpoint holds a model of another class than `cls`.
         """
         checkpoint = read_checkpoint(checkpoint_path, map_location)
         config = checkpoint.get("hyper_parameters")
-        check(config, ScoreModule, "model")
+        check_config(config, ScoreModule, "model")
         arguments = {**(config.get("init_args") or {}), **{k: to_config(v) for k, v in kwargs.items()}}
         module = from_config({**config, "init_args": arguments}, ScoreModule, "model")
         if not isinstance(module, cls):
@@ -460,7 +460,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """The contents of a checkpoint of this project: plain values and tensors, whose checksums are right.
 
     Nothing in it is executed or imported. What it describes is not checked here but where it is built, by
-    `component.check`.
+    `component.check_config`.
 
     Raises:
         FileNotFoundError: if there is no such file.
