@@ -6,7 +6,6 @@ import importlib.util
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -54,33 +53,46 @@ class ParseOnly(cli.ToyCLI):
         pass
 
 
-def parse(argv, monkeypatch):
-    """Parse a command, with a checkpoint of NCSN wherever one is named; exits with 2 if it does not parse."""
+@pytest.fixture(scope="module")
+def parse():
+    """Parses a command, with a checkpoint of NCSN wherever one is named; exits with 2 if it does not parse."""
+    line = ParseOnly(["fit", "--config", "ncsn_heart"])
     settings = {part: {"class_path": name, "init_args": {}} for part, name in CHECKPOINT.items()}
-    monkeypatch.setattr(cli, "checkpoint_settings", lambda *_: settings)
-    monkeypatch.setattr(sys, "argv", ["toy_score", *argv])
-    if argv[0] == "compare":
-        compare.parser().parse_args(argv[1:])
-    elif argv[0] == "list":
-        assert set(argv[1:]) <= set(KINDS)
-    else:
-        ParseOnly(argv)
+    for command in ("validate", "test", "predict"):
+        line._parser(command).set_defaults(settings)
+
+    def parsed(argv):
+        if argv[0] == "compare":
+            compare.parser().parse_args(argv[1:])
+        elif argv[0] == "list":
+            assert set(argv[1:]) <= set(KINDS)
+        else:
+            line.parser.parse_args(cli.find_configs(argv))
+
+    return parsed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_of_a_page_parses(page, monkeypatch):
+def test_every_command_of_a_page_parses(page, parse):
     for argv in commands(page.read_text(encoding="utf-8")):
         if not OWN_CLASSES.search(" ".join(argv)):
             try:
-                parse(argv, monkeypatch)
+                parse(argv)
             except SystemExit:
                 pytest.fail(f"{page.name}: {shlex.join(argv)}")
 
 
-def test_a_command_that_does_not_parse_is_found(monkeypatch):
-    for argv in (["fit", "--config", "ncsn_heart", "--trainer.max_step", "3"], ["compare", "x.ckpt", "--out", "y"]):
-        with pytest.raises(SystemExit):
-            parse(argv, monkeypatch)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["fit", "--config", "ncsn_heart", "--trainer.max_step", "3"],
+        ["predict", "--ckpt_path", "last.ckpt", "--model.sampler", "Hein"],
+        ["compare", "last.ckpt", "--out", "y"],
+    ],
+)
+def test_a_command_that_does_not_parse_is_found(argv, parse):
+    with pytest.raises(SystemExit):
+        parse(argv)
 
 
 def missing_files(text):
