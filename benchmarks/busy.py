@@ -24,11 +24,11 @@ LOOP = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  #
 
 
 @contextlib.contextmanager
-def busy_loops(n: int) -> Iterator[None]:
+def busy_loops(n: int) -> Iterator[list[subprocess.Popen]]:
     """So many processes that compute without end, until the block is left."""
     loops = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(n)]
     try:
-        yield
+        yield loops
     finally:
         for loop in loops:
             loop.kill()
@@ -63,7 +63,7 @@ def milliseconds(config: str, steps: int, threads: int, loops: int) -> float:
 
 def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """A row for each config and number of threads."""
-    configs, steps, rounds = (CONFIGS[:1], 20, 1) if options.quick else (CONFIGS, 600, 3)
+    configs, steps, rounds = (CONFIGS[:1], 10, 1) if options.quick else (CONFIGS, 600, 3)
     cores, default, rows = os.cpu_count() or 1, default_threads(), []
     cases = [(threads, loops) for threads in sorted({1, default}) for loops in (0, cores)]
     for config in configs:
