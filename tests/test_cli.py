@@ -164,6 +164,34 @@ def test_without_a_flag_nothing_is_said_to_differ(ckpt, capsys):
     assert "the checkpoint has" not in said
 
 
+def test_a_null_that_beats_the_checkpoint_is_announced(ckpt, capsys):
+    content = torch.load(ckpt, weights_only=True)
+    content["hyper_parameters"]["init_args"]["gradient_clip"] = 1.0
+    torch.save(content, "clipped.ckpt")
+    Path("null.yaml").write_text("model: {class_path: NCSNModule, init_args: {gradient_clip: null}}")
+    argv = ["predict", "--ckpt_path", "clipped.ckpt", "--n_samples", 10, "--overwrite", "true", "--output", "x.npy"]
+    for null in (["--model.gradient_clip", "null"], ["--config", "null.yaml"]):
+        assert "model.gradient_clip: None (the checkpoint has 1.0)\n" in run(*argv, *null, capsys=capsys)
+    said = run(*argv, "--model.optimizer", "null", capsys=capsys)  # null stands for the default
+    assert "model.optimizer: Adam(fused=True, lr=0.01) (the checkpoint has Adam(" in said
+
+
+def test_the_config_of_a_run_on_either_side_of_its_checkpoint_changes_nothing(ckpt, trained, capsys):
+    """The config says `ckpt_path: null`; after the flag it would leave the network untrained."""
+    config, flag = ["--config", trained / "config.yaml"], ["--ckpt_path", ckpt]
+    for name, argv in {"a": flag, "b": [*config, *flag], "c": [*flag, *config]}.items():
+        said = run("predict", *argv, "--n_samples", 50, "--output", f"{name}.npy", capsys=capsys)
+        assert "the checkpoint has" not in said
+    assert Path("b.npy").read_bytes() == Path("c.npy").read_bytes() == Path("a.npy").read_bytes()
+
+
+def test_a_backbone_that_the_weights_do_not_fit_is_refused(ckpt, capsys):
+    argv = ["predict", "--ckpt_path", ckpt, "--output", "x.npy"]
+    for backbone in (["--model.backbone.hidden", "[8]"], ["--model.backbone.hidden", "[128,128,128]"]):
+        said = refused(capsys, *argv, *backbone)
+        assert said == "error: the weights in the checkpoint do not fit this MLP; leave out --model.backbone"
+
+
 def test_another_sampler_does_not_inherit_the_settings_of_the_one_in_a_config(ckpt, capsys):
     config = Path("langevin.yaml")
     config.write_text(

@@ -33,9 +33,9 @@ import toy_score.data
 import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
-from toy_score.component import Component, check_trusted, is_trusted, to_config
+from toy_score.component import Component, check_trusted, from_config, is_trusted, to_config
 from toy_score.data import ToyDataModule
-from toy_score.modules import ScoreModule, read_checkpoint
+from toy_score.modules import ScoreModule, read_checkpoint, trained_units
 
 __all__ = ["ToyCLI", "one_line_errors", "run"]
 
@@ -151,6 +151,8 @@ class ToyCLI(LightningCLI):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.config = parser.parse_args(find_configs(argv))
+        if self.from_checkpoint:
+            self.config[command].ckpt_path = path  # a config after the flag may say `ckpt_path: null`
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint is read before parsing, with the lowest priority; Lightning gives it the highest."""
@@ -171,24 +173,33 @@ class ToyCLI(LightningCLI):
                 config.n_samples = 600  # more would hide one another
             arguments.n_samples = arguments.n_samples if config.n_samples is None else config.n_samples
             arguments.sample_seed = arguments.sample_seed if config.seed is None else config.seed
-        self._say_what_beats_the_checkpoint()
+        if self.from_checkpoint:
+            self._keep_what_belongs_to_the_weights()
 
     def _logger_settings(self) -> dict[str, Any]:
         name = option(self.argv, "--config") or option(self.argv, "-c")
         return {"save_dir": "lightning_logs", "name": run_name(name), "default_hp_metric": False}
 
-    def _say_what_beats_the_checkpoint(self) -> None:
-        said = self.config[self.subcommand].as_dict()
+    def _keep_what_belongs_to_the_weights(self) -> None:
+        """The class of the model and its standardisation, which no config may change."""
+        stored, chosen = self.from_checkpoint["model"], self.config[self.subcommand].model
+        if chosen.class_path != stored["class_path"]:  # by a config
+            raise ValueError(f"the checkpoint holds a {_class_name(stored)}, the config has another model")
+        if units := chosen.init_args.get("standardisation"):
+            trained_units(stored, from_config(units.as_dict()))
+        elif "standardisation" in stored["init_args"]:
+            chosen.init_args.standardisation = stored["init_args"]["standardisation"]
+
+    def after_instantiate_classes(self) -> None:
+        """Print what beats the checkpoint: of the objects, since `null` stands for a default in some arguments."""
         for part, stored in self.from_checkpoint.items():
-            chosen = said[part]
+            chosen = to_config(self.model if part == "model" else self.datamodule)
             if chosen["class_path"] != stored["class_path"]:
-                if part == "model":  # by a config
-                    raise ValueError(f"the checkpoint holds a {_class_name(stored)}, the config has another model")
                 say(f"{part}: {written(chosen)} (the checkpoint has {written(stored)})")
                 continue
             for key, value in stored["init_args"].items():
                 now = chosen["init_args"][key]
-                if differs(now, value) and now is not None and key not in ("n_samples", "sample_seed"):
+                if differs(now, value) and key not in ("n_samples", "sample_seed"):
                     say(f"{part}.{key}: {written(now)} (the checkpoint has {written(value)})")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -209,6 +220,8 @@ class ToyCLI(LightningCLI):
         """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
         self._check_length()
         self.datamodule.setup("fit")  # data that cannot be read are told of before there is a folder
+        if self.datamodule.standardisation is None:  # otherwise the data module takes that of the model
+            self.model.check_units(self.datamodule)
         log_dir = self.trainer.log_dir  # collective: every process asks
         if log_dir is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:
             return

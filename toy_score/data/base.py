@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from toy_score.distributions import Distribution
 from toy_score.seeds import seed_of
+from toy_score.standardisation import Standardisation
 
 __all__ = ["Batch", "SampleRequest", "ToyDataModule"]
 
@@ -55,6 +56,9 @@ class ToyDataModule(pl.LightningDataModule):
     """
 
     distribution: Distribution
+
+    standardisation: Standardisation | None = None
+    """Between the units of the file and those of the points handed to the model; None if they are the same."""
 
     done: Collection[int] = ()
     """Numbers of the chunks of samples that need not be made, since an interrupted command left them."""

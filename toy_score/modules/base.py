@@ -5,6 +5,7 @@ times it is trained, and how it is customarily sampled. The kin of `ScoreModule`
 """
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,10 @@ class ScoreModule(pl.LightningModule):
         guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
             network, told the label; the weak one is the network that is not told it, or the guide.
         guide: checkpoint of a weaker model to be the weak one (autoguidance).
-        standardisation: between the units of the data and those of the model, in which the denoiser works; samples and
-            trajectories are in the units of the data. `fit` takes it from the data; none if None.
+        standardisation: between the units of the data and those of the model, in which the denoiser works; samples,
+            trajectories and `log_prob` are in the units of the data. If None, `fit` takes it from the data module.
+            If one is given, `PointsDataModule` uses it; `fit`, `validate` and `test` refuse a data module with another
+            one or none. It belongs to the trained weights: that of a checkpoint always holds.
 
     Raises:
         ValueError: if an argument is out of range, or guidance is asked for with neither label nor guide.
@@ -146,7 +149,13 @@ class ScoreModule(pl.LightningModule):
             return strong
         weak = self.denoiser
         if self.guide is not None:
-            weak = ScoreModule.load_from_checkpoint(self.guide).to(self.device).denoiser
+            guide = ScoreModule.load_from_checkpoint(self.guide).to(self.device)
+            if guide.standardisation != self.standardisation:
+                raise ValueError(
+                    f"the guide {str(self.guide)!r} was trained with standardisation {guide.standardisation}, the "
+                    f"model with {self.standardisation}; train both on the same points"
+                )
+            weak = guide.denoiser
             weak = weak if self.label is None or not weak.backbone.n_labels else weak.given(self.label)
         return Guided(strong, weak, self.guidance)
 
@@ -203,8 +212,25 @@ class ScoreModule(pl.LightningModule):
     # Training
 
     def setup(self, stage: str) -> None:
-        if stage == "fit":
+        if stage == "fit" and self.standardisation is None:
             self.standardisation = getattr(self.trainer.datamodule, "standardisation", None)
+
+    def on_fit_start(self) -> None:
+        self.check_units(self.trainer.datamodule)
+
+    def check_units(self, datamodule: Any) -> None:
+        """Check that the points of a data module are in the units of the model; foreign ones need not declare theirs.
+
+        Raises:
+            ValueError: if the data module has another standardisation than the model.
+        """
+        units = getattr(datamodule, "standardisation", self.standardisation)
+        if units != self.standardisation:
+            raise ValueError(
+                f"the model works with standardisation {self.standardisation}, the points of "
+                f"{type(datamodule).__name__} come with {units}; use the data that the model was trained on, "
+                "or leave out --model.standardisation"
+            )
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> None:
         """One optimizer step per batch of the group that the data module hands over."""
@@ -277,6 +303,9 @@ class ScoreModule(pl.LightningModule):
 
     # Validation: the same points and the same noise every time, so that curves compare
 
+    def on_validation_start(self) -> None:
+        self.check_units(self.trainer.datamodule)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x0, labels = batch
         denoiser = self._told(labels)
@@ -315,6 +344,29 @@ class ScoreModule(pl.LightningModule):
         path = self.sampler.trajectory(self.sampled, n, generator, every, skip)
         return Trajectory(self._in_units(path.x), path.ratio, path.alpha)
 
+    def log_prob(self, x: Tensor, tolerance: float = 1e-4) -> Tensor:
+        """Log density of the samples at points `x`, `(n, 2)`, in the units of the data: in nats, `(n,)`.
+
+        The density `q` that the probability flow (Song et al. 2021, section 4.3) of the sampling denoiser, with its
+        label and guidance, gives to the standardised points `z`, and the Jacobian of the standardisation:
+
+            log p(x) = log q(z) - log scale_1 - log scale_2,    z = (x - mean) / scale.
+
+        Samples keep the noise of the lowest level, so `p` is the density of the data with noise of standard deviation
+        `sigma_min scale_i` along axis `i`.
+
+        Args:
+            x: the points, float64 where float32 has too few digits for them; standardised in float64.
+            tolerance: of the steps of the flow, > 0, in the units of the model; see `ProbabilityFlow`.
+
+        Raises:
+            ValueError: if `tolerance` is not positive.
+        """
+        units, z = self.standardisation, x.double()
+        z = (z if units is None else units(z)).to(self.device, self.dtype)
+        log_jacobian = 0.0 if units is None else sum(map(math.log, units.scale))
+        return ProbabilityFlow(self.sampled, tolerance).log_prob(z) - log_jacobian
+
     def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
         return {"first": request.first, "samples": self._in_units(self._samples(request))}
 
@@ -328,6 +380,7 @@ class ScoreModule(pl.LightningModule):
     # Testing: the samples against the truth, and the network against the truth
 
     def on_test_start(self) -> None:
+        self.check_units(self.trainer.datamodule)
         if self.judge is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
         asked = {
@@ -414,6 +467,15 @@ class ScoreModule(pl.LightningModule):
 
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.standardisation = trained_units(checkpoint["hyper_parameters"], self.standardisation)
+        self._check_weights(checkpoint["state_dict"])
+
+    def _check_weights(self, weights: dict[str, Tensor]) -> None:
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in self.state_dict().items()}:
+            name = type(self.backbone).__name__
+            raise ValueError(f"the weights in the checkpoint do not fit this {name}; leave out --model.backbone")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["toy_score_version"] = __version__
         checkpoint["hyper_parameters"] = to_config(self)
@@ -429,17 +491,32 @@ class ScoreModule(pl.LightningModule):
             kwargs: constructor arguments that replace those of the checkpoint, e.g. `sampler=Heun(10)`.
 
         Raises:
-            FileNotFoundError, ValueError: as `read_checkpoint` says.
+            FileNotFoundError, ValueError: as `read_checkpoint` says; ValueError also for another `standardisation`
+                than that of the training, and for a `backbone` of other weights.
             TypeError: if the checkpoint holds a model of another class than `cls`.
         """
         checkpoint = read_checkpoint(checkpoint_path, map_location)
         config = checkpoint["hyper_parameters"]
+        trained_units(config, kwargs.pop("standardisation", None))
         config = {**config, "init_args": {**config["init_args"], **{k: to_config(v) for k, v in kwargs.items()}}}
         module = from_config(config)
         if not isinstance(module, cls):
             raise TypeError(f"{checkpoint_path} holds a {type(module).__name__}, not a {cls.__name__}")
+        module._check_weights(checkpoint["state_dict"])
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
+
+
+def trained_units(config: dict[str, Any], chosen: Standardisation | None = None) -> Standardisation | None:
+    """The standardisation with which the weights of a checkpoint were trained, from the description of its model.
+
+    Raises:
+        ValueError: if another one is `chosen`: the network would be evaluated in units that it was not trained in.
+    """
+    trained = from_config(config["init_args"].get("standardisation"))
+    if chosen is not None and chosen != trained:
+        raise ValueError(f"the network was trained with standardisation {trained}, not {chosen}; leave out the latter")
+    return trained
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
