@@ -237,6 +237,14 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(content):
         noticed(data, place, content)
 
 
+def test_a_record_that_is_marked_as_a_folder_is_noticed(content):
+    """By one bit in the directory of the file, which no checksum covers."""
+    data = Path("good.ckpt").read_bytes()
+    entry = data.index(b"data/0", zipfile.ZipFile("good.ckpt").start_dir)
+    attributes = data.rindex(b"PK\x01\x02", 0, entry) + 38
+    assert noticed(data, 8 * attributes + 4, content)
+
+
 def weight_bits(data, chance, n):
     """Places of bits within the records of the checkpoint."""
     records = zipfile.ZipFile("good.ckpt").infolist()

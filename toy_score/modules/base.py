@@ -474,8 +474,9 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         )
     try:
         with zipfile.ZipFile(path) as file:
-            if file.testzip() is not None:  # torch does not compare the checksums
-                raise ValueError("a checksum is wrong")
+            # torch does not compare the checksums, and leaves the weights in a record marked as a folder uninitialised.
+            if file.testzip() is not None or any(record.external_attr & 0x10 for record in file.infolist()):
+                raise ValueError("a checksum or a mark is wrong")
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception:  # zipfile and torch raise whatever the damaged bytes happen to provoke
         raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
