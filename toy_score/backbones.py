@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from toy_score.component import Component
+from toy_score.component import Component, Described
 
 __all__ = ["MLP", "Backbone", "Embedding", "Fourier", "Raw", "forward_jacobian"]
 
@@ -80,7 +80,7 @@ class Fourier(Embedding):
         return torch.cat([c, angles.cos(), angles.sin()], dim=-1)
 
 
-class Backbone(nn.Module, ABC):
+class Backbone(Described, nn.Module, ABC):
     """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a conditioning number `c`, `(n, 1)` or `(1, 1)`.
 
     Where it knows class labels, they are integers `(n,)` or `(1,)`; -1 or None stands for no label.

@@ -9,6 +9,7 @@ It is Lightning's, with four repairs:
 """
 
 import contextlib
+import copy
 import difflib
 import logging
 import os
@@ -33,7 +34,7 @@ import toy_score.data
 import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
-from toy_score.component import Component, check_trusted, from_config, is_trusted, to_config
+from toy_score.component import Component, check_config, from_config, to_config
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint, trained_units
 
@@ -145,7 +146,9 @@ class ToyCLI(LightningCLI):
             named, held = option(argv, "--model"), self.from_checkpoint["model"]["class_path"].rpartition(".")[2]
             if named is not None and named.rpartition(".")[2] != held:
                 raise ValueError(f"the checkpoint holds a {held}; leave out --model {named}")
-            self._subcommand_parsers[command].set_defaults(self.from_checkpoint)
+            defaults = copy.deepcopy(self.from_checkpoint)
+            defaults["model"]["init_args"].pop("guide", None)  # a path in a checkpoint is not opened unasked
+            self._subcommand_parsers[command].set_defaults(defaults)
         elif command in ("validate", "test", "predict") and not {"-h", "--help"} & set(argv):
             raise ValueError(f"{command} needs a checkpoint: add --ckpt_path RUN/checkpoints/last.ckpt")
         with warnings.catch_warnings():
@@ -174,7 +177,22 @@ class ToyCLI(LightningCLI):
             arguments.n_samples = arguments.n_samples if config.n_samples is None else config.n_samples
             arguments.sample_seed = arguments.sample_seed if config.seed is None else config.seed
         if self.from_checkpoint:
+            self._check_paths()
             self._keep_what_belongs_to_the_weights()
+
+    def _check_paths(self) -> None:
+        """Ask for the guide that the checkpoint names, and say which file of points is read for its sake."""
+        model, data = (self.config[self.subcommand][part].init_args for part in ("model", "data"))
+        guide = self.from_checkpoint["model"]["init_args"].get("guide")
+        asked = guide is None or model.guide is not None or option(self.argv, "--model.guide") is not None
+        if not asked and model.guidance != 1:
+            raise ValueError(
+                f"the checkpoint names the guide {guide!r}, and a path in a checkpoint is not opened unasked: "
+                f"add --model.guide {guide}, or --model.guidance 1 for samples without guidance"
+            )
+        path = self.from_checkpoint.get("data", {"init_args": {}})["init_args"].get("path")
+        if path and self.subcommand != "predict" and data.get("path") == path:
+            say(f"data.path: {path} (named by the checkpoint)")
 
     def _logger_settings(self) -> dict[str, Any]:
         name = option(self.argv, "--config") or option(self.argv, "-c")
@@ -296,12 +314,15 @@ def one_line_errors() -> Iterator[None]:
 def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:
     """What a checkpoint says of its model and data, as defaults of the parser; not of data that are `named_anew`."""
     checkpoint = read_checkpoint(path)
-    model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters")
-    check_trusted(model)  # before parsing, which imports the classes it is told of
-    if named_anew and not is_trusted(data):
-        data = None
-    check_trusted(data)
-    return {key: value for key, value in {"model": model, "data": data}.items() if value}
+    settings = {"model": checkpoint.get("hyper_parameters"), "data": checkpoint.get("datamodule_hyper_parameters")}
+    check_config(settings["model"], ScoreModule, "model")  # before parsing, which imports the classes that it meets
+    try:
+        check_config(settings["data"], ToyDataModule | None, "data")
+    except ValueError:
+        if not named_anew:
+            raise
+        settings["data"] = None
+    return {part: {**stored, "init_args": stored.get("init_args") or {}} for part, stored in settings.items() if stored}
 
 
 def option(argv: list[str], name: str) -> str | None:

@@ -5,23 +5,32 @@ of any component, `{"class_path": ..., "init_args": ...}`, is read off the objec
 reach a checkpoint.
 """
 
+import difflib
 import functools
 import importlib
 import inspect
+import reprlib
 import sys
-from typing import Any
+import types
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 
-__all__ = ["Component", "argument_names", "check_trusted", "from_config", "is_trusted", "to_config"]
+__all__ = ["Component", "Described", "argument_names", "check_config", "from_config", "to_config"]
 
-TRUSTED = ("toy_score.", "torch.optim.")
-"""Prefixes of the class paths that a checkpoint may name. Importing a class path runs code, so nothing else is imported
-for its sake; what the user has imported, and what is derived from a class of toy_score, may be named too."""
+Optimizer = torch.optim.Optimizer
 
 
-class Component:
-    """Base of the components: what was said of the convention above, as `repr` and equality."""
+class Described:
+    """Marks the classes that a description may name: they keep every constructor argument as an attribute.
+
+    Their constructors take plain values and other described objects, and open no files.
+    """
+
+
+class Component(Described):
+    """Base of the components: `repr` and equality follow from the description."""
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in argument_names(type(self)))
@@ -35,15 +44,27 @@ class Component:
 
 def argument_names(cls: type) -> list[str]:
     """Names of the constructor arguments of a class, in order, those that go to its bases by `**kwargs` last."""
-    names: dict[str, None] = {}
+    return list(_parameters(cls))
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The constructor arguments of a class by name, in the order of `argument_names`."""
+    found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base) or base is object:
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-        names |= dict.fromkeys(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
+        parameters = list(_signature(base.__init__).parameters.values())[1:]
+        found |= {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in found}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return list(names)
+    return found
+
+
+def _signature(function: Any) -> inspect.Signature:
+    try:
+        return inspect.signature(function, eval_str=True)
+    except NameError:  # an annotation names what is imported for type checkers only
+        return inspect.signature(function)
 
 
 def to_config(value: Any) -> Any:
@@ -69,7 +90,7 @@ def to_config(value: Any) -> Any:
         target = value.args[-1] if value.args else value.func
         return {"class_path": _class_path(target), "init_args": to_config(value.keywords)}
     cls = type(value)
-    if not _is_ours(cls):
+    if not issubclass(cls, Described):
         raise TypeError(f"{value!r} cannot be described by plain values; derive its class from one of toy_score")
     names = argument_names(cls)
     if lost := [name for name in names if not hasattr(value, name)]:
@@ -77,53 +98,164 @@ def to_config(value: Any) -> Any:
     return {"class_path": _class_path(cls), "init_args": {name: to_config(getattr(value, name)) for name in names}}
 
 
-def _is_ours(cls: type) -> bool:
-    """Whether a class is one of toy_score, or derived from one."""
-    return any(base.__module__.startswith("toy_score.") for base in cls.__mro__)
+def from_config(config: Any, expected: Any = Any, where: str = "description") -> Any:
+    """Build what `to_config` described, once all of it is checked.
+
+    Args:
+        expected, where: as in `check_config`.
+
+    Raises:
+        ValueError: as `check_config` says.
+    """
+    check_config(config, expected, where)
+    return _build(config)
 
 
-def is_trusted(config: Any) -> bool:
-    """Whether `check_trusted` has nothing to say of a description."""
+def _build(config: Any) -> Any:
+    if isinstance(config, (list, tuple)):
+        return [_build(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if "class_path" not in config:
+        return {key: _build(item) for key, item in config.items()}
+    cls = _imported(config["class_path"])
+    arguments = _build(config.get("init_args") or {})
+    if issubclass(cls, Optimizer):  # built later, once there are parameters
+        return functools.partial(cls, **arguments)
+    return cls(**arguments)
+
+
+def check_config(config: Any, expected: Any = Any, where: str = "description") -> None:
+    """Check all of a description, before anything in it is imported or built.
+
+    A class must be imported already, be derived from `Described` or be one of the optimizers of `torch.optim`, and be
+    a subclass of what the annotation of the argument asks for. Other values must be of the annotated type.
+
+    Args:
+        expected: the type of the described object, as an annotation; `Any` for all that may be described.
+        where: what the description is of, e.g. `model`: errors name its entries `model.sampler.n_steps`.
+
+    Raises:
+        ValueError: for the first entry that is refused.
+    """
     try:
-        check_trusted(config)
+        _check(config, expected, where)
+    except RecursionError:
+        raise ValueError(f"{where}: the description is nested too deeply") from None
+
+
+def _check(value: Any, expected: Any, where: str) -> None:
+    if isinstance(value, dict) and "class_path" in value:
+        _check_class(value, expected, where)
+    elif expected is Any:
+        if isinstance(value, (dict, list, tuple)):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                _check(item, Any, f"{where}[{key!r}]")
+        elif not (value is None or isinstance(value, (bool, int, float, str))):
+            raise ValueError(f"{where}: must be a plain value, got {reprlib.repr(value)}")
+    elif not _fits(value, expected, where):
+        raise ValueError(f"{where}: must be {_written(expected)}, got {reprlib.repr(value)}")
+
+
+def _fits(value: Any, expected: Any, where: str) -> bool:
+    """Whether a value is of a type; what is within a list is checked by itself."""
+    origin, arguments = get_origin(expected), get_args(expected)
+    if origin in (Union, types.UnionType):
+        return any(_is_valid(value, member, where) for member in arguments)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if origin in (list, tuple, Sequence, Collection, Iterable):
+        if not isinstance(value, (list, tuple)):
+            return False
+        if origin is not tuple or arguments[1:] == (...,):
+            arguments = arguments[:1] * len(value)
+        if len(arguments) != len(value):
+            return False
+        for i, (item, kind) in enumerate(zip(value, arguments, strict=True)):
+            _check(item, kind, f"{where}[{i}]")
+        return True
+    if isinstance(expected, type) and origin is None:
+        number = isinstance(value, (int, float) if expected is float else expected)
+        return number and (not isinstance(value, bool) or expected is bool)
+    if origin is Callable:  # an optimizer is described by its class
+        return False
+    _check(value, Any, where)
+    return True
+
+
+def _is_valid(value: Any, expected: Any, where: str) -> bool:
+    try:
+        _check(value, expected, where)
     except ValueError:
         return False
     return True
 
 
-def check_trusted(config: Any) -> None:
-    """Look through a description, before anything in it is built, for classes that must not be or are not there.
+def _check_class(config: dict[str, Any], expected: Any, where: str) -> None:
+    path, arguments, bases = config["class_path"], config.get("init_args"), _bases(expected)
+    kind = " or ".join(base.__name__ for base in bases) or "plain value"
+    cls = _imported(path)
+    if cls is None:
+        module = str(path).rpartition(".")[0]
+        if module in sys.modules or module.partition(".")[0] == __name__.partition(".")[0]:
+            raise ValueError(f"{where}: there is no class {path!r} in this version that is a {kind}; was it renamed?")
+        raise ValueError(
+            f"{where}: refusing the class path {path!r}: its module is not imported; "
+            f"if you trust the module, import it: --import {module}"
+        )
+    if not issubclass(cls, bases) or inspect.isabstract(cls):
+        raise ValueError(f"{where}: refusing the class path {path!r}: a concrete {kind} is expected here")
+    if not isinstance(arguments, dict | None) or config.keys() - {"class_path", "init_args"}:
+        raise ValueError(f"{where}: must have a class_path and a dict of init_args, got {reprlib.repr(config)}")
+    parameters = _parameters(cls)
+    for name, value in (arguments or {}).items():
+        if name not in parameters:
+            near = difflib.get_close_matches(str(name), parameters, 1, 0.5)
+            advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(parameters) or 'none'}"
+            raise ValueError(f"{where}: {cls.__name__} has no argument {name!r}; {advice}")
+        _check(value, _annotation(parameters[name]), f"{where}.{name}")
 
-    Raises:
-        ValueError: for a class path outside `TRUSTED` whose module was not imported, or one that no longer exists.
-    """
-    if isinstance(config, dict):
-        if config.get("class_path") is not None:
-            _import_trusted(config["class_path"])
-        for item in config.values():
-            check_trusted(item)
-    elif isinstance(config, (list, tuple)):
-        for item in config:
-            check_trusted(item)
+
+def _annotation(parameter: inspect.Parameter) -> Any:
+    """The type of an argument; where none is annotated, that of its default as far as it is a described one."""
+    if parameter.annotation is parameter.empty or isinstance(parameter.annotation, str):
+        return Described if isinstance(parameter.default, Described) else Any
+    return parameter.annotation
 
 
-def from_config(config: Any) -> Any:
-    """Build what `to_config` described.
+def _bases(expected: Any) -> tuple[type, ...]:
+    """The classes of which one must be a base of a class that is described where a type is expected."""
+    origin, arguments = get_origin(expected), get_args(expected)
+    if expected is Any:
+        return Described, Optimizer
+    if origin in (Union, types.UnionType):
+        return tuple(base for member in arguments for base in _bases(member))
+    if origin is Callable and arguments:  # `OptimizerCallable`: parameters to an optimizer
+        return _bases(arguments[-1])
+    return (expected,) if isinstance(expected, type) and origin is None and expected is not types.NoneType else ()
 
-    Raises:
-        ValueError: for a class path outside `TRUSTED` whose module was not imported, or one that no longer exists.
-    """
-    if isinstance(config, list):
-        return [from_config(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    if "class_path" not in config:
-        return {key: from_config(item) for key, item in config.items()}
-    cls = _import_trusted(config["class_path"])
-    arguments = from_config(config.get("init_args") or {})
-    if issubclass(cls, torch.optim.Optimizer):  # built later, once there are parameters
-        return functools.partial(cls, **arguments)
-    return cls(**arguments)
+
+def _imported(class_path: Any) -> type | None:
+    """A class that may be described, by its path, if its module is imported; nothing is imported for its sake."""
+    module, _, name = class_path.rpartition(".") if isinstance(class_path, str) else ("", "", "")
+    scope = sys.modules.get(module)
+    # The package itself imports its public names when they are first used.
+    cls = getattr(scope, name, None) if module == __package__ else vars(scope).get(name) if scope else None
+    if not isinstance(cls, type):
+        return None
+    public = issubclass(cls, Optimizer) and getattr(torch.optim, cls.__name__, None) is cls
+    return cls if public or issubclass(cls, Described) else None
+
+
+def _written(expected: Any) -> str:
+    if get_origin(expected) in (Union, types.UnionType):
+        return " or ".join(_written(member) for member in get_args(expected))
+    if get_origin(expected) is Literal:
+        return " or ".join(map(repr, get_args(expected)))
+    if expected is types.NoneType:
+        return "None"
+    plain = isinstance(expected, type) and get_origin(expected) is None
+    return f"of type {expected.__name__}" if plain else str(expected).replace("collections.abc.", "")
 
 
 def _class_path(cls: type) -> str:
@@ -134,20 +266,3 @@ def _class_path(cls: type) -> str:
         if getattr(module, cls.__name__, None) is cls:
             return f"{module.__name__}.{cls.__name__}"
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _import_trusted(class_path: str) -> type:
-    module, _, name = str(class_path).rpartition(".")
-    trusted = class_path.startswith(TRUSTED) if isinstance(class_path, str) else False
-    if not trusted and not (isinstance(cls := getattr(sys.modules.get(module), name, None), type) and _is_ours(cls)):
-        raise ValueError(
-            f"refusing the class path {class_path!r}: only {' and '.join(TRUSTED)} classes are trusted; "
-            f"if you trust the module, import it: --import {module}"
-        )
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise ValueError(f"there is no class {class_path!r} in this version of toy_score; was it renamed?") from None
-    if not isinstance(cls, type):
-        raise ValueError(f"{class_path!r} is not a class")
-    return cls

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from toy_score.compare.samplers import OWN, Written
-from toy_score.component import from_config
+from toy_score.component import check_config, from_config
+from toy_score.data import ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
 from toy_score.doctor import DETAIL_KL, detail_kl
@@ -82,15 +83,20 @@ def load_models(words: Sequence[str], device: torch.device) -> list[Contestant]:
         FileNotFoundError, ValueError: if one is not there, cannot be read, or has no known truth.
     """
     paths = checkpoint_paths(words)
-    return [_load(path, name, device) for path, name in zip(paths, unique_names(paths), strict=True)]
+    return [_load(path, name, device, paths) for path, name in zip(paths, unique_names(paths), strict=True)]
 
 
-def _load(path: Path, name: str, device: torch.device) -> Contestant:
-    data = read_checkpoint(path).get("datamodule_hyper_parameters")
-    distribution = getattr(from_config(data), "distribution", None) if data else None
+def _load(path: Path, name: str, device: torch.device, paths: Sequence[Path]) -> Contestant:
+    checkpoint = read_checkpoint(path)
+    config, data = checkpoint.get("hyper_parameters"), checkpoint.get("datamodule_hyper_parameters")
+    check_config(config, ScoreModule, "model")
+    distribution = getattr(from_config(data, ToyDataModule, "data"), "distribution", None) if data else None
     if distribution is None:
         raise ValueError(f"the truth of the data of {str(path)!r} is not known: there is nothing to compare it with")
-    model = ScoreModule.load_from_checkpoint(path, map_location=device).to(device)
+    guide = (config.get("init_args") or {}).get("guide")  # opened only if it is one of the models that the user names
+    named = guide is not None and Path(guide).resolve() in {other.resolve() for other in paths}
+    arguments = {"guide": guide} if named else {}
+    model = ScoreModule.load_from_checkpoint(path, map_location=device, **arguments).to(device)
     truth = distribution if model.label is None else distribution.given(model.label)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Contestant(name, NETWORK, model.sampled, truth, (model.sampler,), digest)

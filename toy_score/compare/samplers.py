@@ -66,7 +66,7 @@ def _read(item: ast.expr, names: list[str]) -> Written:
         raise ValueError(f"there is no sampler {name!r}{_nearest(name, names)}; `list samplers` tells them")
     config = _config(item)
     try:
-        sampler = from_config(config)
+        sampler = from_config(config, Sampler, name)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{label}: {error}") from None
     if sampler.evaluations_per_step == 0:

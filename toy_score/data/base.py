@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from toy_score.component import Described
 from toy_score.distributions import Distribution
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
@@ -30,7 +31,7 @@ class Batch(NamedTuple):
     labels: Tensor | None = None
 
 
-class ToyDataModule(pl.LightningDataModule):
+class ToyDataModule(Described, pl.LightningDataModule):
     """Points of a distribution for `fit`, requests for samples for `predict` and `test`.
 
     Each kin of it sets the attribute `distribution`, the truth. `class HeartDataModule(ToyDataModule, of=Heart)` is

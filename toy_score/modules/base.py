@@ -6,6 +6,8 @@ times it is trained, and how it is customarily sampled. The kin of `ScoreModule`
 
 import functools
 import math
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
 from toy_score.budget import error_budget
-from toy_score.component import from_config, to_config
+from toy_score.component import Described, check_config, from_config, to_config
 from toy_score.data import Batch, SampleRequest, ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Distribution, Points
@@ -48,7 +50,7 @@ __all__ = ["ScoreModule"]
 N_FRESH = 10_000  # points of the truth whose distances to the training points are what memorisation is measured by
 
 
-class ScoreModule(pl.LightningModule):
+class ScoreModule(Described, pl.LightningModule):
     """Trains a network to denoise, by default with denoising score matching; sampling and testing come with it.
 
     Args:
@@ -149,7 +151,7 @@ class ScoreModule(pl.LightningModule):
             return strong
         weak = self.denoiser
         if self.guide is not None:
-            guide = ScoreModule.load_from_checkpoint(self.guide).to(self.device)
+            guide = ScoreModule.load_from_checkpoint(self.guide, guide=None, guidance=1.0).to(self.device)
             if guide.standardisation != self.standardisation:
                 raise ValueError(
                     f"the guide {str(self.guide)!r} was trained with standardisation {guide.standardisation}, the "
@@ -491,17 +493,24 @@ class ScoreModule(pl.LightningModule):
             kwargs: constructor arguments that replace those of the checkpoint, e.g. `sampler=Heun(10)`.
 
         Raises:
-            FileNotFoundError, ValueError: as `read_checkpoint` says; ValueError also for another `standardisation`
-                than that of the training, and for a `backbone` of other weights.
+            FileNotFoundError, ValueError: as `read_checkpoint` and `component.check_config` say.
+            ValueError: if its samples need a guide and `kwargs` names none, for another `standardisation` than that of
+                the training, or if the weights do not fit the model.
             TypeError: if the checkpoint holds a model of another class than `cls`.
         """
         checkpoint = read_checkpoint(checkpoint_path, map_location)
-        config = checkpoint["hyper_parameters"]
+        config = checkpoint.get("hyper_parameters")
+        check_config(config, ScoreModule, "model")
         trained_units(config, kwargs.pop("standardisation", None))
-        config = {**config, "init_args": {**config["init_args"], **{k: to_config(v) for k, v in kwargs.items()}}}
-        module = from_config(config)
+        arguments = {**(config.get("init_args") or {}), **{k: to_config(v) for k, v in kwargs.items()}}
+        module = from_config({**config, "init_args": arguments}, ScoreModule, "model")
         if not isinstance(module, cls):
             raise TypeError(f"{checkpoint_path} holds a {type(module).__name__}, not a {cls.__name__}")
+        if module.guide is not None and module.guidance != 1 and "guide" not in kwargs:
+            raise ValueError(
+                f"{str(checkpoint_path)!r} names the guide {module.guide!r}, and a path in a checkpoint is not opened "
+                f"unasked: name it again, as guide={module.guide!r} in Python or among the models of compare"
+            )
         module._check_weights(checkpoint["state_dict"])
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
@@ -513,18 +522,23 @@ def trained_units(config: dict[str, Any], chosen: Standardisation | None = None)
     Raises:
         ValueError: if another one is `chosen`: the network would be evaluated in units that it was not trained in.
     """
-    trained = from_config(config["init_args"].get("standardisation"))
+    stored = (config.get("init_args") or {}).get("standardisation")
+    trained = from_config(stored, Standardisation | None, "model.standardisation")
     if chosen is not None and chosen != trained:
         raise ValueError(f"the network was trained with standardisation {trained}, not {chosen}; leave out the latter")
     return trained
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """The contents of a checkpoint of this project; nothing in it is executed.
+    """The contents of a checkpoint of this project: plain values and tensors, whose checksums are right.
+
+    Nothing in it is executed or imported. What it describes is not checked here but where it is built, by
+    `component.check_config`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, no checkpoint of toy_score, or written by a newer version.
+        ValueError: if it is damaged, no checkpoint of toy_score, or written by a newer version, or if a weight is not
+            finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -532,14 +546,22 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             f"there is no checkpoint {str(path)!r}; fit writes lightning_logs/RUN/checkpoints/last.ckpt"
         )
     try:
+        with zipfile.ZipFile(path) as file:
+            # torch does not compare the checksums, and leaves the weights in a record marked as a folder uninitialised.
+            if file.testzip() is not None or any(record.external_attr & 0x10 for record in file.infolist()):
+                raise ValueError("a checksum or a mark is wrong")
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception:  # torch raises whatever the damaged bytes happen to provoke
+    except Exception:  # zipfile and torch raise whatever the damaged bytes happen to provoke
         raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
-    if not isinstance(checkpoint, dict) or "toy_score_version" not in checkpoint:
+    version = checkpoint.get("toy_score_version") if isinstance(checkpoint, dict) else None
+    if not re.match(r"\d+\.\d+", str(version)) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{str(path)!r} is not a checkpoint of toy_score")
-    version = checkpoint["toy_score_version"]
     if _release(version) > _release(__version__):
         raise ValueError(f"{str(path)!r} was written by toy_score {version}, this is {__version__}; upgrade toy_score")
+    for name in ("state_dict", "current_model_state"):  # the averaged weights, if there are any, and the others
+        for key, weights in checkpoint.get(name, {}).items():
+            if not weights.isfinite().all():
+                raise ValueError(f"the weights {key!r} in {str(path)!r} are not finite; use an earlier checkpoint")
     return checkpoint
 
 
