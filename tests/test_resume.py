@@ -1,14 +1,18 @@
-"""However a run ends, its checkpoint is whole and the newest, and the run that goes on is the one that never stopped."""
+"""However a run ends, its checkpoint is whole and the newest, and goes on as if it had not ended."""
 
+import contextlib
 import resource
 import signal
+import sys
 import tempfile
+from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
 from toy_score import HeartDataModule, NCSNModule
+from toy_score import __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
 
 
@@ -17,7 +21,7 @@ def model():
     return NCSNModule()
 
 
-def fit(made, folder, *callbacks, ckpt_path=None, **trainer):
+def fit(made, folder, *callbacks, ckpt_path=None, n_train=640, **trainer):
     """Epochs of 10 steps in groups of 4, 4 and 2; validated after every second group."""
     checkpoint = Checkpoint(every_n_steps=1000)
     checkpoint.dirpath = str(folder)
@@ -32,7 +36,7 @@ def fit(made, folder, *callbacks, ckpt_path=None, **trainer):
         accelerator="cpu",
         **settings,
     )
-    trainer.fit(made, HeartDataModule(n_train=640, batch_size=64, n_val=16, steps_at_once=4), ckpt_path=ckpt_path)
+    trainer.fit(made, HeartDataModule(n_train=n_train, batch_size=64, n_val=16, steps_at_once=4), ckpt_path=ckpt_path)
     return trainer
 
 
@@ -75,7 +79,7 @@ IN_EPOCHS = {"max_epochs": 3, "max_steps": -1}
     ids=lambda value: getattr(value, "name", None),
 )
 def test_a_run_goes_on_as_if_it_had_not_ended_early(end, hook, measure, whole, tmp_path):
-    """Bit for bit, whichever way it ends: early stopping, a time limit, or a signal, in steps, validation or pictures."""
+    """Bit for bit, whichever way it ends: a time limit, early stopping, or a signal in a step or in validation."""
     do = stop if end is stop else lambda _: signal.raise_signal(end)
     try:
         fit(model(), tmp_path / "a", At(hook, do), **measure)
@@ -140,3 +144,158 @@ def test_a_checkpoint_is_written_beside_its_target_not_to_the_folder_for_tempora
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     fit(model(), tmp_path, max_steps=4)
     assert saved(tmp_path)["global_step"] == 4
+
+
+# The command line
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working directory with the checkpoint of 20 steps, `checkpoints/last.ckpt`, and its `config.yaml`."""
+    folder = tmp_path_factory.mktemp("runs")
+    with contextlib.chdir(folder):
+        command("fit --model NCSNModule --data HeartDataModule --trainer.max_steps 20")
+    return folder
+
+
+@pytest.fixture
+def last(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["toy_score"])
+    monkeypatch.chdir(tmp_path)
+    return folder / "checkpoints/last.ckpt"
+
+
+def command(line):
+    entry.main(f"{line} --data.n_val 64 --trainer.accelerator cpu --trainer.logger false".split())
+
+
+def refused(capsys, line):
+    """The one line by which a command is refused, before it has written anything."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        command(line)
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert stopped.value.code == 2
+    assert list(Path().iterdir()) == []
+    return said
+
+
+@pytest.mark.parametrize(
+    ("option", "difference"),
+    {
+        "--model.optimizer.lr 0.001": "model.optimizer.lr is 0.001, in the checkpoint 0.01;",
+        "--model.optimizer.weight_decay 0.1": "model.optimizer.weight_decay is 0.1, in the checkpoint 0;",
+        "--model.optimizer SGD": "model.optimizer is SGD, in the checkpoint Adam;",
+        "--model.lr_schedule Constant": "model.lr_schedule is Constant(), in the checkpoint WarmupCosine(",
+        "--model.lr_schedule.warmup 0.1": "model.lr_schedule is WarmupCosine(final=0.0, warmup=0.1), in the checkpoint",
+        "--model.backbone MLP --model.backbone.hidden [8]": "model.backbone is MLP(activation=",
+        "--ema.decay 0": "ema is off, in the checkpoint on;",
+        "--ema.decay 0.5": "ema.decay is 0.5, in the checkpoint 0.998;",
+    }.items(),
+)
+def test_a_resumed_run_refuses_what_its_state_would_undo(option, difference, last, capsys):
+    said = refused(capsys, f"fit --ckpt_path {last} --trainer.max_steps 30 {option}")
+    assert difference in said
+    assert said.endswith(f"start a new run from the weights: --init_from {last}")
+
+
+def test_a_resumed_run_announces_and_obeys_what_can_change(last, capsys):
+    command(f"fit --ckpt_path {last} --trainer.max_steps 30 --model.sampler Heun --data.batch_size 32")
+    said = capsys.readouterr().out
+    assert "model.sampler: Heun(" in said
+    assert "data.batch_size: 32 (the checkpoint has 1024)" in said
+    assert "length: 30 steps (the checkpoint has 20); the learning-rate schedule follows it" in said
+    checkpoint = saved(Path("checkpoints"))
+    assert checkpoint["global_step"] == checkpoint["run_length"] == 30
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0  # where the new length ends
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    {
+        "--trainer.max_steps -1": "needs the length of the run: set --trainer.max_steps",
+        "--trainer.max_steps -1 --trainer.max_time 00:00:00:01": "needs the length of the run",
+        "--trainer.max_epochs 0": "trainer.max_epochs must be at least 1, got 0",
+        "--trainer.limit_train_batches 0": "trainer.limit_train_batches must be at least 1, got 0",
+        "--trainer.max_epochs 2 --trainer.limit_train_batches 3": "trainer.limit_train_batches 3 cuts the epochs",
+        "--trainer.overfit_batches 2": "--data.fresh false",
+        "--trainer.accumulate_grad_batches 2": "accumulate_grad_batches=2",
+    }.items(),
+)
+def test_a_run_whose_length_is_not_clear_is_refused(options, needed, last, capsys):
+    assert needed in refused(capsys, f"fit --model NCSNModule --data HeartDataModule {options}")
+
+
+@pytest.mark.parametrize(("epochs", "steps", "length"), [(2, -1, 8), (2, 6, 6), (2, 100, 8), (-1, 5, 5)])
+def test_the_learning_rate_ends_with_the_run(epochs, steps, length, tmp_path):
+    """Epochs of 4 steps: whichever limit is reached first is the length of the run."""
+    made = model()
+    trainer = fit(made, tmp_path, max_epochs=epochs, max_steps=steps, n_train=256)
+    assert trainer.global_step == length
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
+    assert saved(tmp_path)["run_length"] == length
+
+
+def test_constant_needs_no_length(last):
+    options = "--trainer.max_steps -1 --model.lr_schedule Constant --trainer.max_time 00:00:00:01"
+    command(f"fit --model NCSNModule --data HeartDataModule {options}")
+    checkpoint = saved(Path("checkpoints"))
+    assert checkpoint["global_step"] > 0
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == 0.01
+
+
+def test_a_run_whose_time_is_over_is_not_resumed(last, capsys, tmp_path, monkeypatch):
+    options = "--model.lr_schedule Constant --trainer.max_steps -1 --trainer.max_time 00:00:00:01"
+    command(f"fit --model NCSNModule --data HeartDataModule {options}")
+    path = Path("checkpoints/last.ckpt").absolute()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert "has trained for 1 s; ask for more --trainer.max_time" in refused(
+        capsys, f"fit --ckpt_path {path} {options}"
+    )
+
+
+# A new run from the weights of another
+
+
+def test_a_run_from_the_weights_of_another_starts_with_its_loss(last, capsys):
+    """With a learning rate of zero it keeps them: the averaged weights, the model and the data of the checkpoint."""
+    command(f"validate --ckpt_path {last}")
+    before = capsys.readouterr().out.splitlines()[0]
+    assert before.startswith("val/loss")
+    new = "--trainer.max_steps 1 --trainer.val_check_interval 1 --model.optimizer.lr 0 --model.lr_schedule Constant"
+    command(f"fit --init_from {last} {new}")
+    said = capsys.readouterr().out
+    assert "model.optimizer: Adam(" in said
+    assert f"weights:     those of {last} after 20 steps" in said
+    assert f"step      1: loss {float(before.split()[1]):.5f}" in said
+    new, old = saved(Path("checkpoints")), saved(last.parent)
+    assert new["global_step"] == 1
+    assert all(torch.equal(new["state_dict"][name], weights) for name, weights in old["state_dict"].items())
+
+
+def test_a_model_of_the_heart_continues_on_the_split_normal(last, capsys):
+    options = "--data SplitNormalDataModule --model.optimizer SGD --model.optimizer.lr 0.0001 --trainer.max_steps 20"
+    command(f"fit --init_from {last} {options}")
+    assert "data: SplitNormalDataModule(" in capsys.readouterr().out
+    new = saved(Path("checkpoints"))
+    assert new["datamodule_hyper_parameters"]["class_path"] == "toy_score.SplitNormalDataModule"
+    assert new["hyper_parameters"]["init_args"]["optimizer"]["class_path"] == "torch.optim.SGD"
+    # Its own run goes on, and does not start from the weights of the other again.
+    capsys.readouterr()
+    command("fit --config config.yaml --ckpt_path checkpoints/last.ckpt --trainer.max_steps 30")
+    assert "weights: " not in capsys.readouterr().out
+    assert saved(Path("checkpoints"))["global_step"] == 30
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    {
+        "--model.backbone MLP --model.backbone.hidden [8]": "do not fit MLP(hidden=[8]",
+        "--model EDMModule": "holds a NCSNModule; leave out --model EDMModule",
+        "--ckpt_path {last}": "--init_from {last} starts a new one; choose one of them",
+    }.items(),
+)
+def test_a_new_run_refuses_weights_that_do_not_fit(options, difference, last, capsys):
+    said = refused(capsys, f"fit --init_from {last} {options.format(last=last)}")
+    assert difference.format(last=last) in said

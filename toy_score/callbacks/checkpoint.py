@@ -41,10 +41,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoint(ModelCheckpoint):
     """Keeps `checkpoints/last.ckpt` of the run: every `every_n_steps` steps, and however the run ends.
 
-    That is the last step or epoch, a time limit, early stopping, Ctrl-C, SIGTERM and SIGHUP. A signal takes effect where
-    a group of steps, the validation or the epoch ends: a run that goes on from there is the run that was not interrupted,
-    bit for bit. A second Ctrl-C stops at once and leaves the checkpoint as it was, as any error does. `fast_dev_run`
-    writes none.
+    That is the last step or epoch, a time limit, early stopping, Ctrl-C, SIGTERM and SIGHUP. A signal takes effect at
+    the end of a group of steps, of a validation or of an epoch: a run that goes on from there is the run that was not
+    interrupted, bit for bit. A second Ctrl-C stops at once and leaves the checkpoint as it was, as any error does.
+    `fast_dev_run` writes none.
 
     Args:
         every_n_steps: >= 1.
