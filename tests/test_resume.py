@@ -219,7 +219,7 @@ def test_a_resumed_run_announces_and_obeys_what_can_change(last, capsys):
         "--trainer.limit_train_batches 0": "trainer.limit_train_batches must be at least 1, got 0",
         "--trainer.max_epochs 2 --trainer.limit_train_batches 3": "trainer.limit_train_batches 3 cuts the epochs",
         "--trainer.overfit_batches 2": "--data.fresh false",
-        "--trainer.accumulate_grad_batches 2": "accumulate_grad_batches=2",
+        "--trainer.accumulate_grad_batches 2": "use a larger --data.batch_size",
     }.items(),
 )
 def test_a_run_whose_length_is_not_clear_is_refused(options, needed, last, capsys):
@@ -250,9 +250,7 @@ def test_a_run_whose_time_is_over_is_not_resumed(last, capsys, tmp_path, monkeyp
     path = Path("checkpoints/last.ckpt").absolute()
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    assert "has trained for 1 s; ask for more --trainer.max_time" in refused(
-        capsys, f"fit --ckpt_path {path} {options}"
-    )
+    assert "s; ask for more --trainer.max_time" in refused(capsys, f"fit --ckpt_path {path} {options}")
 
 
 # A new run from the weights of another
@@ -291,7 +289,7 @@ def test_a_model_of_the_heart_continues_on_the_split_normal(last, capsys):
 @pytest.mark.parametrize(
     ("options", "difference"),
     {
-        "--model.backbone MLP --model.backbone.hidden [8]": "do not fit MLP(hidden=[8]",
+        "--model.backbone MLP --model.backbone.hidden [8]": "do not fit MLP(activation=softplus, embedding=Raw(), hidden=[8]",
         "--model EDMModule": "holds a NCSNModule; leave out --model EDMModule",
         "--ckpt_path {last}": "--init_from {last} starts a new one; choose one of them",
     }.items(),

@@ -254,6 +254,15 @@ class ToyCLI(LightningCLI):
                 f"trainer.overfit_batches {trainer.overfit_batches} would not repeat batches; "
                 "train on few points instead: --data.fresh false --data.n_train 1024"
             )
+        if trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                f"trainer.accumulate_grad_batches {trainer.accumulate_grad_batches} is not supported; "
+                "use a larger --data.batch_size"
+            )
+        if trainer.gradient_clip_val:
+            raise ValueError(
+                f"trainer.gradient_clip_val {trainer.gradient_clip_val} is not supported; use --model.gradient_clip"
+            )
         self.model.run_length(trainer, self.datamodule)
 
     def _check_resumable(self, path: str) -> None:
@@ -275,13 +284,11 @@ class ToyCLI(LightningCLI):
         for name, value in chosen_settings(self.model, self.trainer).items():
             if name in kept and value != kept[name]:
                 raise ValueError(
-                    f"{name} is {value}, in the checkpoint {kept[name]}; a resumed run keeps the latter; "
+                    f"{name} is {written(value)}, in the checkpoint {written(kept[name])}; a resumed run keeps the latter; "
                     f"set that, or {other}"
                 )
         if planned not in (None, length) and not isinstance(self.model.lr_schedule, Constant):
-            say(
-                f"the run ends at step {length} (the checkpoint's at {planned}): the learning rate follows the new length"
-            )
+            say(f"length: {length} steps (the checkpoint has {planned}); the learning-rate schedule follows it")
 
     def _take_weights(self, path: str) -> None:
         """Start from the averaged weights of a checkpoint, in the units in which they work."""
@@ -295,7 +302,7 @@ class ToyCLI(LightningCLI):
         if shapes != {name: weights.shape for name, weights in self.model.state_dict().items()}:
             raise ValueError(
                 f"the weights of {path!r} are those of {written(stored['init_args']['backbone'])}, they do not fit "
-                f"{self.model.backbone!r}; leave out --model.backbone"
+                f"{written(to_config(self.model.backbone))}; leave out --model.backbone"
             )
         self.model.load_state_dict(state)
         self.model.standardisation = from_config(stored["init_args"].get("standardisation"))
@@ -358,7 +365,7 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, str]:
+def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, Any]:
     """Those settings of a run, by their names, whose state is in its checkpoints."""
     optimizer = model.optimizer([torch.nn.Parameter(torch.zeros(1))])
     ema = next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
@@ -366,7 +373,7 @@ def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, str]:
     return _named(to_config(model), type(optimizer).__name__, optimizer.defaults, average)
 
 
-def kept_settings(checkpoint: dict[str, Any]) -> dict[str, str]:
+def kept_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The same settings as a checkpoint has them; those of the optimizer as its state says."""
     model, group = checkpoint["hyper_parameters"], checkpoint["optimizer_states"][0]["param_groups"][0]
     group = {**group, "lr": group.get("initial_lr", group["lr"])}  # before the schedule's factor
@@ -374,13 +381,13 @@ def kept_settings(checkpoint: dict[str, Any]) -> dict[str, str]:
     return _named(model, _class_name(model["init_args"]["optimizer"]), group, average)
 
 
-def _named(model: dict[str, Any], optimizer: str, group: dict[str, Any], average: dict[str, Any]) -> dict[str, str]:
+def _named(model: dict[str, Any], optimizer: str, group: dict[str, Any], average: dict[str, Any]) -> dict[str, Any]:
     settings = {"model": _class_name(model)}
     settings |= {f"model.{name}": model["init_args"][name] for name in ("backbone", "lr_schedule")}
     settings |= {"model.optimizer": optimizer, **{f"model.optimizer.{name}": value for name, value in group.items()}}
     settings |= {"ema": "on" if average else "off"}
     settings |= {f"ema.{name}": average[name] for name in ("decay", "every_n_steps") if name in average}
-    return {name: written(value) for name, value in settings.items()}
+    return to_config(settings)
 
 
 def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:
