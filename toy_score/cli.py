@@ -284,8 +284,8 @@ class ToyCLI(LightningCLI):
         for name, value in chosen_settings(self.model, self.trainer).items():
             if name in kept and value != kept[name]:
                 raise ValueError(
-                    f"{name} is {written(value)}, in the checkpoint {written(kept[name])}; a resumed run keeps the latter; "
-                    f"set that, or {other}"
+                    f"{name} is {written(value)}, in the checkpoint {written(kept[name])}; "
+                    f"a resumed run keeps the latter; set that, or {other}"
                 )
         if planned not in (None, length) and not isinstance(self.model.lr_schedule, Constant):
             say(f"length: {length} steps (the checkpoint has {planned}); the learning-rate schedule follows it")
