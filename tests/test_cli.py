@@ -588,7 +588,7 @@ def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypat
     from toy_score.callbacks import Checkpoint
 
     class Trainer:
-        is_global_zero, global_step = True, 7
+        is_global_zero, global_step, max_steps = True, 7, 9
 
     monkeypatch.setattr(ModelCheckpoint, "on_exception", lambda *_: None)
     callback = Checkpoint()
@@ -596,8 +596,8 @@ def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypat
     Path("run/checkpoints").mkdir(parents=True)
     if saved:
         Path("run/checkpoints/last.ckpt").touch()
+        Path("run/config.yaml").touch()
     callback.on_exception(Trainer(), None, KeyboardInterrupt())
-    said = (
-        "to go on: fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt" if saved else "before there was"
-    )
+    command = "python -m toy_score fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt"
+    said = f"stopped at step 7, saved at step 0; to go on: {command}" if saved else "before there was anything to save"
     assert said in capsys.readouterr().out

@@ -11,6 +11,7 @@ USAGE = """\
 toy_score: score-based generative models on the plane, where the truth is known
 
   python -m toy_score fit      --config configs/ncsn_heart.yaml
+  python -m toy_score fit      --init_from RUN/checkpoints/last.ckpt --data SplitNormalDataModule
   python -m toy_score predict  --ckpt_path RUN/checkpoints/last.ckpt --n_samples 20000 --output heart.npy
   python -m toy_score test     --ckpt_path RUN/checkpoints/last.ckpt
   python -m toy_score validate --ckpt_path RUN/checkpoints/last.ckpt
@@ -18,7 +19,8 @@ toy_score: score-based generative models on the plane, where the truth is known
   python -m toy_score list     distributions | samplers | schedules | modules | configs
 
 Commands
-  fit        train a model; logs, pictures and checkpoints go to lightning_logs/CONFIG/version_N
+  fit        train a model; logs, pictures and checkpoints go to lightning_logs/CONFIG/version_N; a run goes on from
+             its checkpoint with --ckpt_path, a new one starts from the weights of a checkpoint with --init_from
   predict    sample from a checkpoint into a .npy, .npz (with trajectories), .csv or .gif file
   test       measure a checkpoint against the truth: a table, and metrics.json beside the run
   validate   loss and score error of a checkpoint on the validation points

@@ -24,7 +24,9 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2
 
 import jsonargparse
 import lightning.pytorch as pl
+import torch
 import yaml
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -35,8 +37,8 @@ import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
 from toy_score.component import Component, check_config, from_config, to_config
-from toy_score.data import ToyDataModule
-from toy_score.modules import ScoreModule, read_checkpoint, trained_units
+from toy_score.data import PointsDataModule, ToyDataModule
+from toy_score.modules import Constant, ScoreModule, read_checkpoint, trained_units
 
 __all__ = ["ToyCLI", "one_line_errors", "run"]
 
@@ -78,6 +80,9 @@ FIT_DEFAULTS = {
     "enable_model_summary": False,
     "inference_mode": False,  # energies and divergences are derivatives, in validation and sampling too
 }
+
+KEPT = ("backbone", "optimizer", "lr_schedule")
+"""Settings of a model that a resumed run keeps, since their state is in the checkpoint."""
 
 
 class ToyParser(LightningArgumentParser):
@@ -123,6 +128,9 @@ class ToyCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            told = "a checkpoint: start a new run from its weights, at step 0; --ckpt_path goes on with its run instead"
+            parser.add_argument("--init_from", type=str | None, help=told)
         if subcommand in ("test", "predict"):
             parser.add_argument("--n_samples", type=int | None, help="how many samples; data.n_samples if not given")
             parser.add_argument("--seed", type=int | None, help="seed of the samples; data.sample_seed if not given")
@@ -140,7 +148,8 @@ class ToyCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         argv, command = list(self.argv), self.argv[0]
         self.from_checkpoint: dict[str, Any] = {}
-        path = option(argv, "--ckpt_path")
+        resumed, start = option(argv, "--ckpt_path"), option(argv, "--init_from")
+        path = resumed or (start if command == "fit" else None)
         if path is not None and command in self._subcommand_parsers:
             self.from_checkpoint = checkpoint_settings(path, option(argv, "--data") is not None)
             named, held = option(argv, "--model"), self.from_checkpoint["model"]["class_path"].rpartition(".")[2]
@@ -154,8 +163,19 @@ class ToyCLI(LightningCLI):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.config = parser.parse_args(find_configs(argv))
-        if self.from_checkpoint:
-            self.config[command].ckpt_path = path  # a config after the flag may say `ckpt_path: null`
+        if command != "fit":
+            if self.from_checkpoint:
+                self.config[command].ckpt_path = path  # a config after the flag may say `ckpt_path: null`
+            return
+        # The config that a run keeps may name either. The command line decides which one holds now.
+        fit = self.config.fit
+        fit.ckpt_path = resumed or (None if start else fit.ckpt_path)
+        fit.init_from = start or (None if resumed else fit.init_from)
+        if fit.ckpt_path and fit.init_from:
+            raise ValueError(
+                f"--ckpt_path {fit.ckpt_path} goes on with a run, --init_from {fit.init_from} starts a new one; "
+                "choose one of them"
+            )
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint is read before parsing, with the lowest priority; Lightning gives it the highest."""
@@ -217,7 +237,10 @@ class ToyCLI(LightningCLI):
                 continue
             for key, value in stored["init_args"].items():
                 now = chosen["init_args"][key]
-                if differs(now, value) and key not in ("n_samples", "sample_seed"):
+                silent = ("n_samples", "sample_seed")
+                if self.subcommand == "fit" and self.config.fit.ckpt_path:
+                    silent += KEPT  # a difference in these is refused
+                if differs(now, value) and key not in silent:
                     say(f"{part}.{key}: {written(now)} (the checkpoint has {written(value)})")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -237,9 +260,13 @@ class ToyCLI(LightningCLI):
     def before_fit(self) -> None:
         """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
         self._check_length()
+        if self.config.fit.ckpt_path is not None:
+            self._check_resumable(self.config.fit.ckpt_path)
         self.datamodule.setup("fit")  # data that cannot be read are told of before there is a folder
         if self.datamodule.standardisation is None:  # otherwise the data module takes that of the model
             self.model.check_units(self.datamodule)
+        if self.config.fit.init_from is not None:
+            self._take_weights(self.config.fit.init_from)
         log_dir = self.trainer.log_dir  # collective: every process asks
         if log_dir is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:
             return
@@ -249,14 +276,73 @@ class ToyCLI(LightningCLI):
         self._parser("fit").save(self.config.fit, folder / name, skip_none=False, multifile=False)
 
     def _check_length(self) -> None:
-        path, steps = self.config.fit.ckpt_path, self.trainer.max_steps
-        if steps == 0:
-            raise ValueError("trainer.max_steps must be at least 1, got 0")
-        reached = 0 if path is None else read_checkpoint(path)["global_step"]
-        if reached >= steps > 0:
+        """Refuse a run without a step, or with settings of the trainer that would not do what they say."""
+        trainer = self.trainer
+        for name in ("max_steps", "max_epochs", "limit_train_batches"):
+            if getattr(trainer, name) == 0:
+                raise ValueError(f"trainer.{name} must be at least 1, got 0")
+        if trainer.overfit_batches:
             raise ValueError(
-                f"{path!r} is at step {reached}, where --trainer.max_steps {steps} ends; ask for more steps to go on"
+                f"trainer.overfit_batches {trainer.overfit_batches} would not repeat batches; "
+                "train on few points instead: --data.fresh false --data.n_train 1024"
             )
+        if trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                f"trainer.accumulate_grad_batches {trainer.accumulate_grad_batches} is not supported; "
+                "use a larger --data.batch_size"
+            )
+        if trainer.gradient_clip_val:
+            raise ValueError(
+                f"trainer.gradient_clip_val {trainer.gradient_clip_val} is not supported; use --model.gradient_clip"
+            )
+        self.model.run_length(trainer, self.datamodule)
+
+    def _check_resumable(self, path: str) -> None:
+        """Refuse to go on with a run that is over, or with settings that its state in the checkpoint would undo."""
+        checkpoint, length = read_checkpoint(path), self.model.run_length(self.trainer, self.datamodule)
+        reached, planned = checkpoint["global_step"], checkpoint.get("run_length")
+        other = f"start a new run from the weights: --init_from {path}"
+        if length is not None and reached >= length:
+            limit = "max_steps" if self.trainer.max_steps == length else "max_epochs"
+            raise ValueError(
+                f"{path!r} is at step {reached}, where --trainer.{limit} {getattr(self.trainer, limit)} ends; "
+                f"ask for more steps to go on, or {other}"
+            )
+        timer = next((callback for callback in self.trainer.callbacks if isinstance(callback, Timer)), None)
+        seconds = checkpoint["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0.0)
+        if timer is not None and seconds >= timer.time_remaining():
+            raise ValueError(f"{path!r} has trained for {seconds:.0f} s; ask for more --trainer.max_time, or {other}")
+        kept = kept_settings(checkpoint)
+        for name, value in chosen_settings(self.model, self.trainer).items():
+            if name in kept and value != kept[name]:
+                raise ValueError(
+                    f"{name} is {written(value)}, in the checkpoint {written(kept[name])}; "
+                    f"a resumed run keeps the latter; set that, or {other}"
+                )
+        if planned not in (None, length) and not isinstance(self.model.lr_schedule, Constant):
+            say(f"length: {length} steps (the checkpoint has {planned}); the learning-rate schedule follows it")
+
+    def _take_weights(self, path: str) -> None:
+        """Start from the averaged weights of a checkpoint, in the units in which they work."""
+        checkpoint = read_checkpoint(path)
+        stored, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+        if stored["class_path"] != (own := to_config(self.model)["class_path"]):
+            raise ValueError(
+                f"{path!r} holds a {_class_name(stored)}, not a {own.rpartition('.')[2]}; leave out --model"
+            )
+        shapes = {name: weights.shape for name, weights in state.items()}
+        if shapes != {name: weights.shape for name, weights in self.model.state_dict().items()}:
+            raise ValueError(
+                f"the weights of {path!r} are those of {written(stored['init_args']['backbone'])}, they do not fit "
+                f"{written(to_config(self.model.backbone))}; leave out --model.backbone"
+            )
+        self.model.load_state_dict(state)
+        self.model.standardisation = trained_units(stored, self.model.standardisation)
+        if self.model.standardisation is not None and not isinstance(self.datamodule, PointsDataModule):
+            raise ValueError(
+                f"the weights of {path!r} work in standardised units; continue with points: --data PointsDataModule"
+            )
+        say(f"weights:     those of {path} after {checkpoint['global_step']} steps")
 
     def predict(self, **kwargs: Any) -> None:
         self.trainer.predict(**kwargs, return_predictions=False)
@@ -309,6 +395,31 @@ def one_line_errors() -> Iterator[None]:
             raise SystemExit(2) from None
         print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, Any]:
+    """Those settings of a run, by their names, whose state is in its checkpoints."""
+    optimizer = model.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    ema = next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
+    average = ema.state_dict() if ema else {}
+    return _named(to_config(model), type(optimizer).__name__, optimizer.defaults, average)
+
+
+def kept_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The same settings as a checkpoint has them; those of the optimizer as its state says."""
+    model, group = checkpoint["hyper_parameters"], checkpoint["optimizer_states"][0]["param_groups"][0]
+    group = {**group, "lr": group.get("initial_lr", group["lr"])}  # before the schedule's factor
+    average = checkpoint["callbacks"].get("EMA", {})
+    return _named(model, _class_name(model["init_args"]["optimizer"]), group, average)
+
+
+def _named(model: dict[str, Any], optimizer: str, group: dict[str, Any], average: dict[str, Any]) -> dict[str, Any]:
+    settings = {"model": _class_name(model)}
+    settings |= {f"model.{name}": model["init_args"][name] for name in ("backbone", "lr_schedule")}
+    settings |= {"model.optimizer": optimizer, **{f"model.optimizer.{name}": value for name, value in group.items()}}
+    settings |= {"ema": "on" if average else "off"}
+    settings |= {f"ema.{name}": average[name] for name in ("decay", "every_n_steps") if name in average}
+    return to_config(settings)
 
 
 def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:

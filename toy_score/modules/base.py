@@ -116,6 +116,7 @@ class ScoreModule(Described, pl.LightningModule):
         self.measure_likelihood = self.measure_fields = self.measure_budget = self.measure_for_papers = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
+        self._run_length: int | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook's name on the module forty times a step, and a module's own __setattr__ looks
@@ -294,14 +295,35 @@ class ScoreModule(Described, pl.LightningModule):
         return self._generators[self.device].manual_seed(seed)
 
     def configure_optimizers(self) -> Any:
+        self._run_length = steps = self.run_length(self.trainer, self.trainer.datamodule)
         optimizer = self.optimizer(self.parameters())
         if isinstance(self.lr_schedule, Constant):
             return optimizer
-        steps = self.trainer.max_steps
-        if steps == -1:
-            steps = self.trainer.max_epochs * self.trainer.datamodule.batches_per_epoch // self.trainer.world_size
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(min(k / steps, 1.0)))
         return [optimizer], [schedule]
+
+    def run_length(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> int | None:
+        """Optimizer steps of a run: `max_steps`, or those of `max_epochs` epochs of the data, whichever is less.
+
+        It is None if nothing but a time limit, a callback or a signal ends the run, which only `Constant` allows.
+
+        Raises:
+            ValueError: if the learning-rate schedule needs the length and it is not known.
+        """
+        lengths = [] if trainer.max_steps == -1 else [trainer.max_steps]
+        if trainer.max_epochs not in (None, -1) and isinstance(data, ToyDataModule):
+            if trainer.limit_train_batches != 1.0 and not trainer.fast_dev_run:
+                raise ValueError(
+                    f"trainer.limit_train_batches {trainer.limit_train_batches} cuts the epochs of trainer.max_epochs "
+                    f"{trainer.max_epochs}; leave it out and set --trainer.max_steps"
+                )
+            lengths.append(trainer.max_epochs * math.ceil(data.batches_per_epoch / trainer.world_size))
+        if not lengths and not isinstance(self.lr_schedule, Constant):
+            raise ValueError(
+                f"{self.lr_schedule!r} needs the length of the run: set --trainer.max_steps, "
+                "or --model.lr_schedule Constant"
+            )
+        return min(lengths, default=None)
 
     # Validation: the same points and the same noise every time, so that curves compare
 
@@ -481,6 +503,7 @@ class ScoreModule(Described, pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["toy_score_version"] = __version__
         checkpoint["hyper_parameters"] = to_config(self)
+        checkpoint["run_length"] = self._run_length
         datamodule = getattr(self.trainer, "datamodule", None)
         if isinstance(datamodule, ToyDataModule):
             checkpoint["datamodule_hyper_parameters"] = to_config(datamodule)
