@@ -86,8 +86,9 @@ def far_points(n, seed):
 
 @every([*WHOLE, *CLASSES])
 def test_float32_is_float64_to_one_rounding_and_never_nan(p):
+    n = 30_000 // max(len(getattr(p, "_mu", [])), 15)  # samples of either kind, with another seed at every level
     for k, sigma in enumerate(SIGMAS):
-        x = torch.cat([samples(p, sigma, 1000, seed) for seed in (k, 100 + k)] + [far_points(100, k), PLACES])
+        x = torch.cat([samples(p, sigma, n, k), far_points(100, k), PLACES])
         for method in METHODS:
             single, double = getattr(p, method)(x, sigma), getattr(p, method)(x.double(), sigma)
             assert single.dtype == torch.float32
@@ -96,8 +97,64 @@ def test_float32_is_float64_to_one_rounding_and_never_nan(p):
             there = single.isfinite()
             error = (single.double() - double).abs()[there]
             assert (error <= 2.0**-23 * double[there].abs() + 1e-37).all(), (method, sigma)
-        own = p.log_prob(x[:1000], sigma), p.score(x[:1000], sigma), p.denoise(x[:1000], sigma)
-        assert all(value.isfinite().all() for value in own)
+        assert all(getattr(p, method)(x[:n], sigma).isfinite().all() for method in METHODS)
+
+
+@every([*EDGED, *SMOOTH, *PARTS])
+def test_rows_without_noise_are_the_limit_among_noisy_rows(p):
+    x = torch.cat([samples(p, 0.1, 20, 0), PLACES])
+    sigma = torch.tensor([0.0, 0.3, 0.0, 1e-3])[torch.arange(len(x)) % 4, None]
+    for method in METHODS:
+        rows = [getattr(p, method)(x[i : i + 1], sigma[i].item()) for i in range(len(x))]
+        assert torch.allclose(getattr(p, method)(x, sigma), torch.cat(rows), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+@every([*EDGED, *SMOOTH, *PARTS])
+@pytest.mark.parametrize("sigma", [0.0, 1e-6, 1e-3, 0.3])
+def test_derivatives_are_those_of_the_limit_and_the_same_in_every_mode(p, sigma):
+    """Float32; the slope of the density is the score, and without noise the denoiser is the identity on the support."""
+    x, step = samples(p, sigma, 50, 3)[50 if sigma else 0 :][:50], torch.eye(2)
+    for f in (p.score, p.denoise):
+        forward = [torch.func.jvp(lambda y: f(y, sigma), (x,), (e.expand_as(x),))[1] for e in step]  # noqa: B023
+        forward = torch.stack(forward, dim=2)
+        reverse = torch.func.vmap(torch.func.jacrev(lambda y: f(y[None], sigma)[0]))(x)  # noqa: B023
+        assert forward.isfinite().all()
+        assert torch.allclose(forward, reverse, rtol=1e-4, atol=1e-5 * (1 + forward.abs().max()))
+    if sigma == 0:
+        assert torch.allclose(forward, step.expand_as(forward), atol=1e-6)
+    else:  # a step small beside sigma, in float64
+        y, h = x.double(), 1e-4 * sigma
+        slope = [(p.denoise(y + h * e, sigma) - p.denoise(y - h * e, sigma)) / (2 * h) for e in step]
+        assert torch.allclose(forward, torch.stack(slope, dim=2).float(), rtol=1e-4, atol=1e-4)
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(p.log_prob(x, sigma).sum(), x)
+    assert torch.allclose(slope, p.score(x, sigma), rtol=1e-5, atol=1e-5 / (1e-3 + sigma))
+
+
+def test_off_the_support_the_score_without_noise_is_infinite_where_the_support_is_elsewhere():
+    inf, x = math.inf, torch.tensor([[0.5, 0.3], [-0.5, 0.3], [0.0, 0.3], [1.5, 0.3]])
+    assert SplitNormal().log_prob(x, 0.0)[:3].tolist() == [-inf] * 3
+    assert torch.allclose(
+        SplitNormal().score(x, 0.0), torch.tensor([[inf, -0.3], [-inf, -0.3], [0.0, -0.3], [-0.5, -0.3]])
+    )
+    assert torch.allclose(
+        SplitNormal().denoise(x, 0.0), torch.tensor([[1.0, 0.3], [-1.0, 0.3], [0.0, 0.3], [1.5, 0.3]])
+    )
+    assert Checkerboard().score(torch.tensor([[5.0, 3.0], [5.0, 4.5], [1.0, 1.0]]), 0.0).tolist() == [
+        [-inf, 0.0],
+        [-inf, -inf],
+        [0.0, 0.0],
+    ]
+
+
+def test_what_has_no_density_refuses_to_go_without_noise():
+    x, singular = torch.zeros(3, 2), Gaussians(torch.zeros(1, 2), torch.tensor([[[1.0, 1.0], [1.0, 1.0]]]))
+    for p in (Points(torch.eye(2)), singular):
+        for method in METHODS:
+            with pytest.raises(ValueError, match="only under noise: sigma must be positive"):
+                getattr(p, method)(x, torch.tensor([[1.0], [0.0], [1.0]]))
+            assert getattr(p, method)(x, 1e-3).isfinite().all()
 
 
 def log_density(p, x, y, sigma):
