@@ -129,11 +129,12 @@ class _Box(UniformBoxes):
 
 def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """`log q` and `d log q / d offset` of an interval of half-width `w` about 0; the formulas are at the top."""
-    side = torch.where(offset < 0, -1.0, 1.0).to(offset)  # not sign() and abs(): their derivatives at 0 are 0
+    side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(): their derivatives at 0 are 0
     y = offset * side
     a, b, D = (y - w) / sigma, (y + w) / sigma, 2.0 * w * y / sigma.square()
     tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # each where it holds, and 0 where the other does
-    mills = 1.0 / log_ndtr_and_hazard(-tail)[1] - (-D).exp() / log_ndtr_and_hazard(-b)[1]
+    hazard_a, hazard_b = log_ndtr_and_hazard(-torch.stack([tail, b]))[1]
+    mills = 1.0 / hazard_a - (-D).exp() / hazard_b
     inside = 0.5 * (torch.erf(b * ROOT_HALF) - torch.erf(body * ROOT_HALF))
     phi = (-0.5 * body.square()).exp() / math.sqrt(2.0 * math.pi)
     outside = a > 0
