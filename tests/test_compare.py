@@ -235,11 +235,15 @@ def test_a_network_that_answers_nan_is_told_of_and_stops_nothing(runs, tmp_path,
     content["state_dict"] = {k: torch.full_like(v, 3e38) for k, v in content["state_dict"].items()}
     torch.save(content, tmp_path / "broken.ckpt")
     few = ["--samplers", "own,Heun(n_steps=3)", "--n_samples", 100, "--seeds", 2, "--device", "cpu"]
-    compare("--output", tmp_path, tmp_path / "broken.ckpt", *few)
+    with pytest.raises(SystemExit) as stop:
+        compare("--output", tmp_path, tmp_path / "broken.ckpt", *few)
+    assert stop.value.code == 1
     broken = [row for row in results(tmp_path)["cells"] if row["model"] == "broken"]
     assert [row["nonfinite"] for row in broken] == [200, 200]
     assert {row["sliced_w1"] for row in broken} == {None}
-    assert "no finite samples" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "no finite samples" in said.out
+    assert "error: not finite: broken by " in said.err
     for name in ("index.html", "results.md"):
         assert "no finite samples" in (tmp_path / name).read_text()
 

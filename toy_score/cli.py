@@ -38,6 +38,7 @@ from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWrit
 from toy_score.catalog import config_file, configs_folder, entries
 from toy_score.component import Component, check_config, from_config, to_config
 from toy_score.data import PointsDataModule, ToyDataModule
+from toy_score.metrics import check_finite
 from toy_score.modules import Constant, ScoreModule, read_checkpoint, trained_units
 
 __all__ = ["ToyCLI", "one_line_errors", "run"]
@@ -355,6 +356,7 @@ class ToyCLI(LightningCLI):
         say("\ndoctor: would a perfect network succeed?")
         for finding in self.model.doctor():
             say(finding)
+        check_finite({name: float(value) for name, value in self.trainer.callback_metrics.items()})
 
     def test(self, **kwargs: Any) -> None:
         self.model.measure_likelihood = self.config.test.likelihood
@@ -393,7 +395,8 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {gist(str(error)) or type(error).__name__}", file=sys.stderr)
         if isinstance(error, USER_ERRORS):
             raise SystemExit(2) from None
-        print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
+        if not isinstance(error, FloatingPointError):  # those are failures of the model, not of the program
+            print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
+from toy_score.metrics import check_finite, finite_or_null
+
 __all__ = ["RunReport", "TestReport"]
 
 
@@ -63,7 +65,7 @@ class RunReport(pl.Callback):
 
 
 class TestReport(pl.Callback):
-    """Prints the measurements of `test` as a table and keeps them as JSON.
+    """Prints the measurements of `test` as a table and keeps them as JSON, in which null stands for what is not finite.
 
     Args:
         output: a `.json` file; if None, `metrics.json` of the run that the checkpoint belongs to, replaced.
@@ -74,6 +76,7 @@ class TestReport(pl.Callback):
     Raises:
         FileExistsError: if `output` exists and must not be replaced.
         ValueError: if its name does not end in `.json`.
+        FloatingPointError: at the end of the test, if figures are not finite.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of the name
@@ -94,7 +97,8 @@ class TestReport(pl.Callback):
         if self.budget:  # it takes a while: what has been found is safe by then
             budget = pl_module.error_budget(_progress(trainer))
             print(f"\n{budget}")
-            self._keep({**found, "error_budget": budget.as_dict()})
+            found = {**found, "error_budget": budget.as_dict()}
+            self._keep(found)
         print(f"\nmetrics:     {os.path.relpath(self.path)}")
         if self.budget:
             self._draw("budget", pl_module, budget)
@@ -103,10 +107,11 @@ class TestReport(pl.Callback):
             self._draw("density", pl_module, *model)
         if pl_module.measure_fields:
             self._draw("fields", pl_module, *model, pl_module.report.fields)
+        check_finite(found)  # when all is told and kept
 
     def _keep(self, found: dict[str, Any]) -> None:
         part = self.path.with_name(self.path.name + ".part")
-        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(finite_or_null(found), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(part, self.path)
 
     def _draw(self, name: str, pl_module: pl.LightningModule, *drawn: Any) -> None:

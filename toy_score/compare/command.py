@@ -1,6 +1,7 @@
 """The command `compare`."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -78,6 +79,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     from pathlib import Path
 
     from toy_score.compare import contestants, grid, page, samplers, store, summary
+    from toy_score.metrics import check_finite
     from toy_score.version import __version__
 
     n_steps = _n_steps(args.n_steps)
@@ -118,6 +120,8 @@ def _run(args: argparse.Namespace, command: str) -> None:
             print(f"  {entry.contestant.name:<28}{_told(entry.best)}")
     print(f"\npage:        {os.path.relpath(kept.folder / 'index.html')}")
     print(f"results:     {os.path.relpath(kept.folder)}/results.csv, .json, .md; evaluations.png, seconds.png")
+    lost = {f"{row['model']} by {row['sampler']}": math.nan for row in kept.rows.values() if row["sliced_w1"] is None}
+    check_finite(lost)  # when all is told and kept
 
 
 def _told(row: dict | None) -> str:
