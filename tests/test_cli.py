@@ -16,6 +16,7 @@ import yaml
 from toy_score import __main__ as entry
 from toy_score import __version__
 from toy_score.catalog import configs_folder, entries
+from toy_score.files import locked
 
 CONFIGS = [entry.name for entry in entries("configs")]
 QUICK = ["--trainer.accelerator", "cpu", "--data.n_val", "64"]
@@ -458,7 +459,7 @@ def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
     argv = ["predict", "--ckpt_path", ckpt, "--n_samples", 45_000, *slow, "--output"]
     there = kill_when_begun([*argv, "x.npy"], "x.npy.part")
     assert 2 <= there < 11
-    assert sorted(os.listdir()) == ["x.npy.part", "x.npy.part.state"]
+    assert sorted(os.listdir()) == ["x.npy.lock", "x.npy.part", "x.npy.part.state"]
     other = refused(capsys, *argv, "x.npy", "--seed", 1)
     assert "begun with another seed; repeat that command to go on, or add --overwrite true" in other
     fewer = refused(capsys, *argv[:3], "--n_samples", 40_000, *slow, "--output", "x.npy")
@@ -476,6 +477,17 @@ def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
     model = ScoreModule.load_from_checkpoint(ckpt)
     seeded = torch.Generator().manual_seed(seed_of("samples", 0))
     assert np.allclose(samples[-500:], Heun(50)(model.sampled, 500, seeded, first=44_500), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.csv", "x.npz", "x.gif"])
+def test_two_predicts_at_once_do_not_write_one_file(name, ckpt, capsys):
+    """The second is refused before it touches anything of the first."""
+    Path(name + ".part").write_bytes(b"of the first")
+    with locked(name):
+        said = refused(capsys, "predict", "--ckpt_path", ckpt, "--output", name, "--overwrite", "true")
+    assert said == f"error: another command is writing {name!r}; wait for it, or choose another --output"
+    assert os.listdir() == [name + ".part"]
+    assert Path(name + ".part").read_bytes() == b"of the first"
 
 
 def test_what_another_command_left_is_begun_anew_if_asked(ckpt):

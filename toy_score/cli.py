@@ -35,6 +35,7 @@ from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWrit
 from toy_score.catalog import config_file, configs_folder, entries
 from toy_score.component import Component, check_trusted, is_trusted, to_config
 from toy_score.data import ToyDataModule
+from toy_score.files import locked
 from toy_score.modules import ScoreModule, read_checkpoint
 
 __all__ = ["ToyCLI", "one_line_errors", "run"]
@@ -93,20 +94,21 @@ class ToyCLI(LightningCLI):
 
     def __init__(self, argv: list[str]):
         self.argv = argv
-        super().__init__(
-            ScoreModule,
-            ToyDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            save_config_callback=None,
-            trainer_defaults=FIT_DEFAULTS,
-            parser_class=ToyParser,
-            parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
-            args=argv,
-        )
+        with contextlib.ExitStack() as self.locks:  # of the files that the command writes, until it ends
+            super().__init__(
+                ScoreModule,
+                ToyDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                save_config_callback=None,
+                trainer_defaults=FIT_DEFAULTS,
+                parser_class=ToyParser,
+                parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
+                args=argv,
+            )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -201,9 +203,14 @@ class ToyCLI(LightningCLI):
         if self.subcommand == "test":
             callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)]
         if self.subcommand == "predict":
+            self._lock(config.output)
             callbacks = [SampleWriter(config.output, config.overwrite, config.ckpt_path)]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         return super().instantiate_trainer(**kwargs)
+
+    def _lock(self, path: str | Path) -> None:
+        if rank_zero_only.rank == 0:  # before there are other processes, which write to the same file
+            self.locks.enter_context(locked(path))
 
     def before_fit(self) -> None:
         """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""

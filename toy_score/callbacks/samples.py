@@ -17,6 +17,7 @@ from toy_score.callbacks.pictures import animation
 from toy_score.component import to_config
 from toy_score.data import SampleRequest
 from toy_score.data.base import chunk_size
+from toy_score.files import replacing
 from toy_score.seeds import seed_of
 
 __all__ = ["SampleWriter"]
@@ -156,15 +157,18 @@ class SampleWriter(BasePredictionWriter):
             return
         samples = np.load(self._part, mmap_mode="r")
         if self.path.suffix == ".csv":
-            self._write(lambda f: np.savetxt(f, samples, "%.8g", ",", header="x,y", comments=""))
+            with replacing(self.path) as file:
+                np.savetxt(file, samples, "%.8g", ",", header="x,y", comments="")
         elif self.path.suffix == ".npz":
             seed = trainer.predict_dataloaders.dataset.seeds[0]
             paths = pl_module.trajectory(min(N_PATHS, len(samples)), seed)
             arrays = {"trajectory": paths.x.cpu().numpy(), "ratio": paths.ratio.numpy()}
-            self._write(lambda f: np.savez_compressed(f, samples=samples, **arrays))
+            with replacing(self.path) as file:
+                np.savez_compressed(file, samples=samples, **arrays)
         elif self.path.suffix == ".gif":
             gif = self._animation(pl_module, min(N_MOVING, len(samples)), trainer.predict_dataloaders.dataset.seeds[0])
-            self._write(lambda f: f.write(gif))
+            with replacing(self.path) as file:
+                file.write(gif)
         else:
             os.replace(self._part, self.path)
         self._forget()
@@ -178,12 +182,6 @@ class SampleWriter(BasePredictionWriter):
             title += ", in standardised units"  # those of the noise level that is written on it
         generator = torch.Generator(model.device).manual_seed(seed)
         return animation(model.sampler, model.sampled, generator, title, exact, real, n=n)
-
-    def _write(self, write: Any) -> None:
-        other = self._part.with_suffix(".tmp")
-        with open(other, "wb") as file:
-            write(file)
-        os.replace(other, self.path)
 
     @rank_zero_only
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
