@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Component", "argument_names", "check_trusted", "from_config", "is_trusted", "to_config"]
+__all__ = ["Component", "argument_names", "check_trusted", "from_config", "is_trusted", "to_config", "written"]
 
 TRUSTED = ("toy_score.", "torch.optim.")
 """Prefixes of the class paths that a checkpoint may name. Importing a class path runs code, so nothing else is imported
@@ -151,3 +151,11 @@ def _import_trusted(class_path: str) -> type:
     if not isinstance(cls, type):
         raise ValueError(f"{class_path!r} is not a class")
     return cls
+
+
+def written(config: Any) -> str:
+    """A description of a component as its constructor call, with all arguments in order of their names."""
+    if isinstance(config, dict) and "class_path" in config:
+        arguments = sorted((config.get("init_args") or {}).items())
+        return f"{config['class_path'].split('.')[-1]}({', '.join(f'{k}={written(v)}' for k, v in arguments)})"
+    return str(list(config) if isinstance(config, tuple) else config)

@@ -1,5 +1,6 @@
 """Files that are complete or absent, and written by one command at a time."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-__all__ = ["locked", "replacing"]
+__all__ = ["digest", "locked", "replacing"]
 
 
 @contextmanager
@@ -66,3 +67,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+def digest(path: str | Path | None) -> str | None:
+    """The SHA-256 of a file's contents; None for none."""
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,6 +1,5 @@
 """Writing samples to a file while they are made, so that an interrupted command can be given again and goes on."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -17,7 +16,7 @@ from toy_score.callbacks.pictures import animation
 from toy_score.component import to_config
 from toy_score.data import SampleRequest
 from toy_score.data.base import chunk_size
-from toy_score.files import replacing
+from toy_score.files import digest, replacing
 from toy_score.seeds import seed_of
 
 __all__ = ["SampleWriter"]
@@ -64,7 +63,7 @@ class SampleWriter(BasePredictionWriter):
         self._settings = {
             "n_samples": data.n_samples,
             "seed": data.sample_seed,
-            "checkpoint": _digest(self.ckpt_path),
+            "checkpoint": digest(self.ckpt_path),
             "model or sampler": to_config(pl_module),
         }
         self._chunk = chunk_size(data.n_samples)
@@ -197,7 +196,3 @@ class SampleWriter(BasePredictionWriter):
     def _forget(self) -> None:
         self._state.unlink(missing_ok=True)
         self._part.unlink(missing_ok=True)
-
-
-def _digest(path: str | None) -> str | None:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path is not None else None
