@@ -32,6 +32,7 @@ from toy_score import __main__ as entry
 from toy_score.compare import grid, page
 from toy_score.compare.contestants import unique_names, wide_schedule
 from toy_score.compare.samplers import parse_samplers, short
+from toy_score.compare.store import locked_folder
 from toy_score.compare.summary import best
 from toy_score.compare.tables import number
 from toy_score.doctor import GOOD_PRIOR_KL, detail, prior_kl
@@ -357,6 +358,26 @@ def test_a_folder_that_cannot_be_written_or_is_no_comparison_is_named(runs, caps
     assert Path("file").read_text() == "precious"
     assert Path("other/results.json").read_text() == '{"mine": 1}'
     assert "--output" in refused(capsys, run)
+
+
+def test_files_that_are_of_no_comparison_are_not_replaced_unasked(runs, no_page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ["--samplers", "Heun", "--n_steps", "2", "--n_samples", "100", "--seeds", "2", "--device", "cpu"]
+    argv = ["--output", "out", runs / "edm_heart/version_0", *few]
+    Path("out").mkdir()
+    Path("out/results.csv").write_text("precious")
+    assert "'out/results.csv' exists and is not of a comparison; choose another --output" in refused(capsys, *argv)
+    assert os.listdir("out") == ["results.csv"]
+    compare(*argv, "--overwrite", "true")
+    assert sorted(os.listdir("out")) == ["results.csv", "results.json"]
+
+
+def test_two_comparisons_do_not_write_into_one_folder(runs, capsys, tmp_path):
+    out = tmp_path / "out"
+    with locked_folder(out):
+        line = refused(capsys, "--output", out, runs / "edm_heart/version_0", "--samplers", "Heun", "--n_steps", "2")
+    assert f"another command is writing {str(out / 'results.json')!r}; wait for it" in line
+    assert os.listdir(out) == []
 
 
 @pytest.mark.parametrize("data", [None, {"class_path": "toy_score.PointsDataModule", "init_args": {"path": "x.csv"}}])

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import difflib
 import logging
+import math
 import os
 import re
 import sys
@@ -36,8 +37,9 @@ import toy_score.data
 import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
-from toy_score.component import Component, check_config, from_config, to_config
+from toy_score.component import Component, check_config, from_config, to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule
+from toy_score.files import locked
 from toy_score.metrics import check_finite
 from toy_score.modules import Constant, ScoreModule, read_checkpoint, trained_units
 
@@ -74,7 +76,7 @@ UNASKED_WARNINGS = (
 FIT_DEFAULTS = {
     "max_epochs": -1,
     "max_steps": 7500,
-    "val_check_interval": 250,  # times steps_at_once
+    "val_check_interval": None,  # see `groups_per_validation`
     "check_val_every_n_epoch": None,
     "num_sanity_val_steps": 0,
     "log_every_n_steps": 50,
@@ -100,20 +102,21 @@ class ToyCLI(LightningCLI):
 
     def __init__(self, argv: list[str]):
         self.argv = argv
-        super().__init__(
-            ScoreModule,
-            ToyDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            save_config_callback=None,
-            trainer_defaults=FIT_DEFAULTS,
-            parser_class=ToyParser,
-            parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
-            args=argv,
-        )
+        with contextlib.ExitStack() as self.locks:  # of the files that the command writes, until it ends
+            super().__init__(
+                ScoreModule,
+                ToyDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                save_config_callback=None,
+                trainer_defaults=FIT_DEFAULTS,
+                parser_class=ToyParser,
+                parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
+                args=argv,
+            )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -132,12 +135,18 @@ class ToyCLI(LightningCLI):
         if subcommand == "fit":
             told = "a checkpoint: start a new run from its weights, at step 0; --ckpt_path goes on with its run instead"
             parser.add_argument("--init_from", type=str | None, help=told)
+            interval = next(action for action in parser._actions if action.dest == "trainer.val_check_interval")
+            interval.help = "optimizer steps between validations; 25 times a run if not given, and always at the end"
         if subcommand in ("test", "predict"):
             parser.add_argument("--n_samples", type=int | None, help="how many samples; data.n_samples if not given")
             parser.add_argument("--seed", type=int | None, help="seed of the samples; data.sample_seed if not given")
             parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing output")
         if subcommand == "test":
-            parser.add_argument("--output", type=str | None, help="a .json file; metrics.json of the run if not given")
+            parser.add_argument(
+                "--output",
+                type=str | None,
+                help="a .json file; metrics.json of the run if not given; it may hold metrics of the same settings",
+            )
             parser.add_argument("--likelihood", type=bool, default=False, help="measure the likelihood as well")
             parser.add_argument("--fields", type=bool, default=False, help="curl, symmetry and straightness as well")
             parser.add_argument("--budget", type=bool, default=False, help="say where the error comes from as well")
@@ -252,11 +261,29 @@ class ToyCLI(LightningCLI):
             if config.ema.decay == 0:
                 self._subcommand_parsers["fit"].callback_keys.remove("ema")
         if self.subcommand == "test":
-            callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)]
+            report = TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)
+            self._lock(report.path)
+            callbacks = [report]
         if self.subcommand == "predict":
+            self._lock(config.output)
             callbacks = [SampleWriter(config.output, config.overwrite, config.ckpt_path)]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
-        return super().instantiate_trainer(**kwargs)
+        steps = config.trainer.val_check_interval
+        if self.subcommand != "fit" or not (isinstance(steps, int) or steps == config.trainer.check_val_every_n_epoch):
+            return super().instantiate_trainer(**kwargs)  # Lightning's own intervals: of time, or of epochs
+        if steps is not None and steps < 1:
+            raise ValueError(f"trainer.val_check_interval must be at least 1 step, got {steps}")
+        trainer = super().instantiate_trainer(**kwargs, val_check_interval=1)
+        if not trainer.fast_dev_run:
+            per_epoch = math.ceil(self.datamodule.batches_per_epoch / trainer.world_size)
+            trainer.val_check_interval = groups_per_validation(
+                steps, trainer.max_steps, trainer.max_epochs, per_epoch, self.datamodule.steps_at_once
+            )
+        return trainer
+
+    def _lock(self, path: str | Path) -> None:
+        if rank_zero_only.rank == 0:  # before there are other processes, which write to the same file
+            self.locks.enter_context(locked(path))
 
     def before_fit(self) -> None:
         """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
@@ -268,6 +295,9 @@ class ToyCLI(LightningCLI):
             self.model.check_units(self.datamodule)
         if self.config.fit.init_from is not None:
             self._take_weights(self.config.fit.init_from)
+        logger = self.trainer.logger
+        if isinstance(logger, TensorBoardLogger) and logger._version is None and self.trainer.is_global_zero:
+            logger._version = next_version(Path(logger.root_dir))
         log_dir = self.trainer.log_dir  # collective: every process asks
         if log_dir is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:
             return
@@ -439,6 +469,36 @@ def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:
     return {part: {**stored, "init_args": stored.get("init_args") or {}} for part, stored in settings.items() if stored}
 
 
+def next_version(root: Path) -> int:
+    """Make the next folder `version_N` of the runs in `root`; of two runs that begin at once, each gets its own."""
+    root.mkdir(parents=True, exist_ok=True)
+    numbers = [path.name.removeprefix("version_") for path in root.glob("version_*")]
+    n = max((int(number) + 1 for number in numbers if number.isdigit()), default=0)
+    while True:
+        try:
+            (root / f"version_{n}").mkdir()
+            return n
+        except FileExistsError:
+            n += 1
+
+
+def groups_per_validation(
+    steps: int | None, max_steps: int, max_epochs: int | None, per_epoch: int, at_once: int
+) -> int:
+    """After how many groups of `at_once` optimizer steps, Lightning's batches, validation follows, >= 1.
+
+    Args:
+        steps: optimizer steps between validations; if None, a 25th of the run. All shipped configs divide by that.
+        max_steps, max_epochs: where the run ends, -1 or None if not there.
+        per_epoch: optimizer steps in an epoch, the last group of which may be smaller.
+        at_once: optimizer steps in a group.
+    """
+    if steps is None:
+        ends = [max_steps, (max_epochs or -1) * per_epoch]
+        steps = min((end for end in ends if end > 0), default=FIT_DEFAULTS["max_steps"]) // 25
+    return max(steps * math.ceil(per_epoch / at_once) // per_epoch, 1)
+
+
 def option(argv: list[str], name: str) -> str | None:
     """The last value of an option, `--name value` or `--name=value`."""
     value = None
@@ -540,14 +600,6 @@ def differs(chosen: Any, stored: Any) -> bool:
         stored = {key: value for key, value in stored.items() if value != {}}  # no arguments may be left unsaid
         return any(key not in chosen or differs(chosen[key], value) for key, value in stored.items())
     return written(chosen) != written(stored)
-
-
-def written(config: Any) -> str:
-    """A description of a component as its constructor call, with all arguments in order of their names."""
-    if isinstance(config, dict) and "class_path" in config:
-        arguments = sorted((config.get("init_args") or {}).items())
-        return f"{config['class_path'].split('.')[-1]}({', '.join(f'{k}={written(v)}' for k, v in arguments)})"
-    return str(list(config) if isinstance(config, tuple) else config)
 
 
 MISSING = (

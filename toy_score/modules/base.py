@@ -268,6 +268,10 @@ class ScoreModule(Described, pl.LightningModule):
         # Logging every step would cost a third of a step; the sum stays on the device until it is wanted.
         if self._running["steps"] >= self.trainer.log_every_n_steps:
             self._log_running()
+        trainer = self.trainer
+        last_epoch = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        if last_epoch or trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True  # which makes Lightning validate once more before it stops
 
     def on_train_end(self) -> None:
         self._log_running()
