@@ -135,7 +135,8 @@ class TestReport(pl.Callback):
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         print(pl_module.report, flush=True)
-        self._keep(pl_module.report.as_dict())
+        found = pl_module.report.as_dict()
+        self._keep(found)
         if self.overwrite:
             for name in PICTURES:
                 self._picture(name).unlink(missing_ok=True)
