@@ -1,10 +1,10 @@
-# make demo | make test | make lint | make bench. Everything lives in .venv; what is installed is not installed again.
+# make demo | make test | make lint | make readme | make bench. Everything lives in .venv; what is installed is not installed again.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint readme bench clean
 
 # Train, sample, measure: a minute, most of it for measuring.
 demo: $(READY)
@@ -12,8 +12,10 @@ demo: $(READY)
 	@run=$$(ls -td lightning_logs/ncsn_heart/version_* | head -n 1) && \
 	$(BIN)/python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output $$run/samples.npy && \
 	$(BIN)/python -m toy_score test --ckpt_path $$run/checkpoints/last.ckpt && \
-	printf '\n%s\n' "pictures:    $$run/pictures" "samples:     $$run/samples.npy" \
-	  "dashboard:   $(BIN)/tensorboard --logdir lightning_logs"
+	printf '%s\n' "" "pictures:  $$run/pictures" "samples:   $$run/samples.npy" "" "next:" \
+	  "  source $(BIN)/activate" \
+	  "  tensorboard --logdir lightning_logs" \
+	  "  python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output heart.gif"
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -21,6 +23,10 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Every command of the README in a fresh clone, some ten minutes; `--quick` takes this environment and short trainings.
+readme: $(READY)
+	$(BIN)/python docs/paste_readme.py
 
 # All figures of the documents on speed and quality, the better part of an hour; each line alone does one part.
 bench: $(READY)
@@ -34,6 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.processes
+	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.means
 	$(BIN)/python -m benchmarks.peers
 

@@ -1,6 +1,6 @@
 """Other libraries on the same heart: the same network, points, batches, steps and optimizer, their loss and samplers.
 
-    pip install 'toy-score[peers]'
+    pip install -e '.[peers]'
     python -m benchmarks.peers [--quick]
 
 Azula, diffusers and torchcfm leave the training loop to their user. Each is given the one written here, bare, with
@@ -191,7 +191,7 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         try:
             contestant(1)  # imports, and whatever a first step waits for
         except (ImportError, RuntimeError) as error:  # the latter from a library that was built for another torch
-            print(f"{name} is left out: {error}; pip install 'toy-score[peers]'", flush=True)
+            print(f"{name} is left out: {error}; pip install -e '.[peers]'", flush=True)
             continue
         torch.manual_seed(0)
         begun = time.perf_counter()

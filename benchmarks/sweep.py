@@ -1,4 +1,4 @@
-"""Many runs at once: a search for the best learning rate and EMA, by Optuna (`pip install 'toy-score[sweep]'`).
+"""Many runs at once: a search for the best learning rate and EMA, by Optuna (`pip install -e '.[sweep]'`).
 
     python -m benchmarks.sweep --trials 20 --study sqlite:///sweep.db [--steps 1500]
 

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from benchmarks import growth, means, overhead, peers, sampling, study, time_to_quality, timing
+from benchmarks import busy, growth, means, overhead, peers, sampling, study, time_to_quality, timing
 from benchmarks.timing import interleaved, markdown, run
 from toy_score import Heart, HeartDataModule, Heun, NCSNModule
 from toy_score.callbacks import Checkpoint
@@ -28,6 +28,23 @@ def test_a_command_is_timed_with_its_own_memory_and_its_failure_is_told(tmp_path
     assert 95 < hundred.megabytes - run(tmp_path, "pass", python=("-c",)).megabytes < 120
     with pytest.raises(SystemExit, match="no luck"):
         run(tmp_path, "raise SystemExit('no luck')", python=("-c",))
+
+
+def test_busy_loops_run_as_long_as_the_block_and_no_longer():
+    with busy.busy_loops(2) as loops:
+        assert [loop.poll() for loop in loops] == [None, None]
+    assert None not in [loop.poll() for loop in loops]
+
+
+def test_a_busy_machine_is_compared_with_a_quiet_one_and_one_thread_with_the_default(monkeypatch):
+    times = {(1, 0): 4.0, (1, 2): 6.0, (2, 0): 3.0, (2, 2): 60.0}
+    monkeypatch.setattr(busy, "milliseconds", lambda config, steps, threads, loops: times[threads, loops])
+    monkeypatch.setattr(busy, "default_threads", lambda: 2)
+    monkeypatch.setattr(busy.os, "cpu_count", lambda: 2)
+    ((one, two),) = busy.measure(argparse.Namespace(quick=True, device="cpu")).values()
+    ratios = ["of one thread", "of one thread busy", "busy, of alone"]
+    assert [one[ratio] for ratio in ratios] == ["1.00", "1.00", "1.5"]
+    assert [two[ratio] for ratio in ratios] == ["0.75", "10.00", "20.0"]
 
 
 def test_tables_are_markdown():

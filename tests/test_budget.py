@@ -22,7 +22,9 @@ from toy_score import (
     plotting,
 )
 from toy_score.budget import _Draws, _fine, _noised_data, error_budget
-from toy_score.metrics import METRICS, Report, noise_floors, sample_metrics
+from toy_score.metrics import METRICS, ErrorBudget, Report, noise_floors, sample_metrics
+from toy_score.metrics.error_budget import Row
+from toy_score.metrics.report import Floor
 from toy_score.samplers import NoiseStream
 
 N, SEEDS = 3000, (11, 12, 13)
@@ -78,7 +80,7 @@ def test_a_perfect_network_and_sampler_leave_every_row_at_the_floor(floors):
         "finite data",
     ]
     assert all(row.w1.mean < threshold(floors) for row in found.rows)
-    assert "Nothing stands out" in str(found)
+    assert "Nothing exceeds the noise floor" in str(found)
 
 
 def test_a_wrong_prior_is_found_and_the_flow_pays_for_it(floors):
@@ -222,6 +224,49 @@ def test_samples_that_are_not_finite_are_told(floors):
     found = budget(floors, network=Exploding(HEART, WIDE))
     assert found["network"].nonfinite > 0.1
     assert "not finite" in str(found)
+
+
+def planted(draws=4, **network):
+    """A budget whose rows lie at a floor of 0 +- 1 in every metric but for the network's, and that of its causes."""
+
+    def row(name, above, **means):
+        figures = {metric: Floor(means.get(metric, 0.0), 1.0) for metric in METRICS}
+        return Row(name, "", "", "", above, figures, 64 if name == "floor" else draws)
+
+    half = {metric: mean / 2 for metric, mean in network.items()}  # two causes, half the error each
+    return ErrorBudget(
+        "planted",
+        1000,
+        [
+            row("floor", ""),
+            row("prior", "floor"),
+            row("discretisation", "prior", **half),
+            row("network", "discretisation", **network),
+            row("discretisation alone", "floor", **half),
+            row("network alone", "floor", **half),
+        ],
+        "",
+    )
+
+
+SCATTER = math.sqrt(1 / 4 + 1 / 64)  # of the mean of four draws against that of 64, in units of the floor's
+
+
+def test_the_verdict_tells_of_causes_that_exceed_the_floor_only_together():
+    found = planted(sliced_w1=8 * SCATTER)
+    assert found.causes == {}
+    assert found.together["sliced_w1"] == {"increment": pytest.approx(8 * SCATTER), "z": pytest.approx(8)}
+    assert f"Together the causes add {8 * SCATTER:+.4f} to sliced W1 (z = 8.0), though none alone" in found.verdict
+    assert "--data.repeats" in found.verdict
+    assert planted(sliced_w1=4.9 * SCATTER).verdict == "Nothing exceeds the noise floor"
+
+
+@pytest.mark.parametrize("metric", ["energy", "cross_entropy_gap", "worst_mode"])
+def test_the_verdict_looks_at_every_metric(metric):
+    assert f"to {METRICS[metric].split(',')[0]} (z = 6.0)" in planted(**{metric: 6 * SCATTER}).verdict
+    assert planted(**{metric: 4.9 * SCATTER}).verdict == "Nothing exceeds the noise floor"
+    assert planted(**{metric: math.nan}).verdict != "Nothing exceeds the noise floor"
+    assert "(z = -6.0)" in planted(cross_entropy_gap=-6 * SCATTER).verdict  # samples sharper than the truth
 
 
 def test_denoisers_of_two_schedules_are_refused(floors):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ import yaml
 from toy_score import __main__ as entry
 from toy_score import __version__
 from toy_score.catalog import configs_folder, entries
+from toy_score.cli import FIT_DEFAULTS, groups_per_validation, next_version
+from toy_score.files import locked
 
 CONFIGS = [entry.name for entry in entries("configs")]
 QUICK = ["--trainer.accelerator", "cpu", "--data.n_val", "64"]
@@ -100,6 +103,72 @@ def test_losses_reach_tensorboard_and_are_finite(trained):
         assert name in scalars
 
 
+def validated_at(run):
+    """The steps of a run at which the validation loss was logged."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run))
+    events.Reload()
+    return [event.step for event in events.Scalars("val/loss")]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("at_once", [None, 1, 10])
+def test_every_config_is_validated_at_least_15_times(name, at_once):
+    config = yaml.safe_load((configs_folder() / f"{name}.yaml").read_text())
+    trainer = {"max_steps": FIT_DEFAULTS["max_steps"], "max_epochs": -1} | config.get("trainer", {})
+    data = config["data"].get("init_args", {})
+    per_epoch = -(-data.get("n_train", 1_024_000) // data.get("batch_size", 1024))
+    at_once = at_once or data.get("steps_at_once", 10)
+    n = groups_per_validation(None, trainer["max_steps"], trainer["max_epochs"], per_epoch, at_once)
+    steps = trainer["max_steps"] if trainer["max_steps"] > 0 else trainer["max_epochs"] * per_epoch
+    whole, rest = divmod(steps, per_epoch)
+    groups = whole * -(-per_epoch // at_once) + -(-rest // at_once)
+    assert 15 <= groups // n <= 50
+    assert {"val_check_interval", "check_val_every_n_epoch"}.isdisjoint(trainer)
+
+
+def test_an_interval_of_validation_counts_optimizer_steps():
+    run_of = {"max_steps": 7500, "max_epochs": -1, "per_epoch": 1000}
+    assert [groups_per_validation(250, **run_of, at_once=k) for k in (1, 10, 250, 500)] == [250, 25, 1, 1]
+    assert groups_per_validation(79 * 3, -1, 9, per_epoch=79, at_once=10) == 24  # 8 groups an epoch
+    assert groups_per_validation(None, 12, -1, 1000, 1) == 1  # fewer steps than validations
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--trainer.max_steps", 33], [10, 20, 30, 33]),
+        (["--trainer.max_steps", 33, "--trainer.val_check_interval", 20], [20, 33]),
+        (["--trainer.max_steps", 5, "--data.steps_at_once", 1, "--trainer.val_check_interval", 2], [2, 4, 5]),
+        (
+            [
+                "--trainer.max_steps",
+                -1,
+                "--trainer.max_epochs",
+                2,
+                "--data.n_train",
+                30,
+                "--data.batch_size",
+                10,
+                "--trainer.val_check_interval",
+                5,
+                "--data.steps_at_once",
+                1,
+            ],
+            [5, 6],
+        ),
+        (["--trainer.max_steps", 4, "--trainer.limit_val_batches", 0], None),
+    ],
+)
+def test_the_last_step_is_validated(flags, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run("fit", "--config", "ncsn_heart", "--model.sampler", "Euler", *flags, *QUICK, *SMALL, capsys=capsys)
+    assert len(re.findall("^step +[0-9]+: loss", said, re.MULTILINE)) == len(expected or [])
+    if expected is not None:
+        assert validated_at("lightning_logs/ncsn_heart/version_0") == expected
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_trains_two_steps(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -164,6 +233,34 @@ def test_without_a_flag_nothing_is_said_to_differ(ckpt, capsys):
     assert "the checkpoint has" not in said
 
 
+def test_a_null_that_beats_the_checkpoint_is_announced(ckpt, capsys):
+    content = torch.load(ckpt, weights_only=True)
+    content["hyper_parameters"]["init_args"]["gradient_clip"] = 1.0
+    torch.save(content, "clipped.ckpt")
+    Path("null.yaml").write_text("model: {class_path: NCSNModule, init_args: {gradient_clip: null}}")
+    argv = ["predict", "--ckpt_path", "clipped.ckpt", "--n_samples", 10, "--overwrite", "true", "--output", "x.npy"]
+    for null in (["--model.gradient_clip", "null"], ["--config", "null.yaml"]):
+        assert "model.gradient_clip: None (the checkpoint has 1.0)\n" in run(*argv, *null, capsys=capsys)
+    said = run(*argv, "--model.optimizer", "null", capsys=capsys)  # null stands for the default
+    assert "model.optimizer: Adam(fused=True, lr=0.01) (the checkpoint has Adam(" in said
+
+
+def test_the_config_of_a_run_on_either_side_of_its_checkpoint_changes_nothing(ckpt, trained, capsys):
+    """The config says `ckpt_path: null`; after the flag it would leave the network untrained."""
+    config, flag = ["--config", trained / "config.yaml"], ["--ckpt_path", ckpt]
+    for name, argv in {"a": flag, "b": [*config, *flag], "c": [*flag, *config]}.items():
+        said = run("predict", *argv, "--n_samples", 50, "--output", f"{name}.npy", capsys=capsys)
+        assert "the checkpoint has" not in said
+    assert Path("b.npy").read_bytes() == Path("c.npy").read_bytes() == Path("a.npy").read_bytes()
+
+
+def test_a_backbone_that_the_weights_do_not_fit_is_refused(ckpt, capsys):
+    argv = ["predict", "--ckpt_path", ckpt, "--output", "x.npy"]
+    for backbone in (["--model.backbone.hidden", "[8]"], ["--model.backbone.hidden", "[128,128,128]"]):
+        said = refused(capsys, *argv, *backbone)
+        assert said == "error: the weights in the checkpoint do not fit this MLP; leave out --model.backbone"
+
+
 def test_another_sampler_does_not_inherit_the_settings_of_the_one_in_a_config(ckpt, capsys):
     config = Path("langevin.yaml")
     config.write_text(
@@ -224,6 +321,84 @@ def test_test_papers_adds_their_metrics_with_floors(ckpt, capsys):
     for name, label in (("exact_w2", "exact W2"), ("mmd", "MMD^2"), ("kernel_stein", "kernel Stein discrepancy^2")):
         assert {"value", "floor", "floor_sd", "z"} <= set(metrics[name])
         assert label in said
+
+
+@pytest.fixture
+def own_run(trained, tmp_path, monkeypatch):
+    """A copy of the run, to write into, from a working directory beside it."""
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "run"
+
+
+def test_metrics_of_the_same_settings_are_merged_and_of_others_refused_before_measuring(own_run, capsys, monkeypatch):
+    ckpt = own_run / "checkpoints/last.ckpt"
+    argv = ["test", "--ckpt_path", ckpt, "--n_samples", 100, "--data.repeats", 1, "--model.sampler", "Heun"]
+    heun = [*argv, "--model.sampler.n_steps", 2]
+    run(*heun, "--fields", "true")
+    first = json.loads((own_run / "metrics.json").read_text())
+    assert {"fields", "settings"} <= set(first)
+    run(*heun, "--papers", "true")
+    both = json.loads((own_run / "metrics.json").read_text())
+    assert both["fields"] == first["fields"]
+    assert both["sliced_w1"] == first["sliced_w1"]
+    assert "exact_w2" in both
+
+    from toy_score.modules import ScoreModule
+
+    def measured(*_):
+        raise AssertionError("measured")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoreModule, "on_test_start", measured)
+        for more, words in (
+            (["--model.sampler.n_steps", 3], "model.sampler = Heun(grid=Karras(rho=7.0), n_steps=2), not Heun("),
+            (["--model.sampler.n_steps", 2, "--n_samples", 99], "data.n_samples = 100, not 99"),
+            (["--model.sampler.n_steps", 2, "--seed", 7], "data.sample_seed = 0, not 7"),
+        ):
+            said = refused(capsys, *argv, *more)
+            assert words in said
+            assert "metrics.json' holds metrics with" in said
+            assert said.endswith("; choose another --output, as --output other.json, or add --overwrite true")
+        further = torch.load(ckpt, weights_only=True)
+        torch.save({**further, "global_step": 40}, ckpt)
+        assert "holds metrics with checkpoint = " in refused(capsys, *heun)
+    assert json.loads((own_run / "metrics.json").read_text()) == both
+
+    run(*heun, "--overwrite", "true")
+    anew = json.loads((own_run / "metrics.json").read_text())
+    assert not {"fields", "exact_w2"} & set(anew)
+    assert anew["settings"]["checkpoint"] != first["settings"]["checkpoint"]
+    assert not (own_run / "metrics_fields.png").exists()  # it was of the metrics that are replaced
+    assert os.listdir() == []
+
+
+def test_metrics_of_a_checkpoint_outside_a_run_lie_beside_it(own_run, capsys):
+    shutil.copy(own_run / "checkpoints/last.ckpt", "m.ckpt")
+    few = ["--n_samples", 100, "--data.repeats", 1, "--model.sampler", "Heun", "--model.sampler.n_steps", 2]
+    Path("../metrics.json").write_text("precious")
+    run("test", "--ckpt_path", "m.ckpt", *few)
+    assert sorted(os.listdir()) == ["m.ckpt", "m_metrics.json"]
+    assert Path("../metrics.json").read_text() == "precious"
+    for content in ("precious", '{"mine": 1}', "[]"):
+        Path("m_metrics.json").write_text(content)
+        assert "'m_metrics.json' does not tell what it is of" in refused(capsys, "test", "--ckpt_path", "m.ckpt", *few)
+        assert Path("m_metrics.json").read_text() == content
+    with locked("m_metrics.json"):
+        assert "another command is writing" in refused(capsys, "test", "--ckpt_path", "m.ckpt", *few)
+
+
+def test_two_runs_that_begin_at_once_get_folders_of_their_own(tmp_path, monkeypatch):
+    """Each lists the folders before the other makes its own."""
+    begun = [tmp_path / "version_3", tmp_path / "version_x"]
+    for folder in begun:
+        folder.mkdir()
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(begun))
+    assert [next_version(tmp_path) for _ in range(3)] == [4, 5, 6]
+    assert next_version(tmp_path / "new/runs") == 4
+    monkeypatch.undo()
+    assert next_version(tmp_path / "none") == 0
 
 
 def test_predict_makes_an_animation_and_does_not_overwrite_it(ckpt, capsys):
@@ -458,7 +633,7 @@ def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
     argv = ["predict", "--ckpt_path", ckpt, "--n_samples", 45_000, *slow, "--output"]
     there = kill_when_begun([*argv, "x.npy"], "x.npy.part")
     assert 2 <= there < 11
-    assert sorted(os.listdir()) == ["x.npy.part", "x.npy.part.state"]
+    assert sorted(os.listdir()) == ["x.npy.lock", "x.npy.part", "x.npy.part.state"]
     other = refused(capsys, *argv, "x.npy", "--seed", 1)
     assert "begun with another seed; repeat that command to go on, or add --overwrite true" in other
     fewer = refused(capsys, *argv[:3], "--n_samples", 40_000, *slow, "--output", "x.npy")
@@ -476,6 +651,17 @@ def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
     model = ScoreModule.load_from_checkpoint(ckpt)
     seeded = torch.Generator().manual_seed(seed_of("samples", 0))
     assert np.allclose(samples[-500:], Heun(50)(model.sampled, 500, seeded, first=44_500), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.csv", "x.npz", "x.gif"])
+def test_two_predicts_at_once_do_not_write_one_file(name, ckpt, capsys):
+    """The second is refused before it touches anything of the first."""
+    Path(name + ".part").write_bytes(b"of the first")
+    with locked(name):
+        said = refused(capsys, "predict", "--ckpt_path", ckpt, "--output", name, "--overwrite", "true")
+    assert said == f"error: another command is writing {name!r}; wait for it, or choose another --output"
+    assert os.listdir() == [name + ".part"]
+    assert Path(name + ".part").read_bytes() == b"of the first"
 
 
 def test_what_another_command_left_is_begun_anew_if_asked(ckpt):
@@ -560,7 +746,7 @@ def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypat
     from toy_score.callbacks import Checkpoint
 
     class Trainer:
-        is_global_zero, global_step = True, 7
+        is_global_zero, global_step, max_steps = True, 7, 9
 
     monkeypatch.setattr(ModelCheckpoint, "on_exception", lambda *_: None)
     callback = Checkpoint()
@@ -568,8 +754,8 @@ def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypat
     Path("run/checkpoints").mkdir(parents=True)
     if saved:
         Path("run/checkpoints/last.ckpt").touch()
+        Path("run/config.yaml").touch()
     callback.on_exception(Trainer(), None, KeyboardInterrupt())
-    said = (
-        "to go on: fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt" if saved else "before there was"
-    )
+    command = "python -m toy_score fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt"
+    said = f"stopped at step 7, saved at step 0; to go on: {command}" if saved else "before there was anything to save"
     assert said in capsys.readouterr().out

@@ -32,6 +32,7 @@ from toy_score import __main__ as entry
 from toy_score.compare import grid, page
 from toy_score.compare.contestants import unique_names, wide_schedule
 from toy_score.compare.samplers import parse_samplers, short
+from toy_score.compare.store import locked_folder
 from toy_score.compare.summary import best
 from toy_score.compare.tables import number
 from toy_score.doctor import GOOD_PRIOR_KL, detail, prior_kl
@@ -232,14 +233,18 @@ def test_distributions_are_kept_apart(runs, tmp_path, capsys):
 
 def test_a_network_that_answers_nan_is_told_of_and_stops_nothing(runs, tmp_path, capsys):
     content = torch.load(runs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
-    content["state_dict"] = {k: torch.full_like(v, math.nan) for k, v in content["state_dict"].items()}
+    content["state_dict"] = {k: torch.full_like(v, 3e38) for k, v in content["state_dict"].items()}
     torch.save(content, tmp_path / "broken.ckpt")
     few = ["--samplers", "own,Heun(n_steps=3)", "--n_samples", 100, "--seeds", 2, "--device", "cpu"]
-    compare("--output", tmp_path, tmp_path / "broken.ckpt", *few)
+    with pytest.raises(SystemExit) as stop:
+        compare("--output", tmp_path, tmp_path / "broken.ckpt", *few)
+    assert stop.value.code == 1
     broken = [row for row in results(tmp_path)["cells"] if row["model"] == "broken"]
     assert [row["nonfinite"] for row in broken] == [200, 200]
     assert {row["sliced_w1"] for row in broken} == {None}
-    assert "no finite samples" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "no finite samples" in said.out
+    assert "error: not finite: broken by " in said.err
     for name in ("index.html", "results.md"):
         assert "no finite samples" in (tmp_path / name).read_text()
 
@@ -353,6 +358,26 @@ def test_a_folder_that_cannot_be_written_or_is_no_comparison_is_named(runs, caps
     assert Path("file").read_text() == "precious"
     assert Path("other/results.json").read_text() == '{"mine": 1}'
     assert "--output" in refused(capsys, run)
+
+
+def test_files_that_are_of_no_comparison_are_not_replaced_unasked(runs, no_page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ["--samplers", "Heun", "--n_steps", "2", "--n_samples", "100", "--seeds", "2", "--device", "cpu"]
+    argv = ["--output", "out", runs / "edm_heart/version_0", *few]
+    Path("out").mkdir()
+    Path("out/results.csv").write_text("precious")
+    assert "'out/results.csv' exists and is not of a comparison; choose another --output" in refused(capsys, *argv)
+    assert os.listdir("out") == ["results.csv"]
+    compare(*argv, "--overwrite", "true")
+    assert sorted(os.listdir("out")) == ["results.csv", "results.json"]
+
+
+def test_two_comparisons_do_not_write_into_one_folder(runs, capsys, tmp_path):
+    out = tmp_path / "out"
+    with locked_folder(out):
+        line = refused(capsys, "--output", out, runs / "edm_heart/version_0", "--samplers", "Heun", "--n_steps", "2")
+    assert f"another command is writing {str(out / 'results.json')!r}; wait for it" in line
+    assert os.listdir(out) == []
 
 
 @pytest.mark.parametrize("data", [None, {"class_path": "toy_score.PointsDataModule", "init_args": {"path": "x.csv"}}])

@@ -7,12 +7,14 @@ import torch
 from scipy import stats
 
 from toy_score.backbones import MLP
-from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
+from toy_score.denoisers import ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Checkerboard, GaussianMixture, Heart, SplitNormal
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import Likelihood
+from toy_score.modules import EDMModule
 from toy_score.parameterisations import EDMPreconditioning, LogSigma, VelocityPrediction
 from toy_score.schedules import EDM, VP, LinearFlow
+from toy_score.standardisation import Standardisation
 
 f64 = torch.float64
 TOYS = [Heart(), SplitNormal()]
@@ -112,6 +114,53 @@ def test_hutchinsons_estimate_is_right_on_average():
     many = ProbabilityFlow(truth, 1e-5, hutchinson=True).log_prob(x.repeat(64, 1), generator(3)).view(64, 50)
     assert many.std(dim=0).max() > 0.01  # it is an estimate
     assert ((many.mean(dim=0) - exact).abs() < 4.9 * many.std(dim=0) / 8 + 1e-3).all()
+
+
+MAP = Standardisation([1e5, 1e5], [3.0, 2000.0])
+
+
+def model_in_map_coordinates(p, schedule, units=MAP):
+    """A model whose network is perfect in the standardised coordinates."""
+    model = EDMModule(schedule, standardisation=units)
+    model.sampled = ExactDenoiser(p, schedule)
+    return model
+
+
+def test_the_log_density_of_a_model_is_in_the_units_of_the_data():
+    """A standard normal in map coordinates: closed form to 1e-4 nats, in float64; in float32, to the digits of x."""
+    p, schedule = GaussianMixture([[0.0, 0.0]], stds=1.0), EDM(0.02, 2000.0)
+    z = p.sample(50, generator(1)).double()
+    x = MAP.undo(z)
+    exact = p.log_prob(z, 0.02) - math.log(3.0 * 2000.0)
+    model = model_in_map_coordinates(p, schedule).double()
+    assert (model.log_prob(x, tolerance=1e-6) - exact).abs().max() < 1e-4
+    plain = model_in_map_coordinates(p, schedule, units=None).double()
+    assert torch.equal(plain.log_prob(z), ProbabilityFlow(plain.sampled).log_prob(z))
+    assert (model.log_prob(x) - plain.log_prob(z) + math.log(6000.0)).abs().max() < 1e-5
+    single = model_in_map_coordinates(p, schedule)
+    assert single.log_prob(x).dtype == torch.float32
+    assert (single.log_prob(x) - exact).abs().max() < 2e-3
+    assert (single.log_prob(x.float()) - exact).abs().max() < 2e-2
+
+
+def test_the_density_of_a_model_integrates_to_one_in_the_units_of_the_data():
+    """Over 8 scales of map coordinates on each side; half the Jacobian, or none, would be found."""
+    model = model_in_map_coordinates(SplitNormal(), EDM(0.2, 2000.0)).double()
+    side = torch.linspace(-8, 8, 81, dtype=f64)
+    grid = torch.stack(torch.meshgrid(1e5 + 3.0 * side, 1e5 + 2000.0 * side, indexing="ij"), dim=-1).view(-1, 2)
+    mass = model.log_prob(grid, 1e-5).exp().sum() * (3.0 * 0.2) * (2000.0 * 0.2)
+    assert mass.item() == pytest.approx(1.0, abs=2e-3)
+
+
+def test_the_log_density_of_a_model_is_that_of_its_label_and_guidance():
+    torch.manual_seed(0)
+    model = EDMModule(backbone=MLP((8, 8), n_labels=2), label=1, guidance=2.0, standardisation=MAP)
+    x = MAP.undo(points(Heart(), 20))
+    network = model.denoiser
+    z, size = MAP(x).float(), math.log(6000.0)
+    guided = ProbabilityFlow(Guided(network.given(1), network, 2.0)).log_prob(z) - size
+    assert torch.equal(model.log_prob(x), guided)
+    assert (guided - ProbabilityFlow(network).log_prob(z) + size).abs().max() > 1e-3
 
 
 def test_a_point_that_is_not_a_number_stays_alone():

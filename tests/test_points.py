@@ -5,10 +5,12 @@ import math
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from scipy import special, stats
 
@@ -18,7 +20,7 @@ from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Moons, Points
 from toy_score.metrics import Memorisation, noise_floors
-from toy_score.modules import ScoreModule
+from toy_score.modules import EDMModule, ScoreModule, read_checkpoint
 from toy_score.samplers import Heun
 from toy_score.schedules import EDM
 from toy_score.standardisation import Standardisation
@@ -413,6 +415,109 @@ def test_samples_come_in_the_units_of_the_file_which_is_not_needed_any_more(run,
         "vector_field.png",
         "summary.png",
     }
+
+
+RUN = "lightning_logs/edm_points/version_0"
+OTHER_UNITS = [
+    *("--model.standardisation", "Standardisation"),
+    *("--model.standardisation.mean", "[0,0]", "--model.standardisation.scale", "[1,2]"),
+]
+TRAINED_IN = (
+    r"the network was trained with standardisation (None|Standardisation\(mean=\[.*), not Standardisation\(mean"
+)
+
+
+def refused(capsys, command, *argv):
+    """The one line by which a command was refused with exit code 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command(*argv)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    return line
+
+
+def test_the_config_of_a_run_beside_its_checkpoint_changes_nothing(run, tmp_path):
+    """The config says `standardisation: null`, since the units were known only after the file was read."""
+    config = ["--config", f"{RUN}/config.yaml"]
+    for name, extra in {"a": [], "b": config, "c": ["--model.standardisation", "null"]}.items():
+        said = run("predict", "--n_samples", "100", "--output", str(tmp_path / f"{name}.npy"), *extra)
+        assert "the checkpoint has" not in said
+    for name in "bc":
+        assert (tmp_path / f"{name}.npy").read_bytes() == (tmp_path / "a.npy").read_bytes()
+    moved = ["--data.path", "gone.csv"]
+    for name, extra in {"a": moved, "b": [*config, *moved]}.items():
+        run("test", "--n_samples", "40", "--output", str(tmp_path / f"{name}.json"), *extra)
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+
+
+def test_a_checkpoint_refuses_another_standardisation(run, capsys, tmp_path):
+    Path("other.yaml").write_text(
+        "model: {class_path: EDMModule, init_args: {standardisation: "
+        "{class_path: Standardisation, init_args: {mean: [0, 0], scale: [1, 2]}}}}"
+    )
+    for extra in (OTHER_UNITS, ["--config", "other.yaml"]):
+        line = refused(capsys, run, "predict", "--output", str(tmp_path / "x.npy"), *extra)
+        assert re.match(f"error: {TRAINED_IN}", line)
+    assert not (tmp_path / "x.npy").exists()
+    with pytest.raises(ValueError, match=TRAINED_IN):
+        ScoreModule.load_from_checkpoint(
+            f"{RUN}/checkpoints/last.ckpt", standardisation=Standardisation([0, 0], [1, 2])
+        )
+
+
+def test_the_units_of_the_weights_reach_a_model_that_was_built_without_them(run):
+    checkpoint = f"{RUN}/checkpoints/last.ckpt"
+    trained = ScoreModule.load_from_checkpoint(checkpoint)
+    assert trained.standardisation.mean == pytest.approx([7, -1000], abs=10)
+    assert ScoreModule.load_from_checkpoint(checkpoint, standardisation=None).standardisation == trained.standardisation
+    for chosen in (None, trained.standardisation):
+        model = EDMModule(trained.schedule, backbone=trained.backbone, standardisation=chosen)
+        model.on_load_checkpoint(read_checkpoint(checkpoint))
+        assert model.standardisation == trained.standardisation
+    with pytest.raises(ValueError, match=TRAINED_IN):
+        EDMModule(standardisation=Standardisation([0, 0], [1, 2])).on_load_checkpoint(read_checkpoint(checkpoint))
+
+
+def test_a_guide_in_other_units_is_refused(run):
+    guided = EDMModule(guide=f"{RUN}/checkpoints/last.ckpt", guidance=2.0)
+    with pytest.raises(ValueError, match=r"last.ckpt' was trained with standardisation .*, the model with None"):
+        guided.sample(1)
+
+
+def test_data_in_other_units_than_those_of_the_model_are_refused(run, fitted, capsys, tmp_path):
+    for command in ("validate", "test", "fit"):
+        steps = ["--trainer.max_steps", "50"] if command == "fit" else []
+        line = refused(capsys, run, command, "--data", "HeartDataModule", *steps)
+        assert re.match(r"error: the model works with .*, the points of HeartDataModule come with None", line)
+    assert os.listdir("lightning_logs/edm_points") == ["version_0"]
+    assert not Path("lightning_logs/default").exists()
+
+
+def test_fit_uses_a_given_standardisation_or_refuses_it(fitted, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["toy_score"])
+    few = ["--trainer.max_steps", "2", "--pictures.frames", "0", *TINY, *OTHER_UNITS]
+    line = refused(capsys, entry.main, ["fit", "--config", "edm_heart", *few])
+    assert "the model works with standardisation Standardisation(mean=[0.0, 0.0], scale=[1.0, 2.0])" in line
+    assert os.listdir() == []
+    entry.main(["fit", "--config", "edm_points", "--data.path", str(fitted / "gone.csv"), *few])
+    assert ScoreModule.load_from_checkpoint(f"{RUN}/checkpoints/last.ckpt").standardisation.scale == [1, 2]
+
+
+def test_a_resumed_run_keeps_its_units_and_its_config_says_them(fitted, monkeypatch, tmp_path):
+    """Resumed with a file in other units, from a config that says null: the network goes on in those of the first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["toy_score"])
+    other = saved("other.csv", 2 * np.loadtxt(fitted / "gone.csv", delimiter=",")[:, :2])
+    first = fitted / RUN / "checkpoints/last.ckpt"
+    argv = ["--config", str(fitted / RUN / "config.yaml"), "--ckpt_path", str(first), "--data.path", other]
+    entry.main(["fit", *argv, "--trainer.max_steps", "50", "--pictures.frames", "0", *TINY])
+    resumed = Path(RUN)
+    units = ScoreModule.load_from_checkpoint(first).standardisation
+    assert ScoreModule.load_from_checkpoint(resumed / "checkpoints/last.ckpt").standardisation == units
+    config = yaml.safe_load((resumed / "config.yaml").read_text())
+    assert config["model"]["init_args"]["standardisation"] == to_config(units)
 
 
 def test_commands_that_need_the_file_say_that_it_is_gone_and_take_another(run, capsys):

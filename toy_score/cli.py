@@ -12,6 +12,7 @@ import contextlib
 import copy
 import difflib
 import logging
+import math
 import os
 import re
 import sys
@@ -24,7 +25,9 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2
 
 import jsonargparse
 import lightning.pytorch as pl
+import torch
 import yaml
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -34,9 +37,11 @@ import toy_score.data
 import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWriter, TestReport
 from toy_score.catalog import config_file, configs_folder, entries
-from toy_score.component import Component, check_config, to_config
-from toy_score.data import ToyDataModule
-from toy_score.modules import ScoreModule, read_checkpoint
+from toy_score.component import Component, check_config, from_config, to_config, written
+from toy_score.data import PointsDataModule, ToyDataModule
+from toy_score.files import locked
+from toy_score.metrics import check_finite
+from toy_score.modules import Constant, ScoreModule, read_checkpoint, trained_units
 
 __all__ = ["ToyCLI", "one_line_errors", "run"]
 
@@ -71,13 +76,16 @@ UNASKED_WARNINGS = (
 FIT_DEFAULTS = {
     "max_epochs": -1,
     "max_steps": 7500,
-    "val_check_interval": 250,  # times steps_at_once
+    "val_check_interval": None,  # see `groups_per_validation`
     "check_val_every_n_epoch": None,
     "num_sanity_val_steps": 0,
     "log_every_n_steps": 50,
     "enable_model_summary": False,
     "inference_mode": False,  # energies and divergences are derivatives, in validation and sampling too
 }
+
+KEPT = ("backbone", "optimizer", "lr_schedule")
+"""Settings of a model that a resumed run keeps, since their state is in the checkpoint."""
 
 
 class ToyParser(LightningArgumentParser):
@@ -94,20 +102,21 @@ class ToyCLI(LightningCLI):
 
     def __init__(self, argv: list[str]):
         self.argv = argv
-        super().__init__(
-            ScoreModule,
-            ToyDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            save_config_callback=None,
-            trainer_defaults=FIT_DEFAULTS,
-            parser_class=ToyParser,
-            parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
-            args=argv,
-        )
+        with contextlib.ExitStack() as self.locks:  # of the files that the command writes, until it ends
+            super().__init__(
+                ScoreModule,
+                ToyDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                save_config_callback=None,
+                trainer_defaults=FIT_DEFAULTS,
+                parser_class=ToyParser,
+                parser_kwargs={"allow_abbrev": False, "prog": "toy_score"},
+                args=argv,
+            )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -123,12 +132,21 @@ class ToyCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            told = "a checkpoint: start a new run from its weights, at step 0; --ckpt_path goes on with its run instead"
+            parser.add_argument("--init_from", type=str | None, help=told)
+            interval = next(action for action in parser._actions if action.dest == "trainer.val_check_interval")
+            interval.help = "optimizer steps between validations; 25 times a run if not given, and always at the end"
         if subcommand in ("test", "predict"):
             parser.add_argument("--n_samples", type=int | None, help="how many samples; data.n_samples if not given")
             parser.add_argument("--seed", type=int | None, help="seed of the samples; data.sample_seed if not given")
             parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing output")
         if subcommand == "test":
-            parser.add_argument("--output", type=str | None, help="a .json file; metrics.json of the run if not given")
+            parser.add_argument(
+                "--output",
+                type=str | None,
+                help="a .json file; metrics.json of the run if not given; it may hold metrics of the same settings",
+            )
             parser.add_argument("--likelihood", type=bool, default=False, help="measure the likelihood as well")
             parser.add_argument("--fields", type=bool, default=False, help="curl, symmetry and straightness as well")
             parser.add_argument("--budget", type=bool, default=False, help="say where the error comes from as well")
@@ -140,7 +158,8 @@ class ToyCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         argv, command = list(self.argv), self.argv[0]
         self.from_checkpoint: dict[str, Any] = {}
-        path = option(argv, "--ckpt_path")
+        resumed, start = option(argv, "--ckpt_path"), option(argv, "--init_from")
+        path = resumed or (start if command == "fit" else None)
         if path is not None and command in self._subcommand_parsers:
             self.from_checkpoint = checkpoint_settings(path, option(argv, "--data") is not None)
             named, held = option(argv, "--model"), self.from_checkpoint["model"]["class_path"].rpartition(".")[2]
@@ -154,6 +173,19 @@ class ToyCLI(LightningCLI):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.config = parser.parse_args(find_configs(argv))
+        if command != "fit":
+            if self.from_checkpoint:
+                self.config[command].ckpt_path = path  # a config after the flag may say `ckpt_path: null`
+            return
+        # The config that a run keeps may name either. The command line decides which one holds now.
+        fit = self.config.fit
+        fit.ckpt_path = resumed or (None if start else fit.ckpt_path)
+        fit.init_from = start or (None if resumed else fit.init_from)
+        if fit.ckpt_path and fit.init_from:
+            raise ValueError(
+                f"--ckpt_path {fit.ckpt_path} goes on with a run, --init_from {fit.init_from} starts a new one; "
+                "choose one of them"
+            )
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint is read before parsing, with the lowest priority; Lightning gives it the highest."""
@@ -174,13 +206,12 @@ class ToyCLI(LightningCLI):
                 config.n_samples = 600  # more would hide one another
             arguments.n_samples = arguments.n_samples if config.n_samples is None else config.n_samples
             arguments.sample_seed = arguments.sample_seed if config.seed is None else config.seed
-        self._check_paths()
-        self._say_what_beats_the_checkpoint()
+        if self.from_checkpoint:
+            self._check_paths()
+            self._keep_what_belongs_to_the_weights()
 
     def _check_paths(self) -> None:
         """Ask for the guide that the checkpoint names, and say which file of points is read for its sake."""
-        if not self.from_checkpoint:
-            return
         model, data = (self.config[self.subcommand][part].init_args for part in ("model", "data"))
         guide = self.from_checkpoint["model"]["init_args"].get("guide")
         asked = guide is None or model.guide is not None or option(self.argv, "--model.guide") is not None
@@ -197,18 +228,29 @@ class ToyCLI(LightningCLI):
         name = option(self.argv, "--config") or option(self.argv, "-c")
         return {"save_dir": "lightning_logs", "name": run_name(name), "default_hp_metric": False}
 
-    def _say_what_beats_the_checkpoint(self) -> None:
-        said = self.config[self.subcommand].as_dict()
+    def _keep_what_belongs_to_the_weights(self) -> None:
+        """The class of the model and its standardisation, which no config may change."""
+        stored, chosen = self.from_checkpoint["model"], self.config[self.subcommand].model
+        if chosen.class_path != stored["class_path"]:  # by a config
+            raise ValueError(f"the checkpoint holds a {_class_name(stored)}, the config has another model")
+        if units := chosen.init_args.get("standardisation"):
+            trained_units(stored, from_config(units.as_dict()))
+        elif "standardisation" in stored["init_args"]:
+            chosen.init_args.standardisation = stored["init_args"]["standardisation"]
+
+    def after_instantiate_classes(self) -> None:
+        """Print what beats the checkpoint: of the objects, since `null` stands for a default in some arguments."""
         for part, stored in self.from_checkpoint.items():
-            chosen = said[part]
+            chosen = to_config(self.model if part == "model" else self.datamodule)
             if chosen["class_path"] != stored["class_path"]:
-                if part == "model":  # by a config
-                    raise ValueError(f"the checkpoint holds a {_class_name(stored)}, the config has another model")
                 say(f"{part}: {written(chosen)} (the checkpoint has {written(stored)})")
                 continue
             for key, value in stored["init_args"].items():
                 now = chosen["init_args"][key]
-                if differs(now, value) and now is not None and key not in ("n_samples", "sample_seed"):
+                silent = ("n_samples", "sample_seed")
+                if self.subcommand == "fit" and self.config.fit.ckpt_path:
+                    silent += KEPT  # a difference in these is refused
+                if differs(now, value) and key not in silent:
                     say(f"{part}.{key}: {written(now)} (the checkpoint has {written(value)})")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -219,16 +261,43 @@ class ToyCLI(LightningCLI):
             if config.ema.decay == 0:
                 self._subcommand_parsers["fit"].callback_keys.remove("ema")
         if self.subcommand == "test":
-            callbacks = [TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)]
+            report = TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)
+            self._lock(report.path)
+            callbacks = [report]
         if self.subcommand == "predict":
+            self._lock(config.output)
             callbacks = [SampleWriter(config.output, config.overwrite, config.ckpt_path)]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
-        return super().instantiate_trainer(**kwargs)
+        steps = config.trainer.val_check_interval
+        if self.subcommand != "fit" or not (isinstance(steps, int) or steps == config.trainer.check_val_every_n_epoch):
+            return super().instantiate_trainer(**kwargs)  # Lightning's own intervals: of time, or of epochs
+        if steps is not None and steps < 1:
+            raise ValueError(f"trainer.val_check_interval must be at least 1 step, got {steps}")
+        trainer = super().instantiate_trainer(**kwargs, val_check_interval=1)
+        if not trainer.fast_dev_run:
+            per_epoch = math.ceil(self.datamodule.batches_per_epoch / trainer.world_size)
+            trainer.val_check_interval = groups_per_validation(
+                steps, trainer.max_steps, trainer.max_epochs, per_epoch, self.datamodule.steps_at_once
+            )
+        return trainer
+
+    def _lock(self, path: str | Path) -> None:
+        if rank_zero_only.rank == 0:  # before there are other processes, which write to the same file
+            self.locks.enter_context(locked(path))
 
     def before_fit(self) -> None:
         """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
         self._check_length()
+        if self.config.fit.ckpt_path is not None:
+            self._check_resumable(self.config.fit.ckpt_path)
         self.datamodule.setup("fit")  # data that cannot be read are told of before there is a folder
+        if self.datamodule.standardisation is None:  # otherwise the data module takes that of the model
+            self.model.check_units(self.datamodule)
+        if self.config.fit.init_from is not None:
+            self._take_weights(self.config.fit.init_from)
+        logger = self.trainer.logger
+        if isinstance(logger, TensorBoardLogger) and logger._version is None and self.trainer.is_global_zero:
+            logger._version = next_version(Path(logger.root_dir))
         log_dir = self.trainer.log_dir  # collective: every process asks
         if log_dir is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:
             return
@@ -238,14 +307,73 @@ class ToyCLI(LightningCLI):
         self._parser("fit").save(self.config.fit, folder / name, skip_none=False, multifile=False)
 
     def _check_length(self) -> None:
-        path, steps = self.config.fit.ckpt_path, self.trainer.max_steps
-        if steps == 0:
-            raise ValueError("trainer.max_steps must be at least 1, got 0")
-        reached = 0 if path is None else read_checkpoint(path)["global_step"]
-        if reached >= steps > 0:
+        """Refuse a run without a step, or with settings of the trainer that would not do what they say."""
+        trainer = self.trainer
+        for name in ("max_steps", "max_epochs", "limit_train_batches"):
+            if getattr(trainer, name) == 0:
+                raise ValueError(f"trainer.{name} must be at least 1, got 0")
+        if trainer.overfit_batches:
             raise ValueError(
-                f"{path!r} is at step {reached}, where --trainer.max_steps {steps} ends; ask for more steps to go on"
+                f"trainer.overfit_batches {trainer.overfit_batches} would not repeat batches; "
+                "train on few points instead: --data.fresh false --data.n_train 1024"
             )
+        if trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                f"trainer.accumulate_grad_batches {trainer.accumulate_grad_batches} is not supported; "
+                "use a larger --data.batch_size"
+            )
+        if trainer.gradient_clip_val:
+            raise ValueError(
+                f"trainer.gradient_clip_val {trainer.gradient_clip_val} is not supported; use --model.gradient_clip"
+            )
+        self.model.run_length(trainer, self.datamodule)
+
+    def _check_resumable(self, path: str) -> None:
+        """Refuse to go on with a run that is over, or with settings that its state in the checkpoint would undo."""
+        checkpoint, length = read_checkpoint(path), self.model.run_length(self.trainer, self.datamodule)
+        reached, planned = checkpoint["global_step"], checkpoint.get("run_length")
+        other = f"start a new run from the weights: --init_from {path}"
+        if length is not None and reached >= length:
+            limit = "max_steps" if self.trainer.max_steps == length else "max_epochs"
+            raise ValueError(
+                f"{path!r} is at step {reached}, where --trainer.{limit} {getattr(self.trainer, limit)} ends; "
+                f"ask for more steps to go on, or {other}"
+            )
+        timer = next((callback for callback in self.trainer.callbacks if isinstance(callback, Timer)), None)
+        seconds = checkpoint["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0.0)
+        if timer is not None and seconds >= timer.time_remaining():
+            raise ValueError(f"{path!r} has trained for {seconds:.0f} s; ask for more --trainer.max_time, or {other}")
+        kept = kept_settings(checkpoint)
+        for name, value in chosen_settings(self.model, self.trainer).items():
+            if name in kept and value != kept[name]:
+                raise ValueError(
+                    f"{name} is {written(value)}, in the checkpoint {written(kept[name])}; "
+                    f"a resumed run keeps the latter; set that, or {other}"
+                )
+        if planned not in (None, length) and not isinstance(self.model.lr_schedule, Constant):
+            say(f"length: {length} steps (the checkpoint has {planned}); the learning-rate schedule follows it")
+
+    def _take_weights(self, path: str) -> None:
+        """Start from the averaged weights of a checkpoint, in the units in which they work."""
+        checkpoint = read_checkpoint(path)
+        stored, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+        if stored["class_path"] != (own := to_config(self.model)["class_path"]):
+            raise ValueError(
+                f"{path!r} holds a {_class_name(stored)}, not a {own.rpartition('.')[2]}; leave out --model"
+            )
+        shapes = {name: weights.shape for name, weights in state.items()}
+        if shapes != {name: weights.shape for name, weights in self.model.state_dict().items()}:
+            raise ValueError(
+                f"the weights of {path!r} are those of {written(stored['init_args']['backbone'])}, they do not fit "
+                f"{written(to_config(self.model.backbone))}; leave out --model.backbone"
+            )
+        self.model.load_state_dict(state)
+        self.model.standardisation = trained_units(stored, self.model.standardisation)
+        if self.model.standardisation is not None and not isinstance(self.datamodule, PointsDataModule):
+            raise ValueError(
+                f"the weights of {path!r} work in standardised units; continue with points: --data PointsDataModule"
+            )
+        say(f"weights:     those of {path} after {checkpoint['global_step']} steps")
 
     def predict(self, **kwargs: Any) -> None:
         self.trainer.predict(**kwargs, return_predictions=False)
@@ -258,6 +386,7 @@ class ToyCLI(LightningCLI):
         say("\ndoctor: would a perfect network succeed?")
         for finding in self.model.doctor():
             say(finding)
+        check_finite({name: float(value) for name, value in self.trainer.callback_metrics.items()})
 
     def test(self, **kwargs: Any) -> None:
         self.model.measure_likelihood = self.config.test.likelihood
@@ -296,8 +425,34 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {gist(str(error)) or type(error).__name__}", file=sys.stderr)
         if isinstance(error, USER_ERRORS):
             raise SystemExit(2) from None
-        print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
+        if not isinstance(error, FloatingPointError):  # those are failures of the model, not of the program
+            print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, Any]:
+    """Those settings of a run, by their names, whose state is in its checkpoints."""
+    optimizer = model.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    ema = next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
+    average = ema.state_dict() if ema else {}
+    return _named(to_config(model), type(optimizer).__name__, optimizer.defaults, average)
+
+
+def kept_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The same settings as a checkpoint has them; those of the optimizer as its state says."""
+    model, group = checkpoint["hyper_parameters"], checkpoint["optimizer_states"][0]["param_groups"][0]
+    group = {**group, "lr": group.get("initial_lr", group["lr"])}  # before the schedule's factor
+    average = checkpoint["callbacks"].get("EMA", {})
+    return _named(model, _class_name(model["init_args"]["optimizer"]), group, average)
+
+
+def _named(model: dict[str, Any], optimizer: str, group: dict[str, Any], average: dict[str, Any]) -> dict[str, Any]:
+    settings = {"model": _class_name(model)}
+    settings |= {f"model.{name}": model["init_args"][name] for name in ("backbone", "lr_schedule")}
+    settings |= {"model.optimizer": optimizer, **{f"model.optimizer.{name}": value for name, value in group.items()}}
+    settings |= {"ema": "on" if average else "off"}
+    settings |= {f"ema.{name}": average[name] for name in ("decay", "every_n_steps") if name in average}
+    return to_config(settings)
 
 
 def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:
@@ -312,6 +467,36 @@ def checkpoint_settings(path: str, named_anew: bool = False) -> dict[str, Any]:
             raise
         settings["data"] = None
     return {part: {**stored, "init_args": stored.get("init_args") or {}} for part, stored in settings.items() if stored}
+
+
+def next_version(root: Path) -> int:
+    """Make the next folder `version_N` of the runs in `root`; of two runs that begin at once, each gets its own."""
+    root.mkdir(parents=True, exist_ok=True)
+    numbers = [path.name.removeprefix("version_") for path in root.glob("version_*")]
+    n = max((int(number) + 1 for number in numbers if number.isdigit()), default=0)
+    while True:
+        try:
+            (root / f"version_{n}").mkdir()
+            return n
+        except FileExistsError:
+            n += 1
+
+
+def groups_per_validation(
+    steps: int | None, max_steps: int, max_epochs: int | None, per_epoch: int, at_once: int
+) -> int:
+    """After how many groups of `at_once` optimizer steps, Lightning's batches, validation follows, >= 1.
+
+    Args:
+        steps: optimizer steps between validations; if None, a 25th of the run. All shipped configs divide by that.
+        max_steps, max_epochs: where the run ends, -1 or None if not there.
+        per_epoch: optimizer steps in an epoch, the last group of which may be smaller.
+        at_once: optimizer steps in a group.
+    """
+    if steps is None:
+        ends = [max_steps, (max_epochs or -1) * per_epoch]
+        steps = min((end for end in ends if end > 0), default=FIT_DEFAULTS["max_steps"]) // 25
+    return max(steps * math.ceil(per_epoch / at_once) // per_epoch, 1)
 
 
 def option(argv: list[str], name: str) -> str | None:
@@ -415,14 +600,6 @@ def differs(chosen: Any, stored: Any) -> bool:
         stored = {key: value for key, value in stored.items() if value != {}}  # no arguments may be left unsaid
         return any(key not in chosen or differs(chosen[key], value) for key, value in stored.items())
     return written(chosen) != written(stored)
-
-
-def written(config: Any) -> str:
-    """A description of a component as its constructor call, with all arguments in order of their names."""
-    if isinstance(config, dict) and "class_path" in config:
-        arguments = sorted((config.get("init_args") or {}).items())
-        return f"{config['class_path'].split('.')[-1]}({', '.join(f'{k}={written(v)}' for k, v in arguments)})"
-    return str(list(config) if isinstance(config, tuple) else config)
 
 
 MISSING = (

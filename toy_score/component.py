@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 
-__all__ = ["Component", "Described", "argument_names", "check_config", "from_config", "to_config"]
+__all__ = ["Component", "Described", "argument_names", "check_config", "from_config", "to_config", "written"]
 
 Optimizer = torch.optim.Optimizer
 
@@ -154,7 +154,7 @@ def _check(value: Any, expected: Any, where: str) -> None:
         elif not (value is None or isinstance(value, (bool, int, float, str))):
             raise ValueError(f"{where}: must be a plain value, got {reprlib.repr(value)}")
     elif not _fits(value, expected, where):
-        raise ValueError(f"{where}: must be {_written(expected)}, got {reprlib.repr(value)}")
+        raise ValueError(f"{where}: must be {_type_name(expected)}, got {reprlib.repr(value)}")
 
 
 def _fits(value: Any, expected: Any, where: str) -> bool:
@@ -247,9 +247,9 @@ def _imported(class_path: Any) -> type | None:
     return cls if public or issubclass(cls, Described) else None
 
 
-def _written(expected: Any) -> str:
+def _type_name(expected: Any) -> str:
     if get_origin(expected) in (Union, types.UnionType):
-        return " or ".join(_written(member) for member in get_args(expected))
+        return " or ".join(_type_name(member) for member in get_args(expected))
     if get_origin(expected) is Literal:
         return " or ".join(map(repr, get_args(expected)))
     if expected is types.NoneType:
@@ -266,3 +266,11 @@ def _class_path(cls: type) -> str:
         if getattr(module, cls.__name__, None) is cls:
             return f"{module.__name__}.{cls.__name__}"
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def written(config: Any) -> str:
+    """A description of a component as its constructor call, with all arguments in order of their names."""
+    if isinstance(config, dict) and "class_path" in config:
+        arguments = sorted((config.get("init_args") or {}).items())
+        return f"{config['class_path'].split('.')[-1]}({', '.join(f'{k}={written(v)}' for k, v in arguments)})"
+    return str(list(config) if isinstance(config, tuple) else config)

@@ -1,19 +1,55 @@
-"""Files that are complete or absent: what is written replaces its target only when all of it is on the disk."""
+"""Files that are complete or absent, and written by one command at a time."""
 
+import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing"]
+from filelock import FileLock, Timeout
+
+__all__ = ["digest", "locked", "replacing"]
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Keep other commands from writing `path` until the block ends.
+
+    The operating system holds the lock, on the file `PATH.lock`, and releases it when the process ends, even if it is
+    killed. The block removes that file when it ends.
+
+    Raises:
+        BlockingIOError: if another command holds the lock.
+        OSError: if the folder does not exist or cannot be written.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():  # FileLock would make it
+        raise FileNotFoundError(
+            f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}; choose another --output"
+        )
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise BlockingIOError(
+            f"another command is writing {str(path)!r}; wait for it, or choose another --output"
+        ) from None
+    except OSError as error:
+        raise OSError(f"cannot write {str(path)!r}: {error.strerror or error}; choose another --output") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows does not remove open files
+            os.unlink(lock.lock_file)  # before the release: `acquire` discards a lock on a file that is removed
+        lock.release()
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to write to; when the block ends, it takes the place of `path`.
 
-    It is `PATH.part` until then, in the same folder and so on the same file system, where `os.replace` is atomic: at
+    It is `PATH.new` until then, in the same folder and so on the same file system, where `os.replace` is atomic: at
     every moment `path` is the old file or the new one, both whole. If the block raises, `path` stays as it was and
     nothing is left behind.
 
@@ -21,13 +57,18 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         OSError: if the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".part")
+    new = path.with_name(path.name + ".new")
     try:
-        with open(part, "wb") as file:
+        with open(new, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # a rename may reach the disk before the contents do
-        os.replace(part, path)
+        os.replace(new, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
+
+
+def digest(path: str | Path | None) -> str | None:
+    """The SHA-256 of a file's contents; None for none."""
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()

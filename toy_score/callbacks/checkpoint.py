@@ -1,29 +1,56 @@
 """Checkpoints: one file, always whole, always the newest."""
 
+import io
 import os
+import shlex
 import signal
 import threading
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-__all__ = ["Checkpoint"]
+from toy_score.files import replacing
+
+__all__ = ["AtomicCheckpointIO", "Checkpoint"]
+
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+"""Signals after which a run is saved and stops; Lightning itself looks after SIGTERM."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target, then renames it: the target is the old file or the new one, both whole.
+
+    Lightning's own writes to the folder for temporary files. On another file system, the move from there is a copy.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.write(content.getbuffer())
+        except OSError as error:
+            raise OSError(f"cannot write {os.path.relpath(path)}: {error.strerror or error}") from error
 
 
 class Checkpoint(ModelCheckpoint):
-    """Keeps `checkpoints/last.ckpt` of the run: every `every_n_steps` steps, at the end, and when interrupted.
+    """Keeps `checkpoints/last.ckpt` of the run: every `every_n_steps` steps, and however the run ends.
 
-    Ctrl-C is heard where a step ends, not within it: a run that goes on from there is the run that was not interrupted,
-    bit for bit. A second one stops at once, and leaves the checkpoint as it was, as any error does.
+    That is the last step or epoch, a time limit, early stopping, Ctrl-C, SIGTERM and SIGHUP. A signal takes effect at
+    the end of a group of steps, of a validation or of an epoch: a run that goes on from there is the run that was not
+    interrupted, bit for bit. A second Ctrl-C stops at once and leaves the checkpoint as it was, as any error does.
+    `fast_dev_run` writes none.
 
     Args:
         every_n_steps: >= 1.
 
     Raises:
-        ValueError: if `every_n_steps < 1`.
+        ValueError: if `every_n_steps < 1`; in training, if the weights are not finite when they are to be saved.
     """
 
     def __init__(self, every_n_steps: int = 2500):
@@ -36,63 +63,91 @@ class Checkpoint(ModelCheckpoint):
             save_top_k=1,
             enable_version_counter=False,
         )
-        self._stop = False
-        self._at_once: Any = None
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
 
     @property
     def state_key(self) -> str:
         return type(self).__name__  # Lightning asks for it six times a step; its own is composed anew each time
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the user has chosen
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        self._stop = False
-        # In the background of a shell the signal is ignored, and in other threads nothing can be done about it.
-        handler = signal.getsignal(signal.SIGINT)
-        if callable(handler) and threading.current_thread() is threading.main_thread():
-            self._at_once = handler
-            signal.signal(signal.SIGINT, self._stop_soon)
+        self._signal = None
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python handles signals in the main thread only
+        for number in STOPPING:
+            handler = signal.getsignal(number)
+            # A shell's background ignores SIGINT, and nohup SIGHUP.
+            if handler not in (None, signal.SIG_IGN):
+                self._handlers[number] = handler
+                signal.signal(number, self._stop_soon)
 
     def _stop_soon(self, number: int, frame: Any) -> None:
-        self._stop = True
-        self._listen_no_more()
+        self._signal = number
+        # The next Ctrl-C stops at once. A terminal and its shell may send a SIGHUP each.
+        self._restore_handlers(signal.SIGINT)
 
-    def _listen_no_more(self) -> None:
-        if self._at_once is not None:
-            signal.signal(signal.SIGINT, self._at_once)
-            self._at_once = None
+    def _restore_handlers(self, *numbers: int) -> None:
+        for number in numbers or STOPPING:
+            if number in self._handlers:
+                signal.signal(number, self._handlers.pop(number))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # All processes save, or none does.
-        stop = trainer.strategy.reduce_boolean_decision(self._stop or trainer.received_sigterm, all=False)
         # Several steps may have passed since the last call.
         due = trainer.global_step // self.every_n_steps > self._last_global_step_saved // self.every_n_steps
-        done = trainer.global_step == trainer.max_steps
-        if due or done or stop:
+        self._save_or_stop(trainer, due, last=trainer.global_step == trainer.max_steps)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save_or_stop(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save_or_stop(trainer, last=trainer.current_epoch + 1 == trainer.max_epochs)
+
+    def _save_or_stop(self, trainer: pl.Trainer, due: bool = False, last: bool = False) -> None:
+        """Save if it is time to, if the run ends here, or if a signal has arrived; then obey the signal."""
+        # All processes save, or none does.
+        signalled = self._signal is not None or trainer.received_sigterm
+        signalled = trainer.strategy.reduce_boolean_decision(signalled, all=False)
+        last = last or (trainer.should_stop and trainer.fit_loop._can_stop_early)
+        if (due or last or signalled) and not self._should_skip_saving_checkpoint(trainer):
+            if not all(weights.isfinite().all() for weights in trainer.lightning_module.parameters()):
+                raise ValueError(
+                    f"the weights at step {trainer.global_step} are not finite and were not saved; "
+                    "lower the learning rate or set --model.gradient_clip 1.0"
+                )
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-        if done or stop:
-            self._listen_no_more()
-        if stop and not trainer.received_sigterm:  # to that signal Lightning sees itself
-            raise KeyboardInterrupt
+        if last or signalled:
+            self._restore_handlers()
+        if signalled and not trainer.received_sigterm:  # to that signal Lightning sees itself
+            raise KeyboardInterrupt if self._signal in (None, signal.SIGINT) else SystemExit(128 + self._signal)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
-        if not trainer.is_global_zero or not isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            return
-        run = Path(os.path.relpath(self.dirpath or "")).parent
-        if (run / "checkpoints/last.ckpt").is_file():
-            go_on = f"fit --config {run}/config.yaml --ckpt_path {run}/checkpoints/last.ckpt"
-            print(f"stopped at step {trainer.global_step}; to go on: {go_on}")
-        else:
-            print("stopped before there was anything to save")
+        if trainer.is_global_zero and isinstance(exception, KeyboardInterrupt | SystemExit):
+            print(self._how_to_go_on(trainer), flush=True)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # A run that is measured in epochs ends here.
-        if trainer.current_epoch + 1 == trainer.max_epochs:
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-            self._listen_no_more()
+    def _how_to_go_on(self, trainer: pl.Trainer) -> str:
+        """How far the run has come, and the command that goes on with it."""
+        checkpoint, step = Path(os.path.relpath(self.dirpath or "")) / "last.ckpt", trainer.global_step
+        if not checkpoint.is_file():
+            return "stopped before there was anything to save"
+        if step == trainer.max_steps:
+            return f"stopped after the last step; checkpoint: {checkpoint}"
+        configs = sorted(checkpoint.parent.parent.glob("config*.yaml"), key=os.path.getmtime)
+        command = ["python", "-m", "toy_score", "fit"]
+        command += ["--config", str(configs[-1])] if configs else []
+        command += ["--ckpt_path", str(checkpoint)]
+        saved = "" if step == self._last_global_step_saved else f", saved at step {self._last_global_step_saved}"
+        return f"stopped at step {step}{saved}; to go on: {shlex.join(command)}"
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         super().teardown(trainer, pl_module, stage)
-        self._listen_no_more()
+        self._restore_handlers()

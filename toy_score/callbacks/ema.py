@@ -1,6 +1,7 @@
 """Averaged weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
@@ -41,3 +42,7 @@ class EMA(WeightAveraging):
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         # Several steps may have passed since the last call.
         return step_idx is not None and step_idx + 1 - self._latest_update_step >= self.every_n_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        # What the averages in the checkpoint were made with, so that a run is not resumed with something else.
+        return {**super().state_dict(), "decay": self.decay, "every_n_steps": self.every_n_steps}

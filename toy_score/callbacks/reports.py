@@ -11,7 +11,14 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
+from toy_score.component import to_config, written
+from toy_score.files import digest, replacing
+from toy_score.metrics import check_finite, finite_or_null
+from toy_score.version import __version__
+
 __all__ = ["RunReport", "TestReport"]
+
+PICTURES = ("budget", "density", "fields")  # of `test`
 
 
 def run_folder(trainer: pl.Trainer) -> str | None:
@@ -63,17 +70,22 @@ class RunReport(pl.Callback):
 
 
 class TestReport(pl.Callback):
-    """Prints the measurements of `test` as a table and keeps them as JSON.
+    """Prints the measurements of `test` as a table and keeps them as JSON, in which null stands for what is not finite.
+
+    The file tells under `settings` what it is of: the contents of the checkpoint, the model, the data, the number of
+    samples and their seed. What is measured later with the same settings is merged into it. The pictures lie beside it,
+    `STEM_budget.png` and so on.
 
     Args:
-        output: a `.json` file; if None, `metrics.json` of the run that the checkpoint belongs to, replaced.
-        overwrite: replace an existing `output`.
+        output: a `.json` file; if None, that of `metrics_path`.
+        overwrite: begin `output` anew, and remove its pictures.
         ckpt_path: the checkpoint.
         budget: measure the error budget as well, draw it, and keep it in the same JSON.
 
     Raises:
-        FileExistsError: if `output` exists and must not be replaced.
+        FileExistsError: if `output` or a picture exists and is of other settings, before anything is measured.
         ValueError: if its name does not end in `.json`.
+        FloatingPointError: at the end of the test, if figures are not finite.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of the name
@@ -81,20 +93,58 @@ class TestReport(pl.Callback):
     def __init__(self, output: str | None, overwrite: bool, ckpt_path: str, budget: bool = False):
         if output is not None and not output.endswith(".json"):
             raise ValueError(f"cannot write {output!r}: the name must end in .json")
-        if output is not None and Path(output).exists() and not overwrite:
-            raise FileExistsError(f"{output!r} exists; choose another --output or add --overwrite true")
-        self.path = Path(output) if output is not None else Path(ckpt_path).resolve().parent.parent / "metrics.json"
-        self.budget = budget
+        self.path = Path(output) if output is not None else metrics_path(ckpt_path)
+        self.overwrite, self.ckpt_path, self.budget = overwrite, ckpt_path, budget
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        files = {
+            "checkpoint": self.ckpt_path,
+            "guide": pl_module.guide,
+            "points": getattr(trainer.datamodule, "path", None),
+        }
+        settings = {"toy_score": __version__, **{name: digest(path or None) for name, path in files.items()}}
+        for part, component in (("data", trainer.datamodule), ("model", pl_module)):
+            config = to_config(component)
+            settings[part] = config["class_path"]
+            settings |= {f"{part}.{name}": value for name, value in config["init_args"].items()}
+        settings = json.loads(json.dumps(settings))  # as they are read: lists for tuples
+        self._contents = {"settings": settings} | ({} if self.overwrite else self._kept(settings))
+
+    def _kept(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """What the file holds already, of the same settings."""
+        advice = "choose another --output, as --output other.json, or add --overwrite true"
+        if not self.path.exists():
+            if pictures := [p for p in map(self._picture, PICTURES) if p.exists()]:
+                raise FileExistsError(f"{os.path.relpath(pictures[0])!r} exists without its metrics; {advice}")
+            return {}
+        path = os.path.relpath(self.path)
+        try:
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            old = dict(kept["settings"])
+        except (ValueError, KeyError, TypeError):
+            raise FileExistsError(f"{path!r} does not tell what it is of; {advice}") from None
+        for name in {**settings, **old}:
+            if old.get(name) != settings.get(name):
+                was, now = written(old.get(name)), written(settings.get(name))
+                raise FileExistsError(f"{path!r} holds metrics with {name} = {was}, not {now}; {advice}")
+        return kept
+
+    def _picture(self, name: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}_{name}.png")
 
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         print(pl_module.report, flush=True)
         found = pl_module.report.as_dict()
         self._keep(found)
+        if self.overwrite:
+            for name in PICTURES:
+                self._picture(name).unlink(missing_ok=True)
         if self.budget:  # it takes a while: what has been found is safe by then
             budget = pl_module.error_budget(_progress(trainer))
             print(f"\n{budget}")
-            self._keep({**found, "error_budget": budget.as_dict()})
+            found = {**found, "error_budget": budget.as_dict()}
+            self._keep(found)
         print(f"\nmetrics:     {os.path.relpath(self.path)}")
         if self.budget:
             self._draw("budget", pl_module, budget)
@@ -103,19 +153,30 @@ class TestReport(pl.Callback):
             self._draw("density", pl_module, *model)
         if pl_module.measure_fields:
             self._draw("fields", pl_module, *model, pl_module.report.fields)
+        check_finite(found)  # when all is told and kept
 
     def _keep(self, found: dict[str, Any]) -> None:
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, self.path)
+        """Add to the file; what was measured again is replaced."""
+        self._contents |= finite_or_null(found)
+        with replacing(self.path) as file:
+            file.write((json.dumps(self._contents, indent=2, allow_nan=False) + "\n").encode("utf-8"))
 
     def _draw(self, name: str, pl_module: pl.LightningModule, *drawn: Any) -> None:
         from toy_score import plotting  # matplotlib is imported when the first picture is drawn
 
         title = f"{pl_module.name} on {pl_module.report.distribution.name.replace('_', ' ')}"
-        picture = self.path.with_name(f"{self.path.stem}_{name}.png")
-        picture.write_bytes(plotting.to_png(getattr(plotting, name)(*drawn, title)))
-        print(f"{name + ':':<13}{os.path.relpath(picture)}")
+        with replacing(self._picture(name)) as file:
+            file.write(plotting.to_png(getattr(plotting, name)(*drawn, title)))
+        print(f"{name + ':':<13}{os.path.relpath(self._picture(name))}")
+
+
+def metrics_path(ckpt_path: str) -> Path:
+    """Where the metrics of a checkpoint belong: `metrics.json` of its run, or beside a checkpoint that is in none."""
+    checkpoint = Path(ckpt_path).resolve()
+    run = checkpoint.parent.parent
+    if checkpoint.parent.name == "checkpoints" and (run / "config.yaml").is_file():
+        return run / "metrics.json"
+    return checkpoint.with_name(f"{checkpoint.stem}_metrics.json")
 
 
 def _progress(trainer: pl.Trainer) -> Callable[[str], None]:

@@ -1,6 +1,5 @@
 """Writing samples to a file while they are made, so that an interrupted command can be given again and goes on."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -17,6 +16,7 @@ from toy_score.callbacks.pictures import animation
 from toy_score.component import to_config
 from toy_score.data import SampleRequest
 from toy_score.data.base import chunk_size
+from toy_score.files import digest, replacing
 from toy_score.seeds import seed_of
 
 __all__ = ["SampleWriter"]
@@ -63,7 +63,7 @@ class SampleWriter(BasePredictionWriter):
         self._settings = {
             "n_samples": data.n_samples,
             "seed": data.sample_seed,
-            "checkpoint": _digest(self.ckpt_path),
+            "checkpoint": digest(self.ckpt_path),
             "model or sampler": to_config(pl_module),
         }
         self._chunk = chunk_size(data.n_samples)
@@ -156,15 +156,18 @@ class SampleWriter(BasePredictionWriter):
             return
         samples = np.load(self._part, mmap_mode="r")
         if self.path.suffix == ".csv":
-            self._write(lambda f: np.savetxt(f, samples, "%.8g", ",", header="x,y", comments=""))
+            with replacing(self.path) as file:
+                np.savetxt(file, samples, "%.8g", ",", header="x,y", comments="")
         elif self.path.suffix == ".npz":
             seed = trainer.predict_dataloaders.dataset.seeds[0]
             paths = pl_module.trajectory(min(N_PATHS, len(samples)), seed)
             arrays = {"trajectory": paths.x.cpu().numpy(), "ratio": paths.ratio.numpy()}
-            self._write(lambda f: np.savez_compressed(f, samples=samples, **arrays))
+            with replacing(self.path) as file:
+                np.savez_compressed(file, samples=samples, **arrays)
         elif self.path.suffix == ".gif":
             gif = self._animation(pl_module, min(N_MOVING, len(samples)), trainer.predict_dataloaders.dataset.seeds[0])
-            self._write(lambda f: f.write(gif))
+            with replacing(self.path) as file:
+                file.write(gif)
         else:
             os.replace(self._part, self.path)
         self._forget()
@@ -178,12 +181,6 @@ class SampleWriter(BasePredictionWriter):
             title += ", in standardised units"  # those of the noise level that is written on it
         generator = torch.Generator(model.device).manual_seed(seed)
         return animation(model.sampler, model.sampled, generator, title, exact, real, n=n)
-
-    def _write(self, write: Any) -> None:
-        other = self._part.with_suffix(".tmp")
-        with open(other, "wb") as file:
-            write(file)
-        os.replace(other, self.path)
 
     @rank_zero_only
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -199,7 +196,3 @@ class SampleWriter(BasePredictionWriter):
     def _forget(self) -> None:
         self._state.unlink(missing_ok=True)
         self._part.unlink(missing_ok=True)
-
-
-def _digest(path: str | None) -> str | None:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path is not None else None

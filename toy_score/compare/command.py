@@ -1,6 +1,7 @@
 """The command `compare`."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from toy_score.compare.contestants import Cell
+    from toy_score.compare.grid import Protocol
+    from toy_score.compare.store import Store
 
 __all__ = ["run"]
 
@@ -77,7 +80,7 @@ def run(argv: list[str], command: str) -> None:
 def _run(args: argparse.Namespace, command: str) -> None:
     from pathlib import Path
 
-    from toy_score.compare import contestants, grid, page, samplers, store, summary
+    from toy_score.compare import contestants, grid, samplers, store
     from toy_score.version import __version__
 
     n_steps = _n_steps(args.n_steps)
@@ -96,7 +99,15 @@ def _run(args: argparse.Namespace, command: str) -> None:
         "device": protocol.device,
     }
     about = {"command": command, "date": time.strftime("%Y-%m-%d %H:%M"), **_machine(protocol.device)}
-    kept = store.Store(Path(args.output), settings, about, args.overwrite)
+    folder = Path(args.output)
+    with store.locked_folder(folder):
+        _measure(cells, protocol, store.Store(folder, settings, about, args.overwrite))
+
+
+def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store") -> None:
+    """Evaluate the cells that are missing, and write all files."""
+    from toy_score.compare import grid, page, summary
+    from toy_score.metrics import check_finite
 
     missing = [cell for cell in cells if cell.key not in kept.rows]
     known = len(cells) - len(missing)
@@ -118,6 +129,8 @@ def _run(args: argparse.Namespace, command: str) -> None:
             print(f"  {entry.contestant.name:<28}{_told(entry.best)}")
     print(f"\npage:        {os.path.relpath(kept.folder / 'index.html')}")
     print(f"results:     {os.path.relpath(kept.folder)}/results.csv, .json, .md; evaluations.png, seconds.png")
+    lost = {f"{row['model']} by {row['sampler']}": math.nan for row in kept.rows.values() if row["sliced_w1"] is None}
+    check_finite(lost)  # when all is told and kept
 
 
 def _told(row: dict | None) -> str:

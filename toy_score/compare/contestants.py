@@ -8,7 +8,6 @@ narrower schedule may be the better one.
 """
 
 import glob
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from toy_score.data import ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
 from toy_score.doctor import DETAIL_KL, detail_kl
+from toy_score.files import digest
 from toy_score.modules import ScoreModule, read_checkpoint
 from toy_score.samplers import AnnealedLangevin, Langevin, Sampler
 from toy_score.schedules import LinearFlow, Schedule
@@ -98,8 +98,7 @@ def _load(path: Path, name: str, device: torch.device, paths: Sequence[Path]) ->
     arguments = {"guide": guide} if named else {}
     model = ScoreModule.load_from_checkpoint(path, map_location=device, **arguments).to(device)
     truth = distribution if model.label is None else distribution.given(model.label)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Contestant(name, NETWORK, model.sampled, truth, (model.sampler,), digest)
+    return Contestant(name, NETWORK, model.sampled, truth, (model.sampler,), digest(path))
 
 
 def checkpoint_paths(words: Sequence[str]) -> list[Path]:

@@ -2,17 +2,40 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Store", "write"]
+from toy_score.files import locked, replacing
+
+__all__ = ["Store", "locked_folder", "write"]
+
+OUTPUTS = ("results.csv", "results.md", "evaluations.png", "seconds.png", "index.html")
+"""What a comparison writes besides `results.json`."""
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make the folder of a comparison, and keep other comparisons out of it until the block ends.
+
+    Raises:
+        BlockingIOError: if another comparison writes into it.
+        OSError: if it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot write to {str(folder)!r}: {error.strerror}; choose another --output") from None
+    with locked(folder / "results.json"):
+        yield
 
 
 class Store:
     """The state of a comparison in a folder: `results.json.part` while it runs, `results.json` when it is complete.
 
     Args:
-        folder: made if it is not there.
+        folder: an existing one, which `locked_folder` keeps for this comparison.
         settings: what determines the numbers, as plain values; a comparison with others is not gone on with.
         about: what goes along: date, machine, command line.
         overwrite: start anew if the folder holds another comparison; one with the same settings is gone on with.
@@ -23,7 +46,7 @@ class Store:
         about: as given, or as stored.
 
     Raises:
-        FileExistsError: if the folder holds a comparison with other settings, or a file that is none.
+        FileExistsError: if the folder holds a comparison with other settings, or files that are of none.
         OSError: if the folder cannot be written.
     """
 
@@ -33,14 +56,18 @@ class Store:
         self.floors: dict[str, dict[str, Any]] = {}
         self._final, self._part = folder / "results.json", folder / "results.json.part"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             kept = self._part if self._part.exists() else self._final
-            if kept.exists():
-                try:
+            try:
+                if kept.exists():
                     self._go_on(kept)
-                except FileExistsError:
-                    if not overwrite:
-                        raise
+                elif there := [name for name in OUTPUTS if (folder / name).exists()]:
+                    raise FileExistsError(
+                        f"{str(folder / there[0])!r} exists and is not of a comparison; choose another --output, "
+                        "or add --overwrite true to replace it"
+                    )
+            except FileExistsError:
+                if not overwrite:
+                    raise
             self._save()
         except OSError as error:
             if error.strerror is None:  # a sentence of our own
@@ -91,12 +118,8 @@ class Store:
 
 def write(path: Path, contents: str | bytes) -> None:
     """A file that is complete or as it was before."""
-    part = path.with_name(path.name + ".new")
-    with open(part, "wb") as file:
+    with replacing(path) as file:
         file.write(contents.encode("utf-8") if isinstance(contents, str) else contents)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def _told(value: Any) -> str:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from toy_score.component import Described
 from toy_score.distributions import Distribution
 from toy_score.seeds import seed_of
+from toy_score.standardisation import Standardisation
 
 __all__ = ["Batch", "SampleRequest", "ToyDataModule"]
 
@@ -56,6 +57,9 @@ class ToyDataModule(Described, pl.LightningDataModule):
     """
 
     distribution: Distribution
+
+    standardisation: Standardisation | None = None
+    """Between the units of the file and those of the points handed to the model; None if they are the same."""
 
     done: Collection[int] = ()
     """Numbers of the chunks of samples that need not be made, since an interrupted command left them."""
@@ -146,7 +150,9 @@ class ToyDataModule(Described, pl.LightningDataModule):
         def batch(k: int) -> Batch:
             return self.batch(k * world + rank, device)
 
-        return BatchLoader(batch, math.ceil(self.batches_per_epoch / world), self.steps_at_once, trainer.max_steps)
+        per_epoch = math.ceil(self.batches_per_epoch / world)
+        # Lightning restores a loader's state only within an epoch; the number of steps done is always right.
+        return BatchLoader(batch, per_epoch, self.steps_at_once, trainer.max_steps, trainer.global_step)
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(_One(self.validation_points()), batch_size=1, collate_fn=_only)
@@ -189,14 +195,16 @@ def _constructor(of: type[Distribution]) -> Callable[..., None]:
 
 
 class BatchLoader:
-    """Endless batches, served an epoch at a time in groups; it remembers where it stands when a run is resumed.
+    """Endless batches from batch `first` on, an epoch at a time in groups; it remembers where it stands.
 
     Groups end with the epoch, and with batch `stop`, after which the run has as many steps as it was asked for.
     """
 
-    def __init__(self, batch: Callable[[int], Batch], batches_per_epoch: int, at_once: int, stop: int = -1):
+    def __init__(
+        self, batch: Callable[[int], Batch], batches_per_epoch: int, at_once: int, stop: int = -1, first: int = 0
+    ):
         self._batch, self._per_epoch, self._at_once, self._stop = batch, batches_per_epoch, at_once, stop
-        self._next = 0
+        self._next = first
 
     def __len__(self) -> int:
         return math.ceil(self._per_epoch / self._at_once)

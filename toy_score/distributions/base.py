@@ -9,6 +9,7 @@ The score and the posterior mean determine each other by Tweedie's formula, `sco
 large sigma. Each therefore has a formula of its own.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -18,7 +19,10 @@ from torch import Generator, Tensor
 from toy_score.component import Component
 from toy_score.seeds import seed_of
 
-__all__ = ["Distribution", "by_rows", "column"]
+__all__ = ["Distribution", "by_rows", "column", "infinite", "positive"]
+
+SMALLEST = 1e-140  # noise that stands for none: the square of any length over it is still a number in float64
+LARGEST = 1e100  # what is larger is infinite at `sigma = 0`; no figure at a level of use comes near
 
 
 class Distribution(Component, ABC):
@@ -26,6 +30,16 @@ class Distribution(Component, ABC):
 
     `x` is `(n, 2)`; `sigma` is a number or a tensor that broadcasts against `(n, 1)`. Results have the dtype and the
     device of `x`.
+
+    At `sigma = 0` all three are their limits for `sigma -> 0`, in some rows or in all:
+
+    - `log_prob`: the clean log density, -inf off the support, and on its edge the mean of the density's two sides;
+    - `denoise`: `x` itself on the support, off it the nearest point of the support, or the mean of several nearest;
+    - `score`: the gradient of the clean log density on the support; across an edge and off the support +inf or -inf in
+      the coordinates in which the support is elsewhere.
+
+    A distribution without a density, such as `Points`, raises a ValueError there. Results are worked out in float64
+    and rounded once to the dtype of `x`.
     """
 
     bounds: float = 4.0
@@ -50,11 +64,11 @@ class Distribution(Component, ABC):
 
     @abstractmethod
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """`grad log p_sigma(x)`, `(n, 2)`, for `sigma > 0`."""
+        """`grad log p_sigma(x)`, `(n, 2)`, for `sigma >= 0`."""
 
     @abstractmethod
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """`E[x0 | x0 + sigma eps = x]`, `(n, 2)`, for `sigma > 0`."""
+        """`E[x0 | x0 + sigma eps = x]`, `(n, 2)`, for `sigma >= 0`."""
 
     @abstractmethod
     def entropy(self) -> float:
@@ -106,6 +120,16 @@ def column(value: float | Tensor, x: Tensor) -> Tensor:
         return value.to(x).reshape(-1, 1)
     # Filled in, not copied over: for a copy the host waits until a GPU has done all that it was given.
     return torch.full((1, 1), value, dtype=x.dtype, device=x.device)
+
+
+def positive(sigma: Tensor) -> Tensor:
+    """Float64 noise levels of which 0 is the smallest that the formulas of hard edges can divide by, and square."""
+    return sigma.clamp(min=SMALLEST)
+
+
+def infinite(values: Tensor) -> Tensor:
+    """Float64 log densities or scores, with their limits in place of those that grow without bound as sigma does."""
+    return values.masked_fill(values > LARGEST, math.inf).masked_fill(values < -LARGEST, -math.inf)
 
 
 def by_rows(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor, rows: int) -> Tensor:

@@ -10,8 +10,8 @@ Q being the upper tail of the normal law. Outside, where a > 0, both differences
 
     Q(a) - Q(b) = phi(a) (M(a) - exp(-D) M(b)),      phi(a) - phi(b) = -phi(a) expm1(-D),
 
-with Mills' ratio `M(z) = Q(z) / phi(z) = sqrt(pi / 2) erfcx(z / sqrt 2)`, and phi(a), which alone is extreme, leaves
-the slope. Where the noise is wide, `M(a)` and `exp(-D) M(b)` agree in as many digits as sigma / w has: all of it is
+with Mills' ratio `M(z) = Q(z) / phi(z) = 1 / h(-z)`, h being the hazard, and phi(a), which alone is extreme, leaves the
+slope. Where the noise is wide, `M(a)` and `exp(-D) M(b)` agree in as many digits as sigma / w has: all of it is
 therefore worked out in float64.
 """
 
@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from toy_score.distributions.base import Distribution, by_rows
+from toy_score.distributions.base import Distribution, by_rows, infinite, positive
+from toy_score.distributions.halfplanes import log_ndtr_and_hazard
 from toy_score.distributions.mixtures import check_positive
 from toy_score.seeds import seed_of
 
@@ -58,15 +59,10 @@ class UniformBoxes(Distribution):
         return log_q, *slopes
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
-        def log_p(x: Tensor, sigma: Tensor) -> Tensor:
-            noisy = self._parts(x, torch.where(sigma > 0, sigma, 1.0))[0].logsumexp(dim=-1)
-            clean = torch.full_like(noisy, -self.entropy()).masked_fill(self.invalid(x), -math.inf)
-            return torch.where(sigma[:, 0] > 0, noisy, clean)
-
-        return self._by_rows(log_p, x, sigma)
+        return self._by_rows(lambda x, sigma: infinite(self._parts(x, sigma)[0].logsumexp(dim=-1)), x, sigma)
 
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        return self._by_rows(self._score, x, sigma)
+        return self._by_rows(lambda x, sigma: infinite(self._score(x, sigma)), x, sigma)
 
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         return self._by_rows(lambda x, sigma: x + sigma.square() * self._score(x, sigma), x, sigma)
@@ -77,7 +73,8 @@ class UniformBoxes(Distribution):
         return torch.stack([(r * slope).sum(dim=-1) for slope in slopes], dim=-1)
 
     def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
-        return by_rows(function, x.double(), sigma, CHUNK // len(self._c)).to(x.dtype)
+        rows = CHUNK // len(self._c)
+        return by_rows(lambda y, s: function(y, positive(s)), x.double(), sigma, rows).to(x.dtype)
 
     def modes(self, x: Tensor) -> Tensor:
         """The nearest box, `(n,)` integers."""
@@ -132,21 +129,18 @@ class _Box(UniformBoxes):
 
 def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """`log q` and `d log q / d offset` of an interval of half-width `w` about 0; the formulas are at the top."""
-    y = offset.abs()
+    side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(): their derivatives at 0 are 0
+    y = offset * side
     a, b, D = (y - w) / sigma, (y + w) / sigma, 2.0 * w * y / sigma.square()
     tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # each where it holds, and 0 where the other does
-    mills = _mills(tail) - (-D).exp() * _mills(b)
+    hazard_a, hazard_b = log_ndtr_and_hazard(-torch.stack([tail, b]))[1]
+    mills = 1.0 / hazard_a - (-D).exp() / hazard_b
     inside = 0.5 * (torch.erf(b * ROOT_HALF) - torch.erf(body * ROOT_HALF))
     phi = (-0.5 * body.square()).exp() / math.sqrt(2.0 * math.pi)
     outside = a > 0
     log_q = torch.where(outside, mills.log() - 0.5 * tail.square() - 0.5 * math.log(2.0 * math.pi), inside.log())
     slope = (-D).expm1() * torch.where(outside, 1.0 / mills, phi / inside) / sigma
-    return log_q - math.log(2.0 * w), slope * offset.sign()
-
-
-def _mills(z: Tensor) -> Tensor:
-    """`Q(z) / phi(z)`, for `z >= 0`."""
-    return math.sqrt(math.pi / 2.0) * torch.special.erfcx(z * ROOT_HALF)
+    return log_q - math.log(2.0 * w), slope * side
 
 
 class Checkerboard(UniformBoxes):

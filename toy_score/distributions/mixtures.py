@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from toy_score.distributions.base import Distribution, by_rows
+from toy_score.distributions.base import Distribution, by_rows, column
 from toy_score.seeds import seed_of
 
 __all__ = ["GaussianMixture", "Gaussians", "check_positive", "checked", "isotropic"]
@@ -37,7 +37,7 @@ class Gaussians(Distribution):
 
     Args:
         means: `mu`, `(K, 2)`.
-        covariances: `S`, `(K, 2, 2)`, symmetric positive definite, or semidefinite if only noisy versions are needed.
+        covariances: `S`, `(K, 2, 2)`, symmetric positive definite; or semidefinite: then `sigma = 0` is a ValueError.
         weights: `(K,)`, positive, in any unit; equal if None.
         labels: `(K,)`, the class of each component, counted from 0; if None, each is a class of its own.
         names: of the classes; their numbers if None.
@@ -62,6 +62,7 @@ class Gaussians(Distribution):
         self.n_labels = len(shares) if len(shares) > 1 else 0
         reach = mu.abs() + 3.0 * torch.diagonal(S, dim1=-2, dim2=-1).sqrt()
         self.bounds = math.ceil(2.0 * reach.max().item()) / 2.0
+        self._has_density = bool((torch.linalg.det(S) > 0).all())
         self._mu, self._S, self._w, self._labels, self._of_class = mu, S, w, labels, of_class
         self._columns = torch.stack([*mu.T, S[:, 0, 0], S[:, 0, 1], S[:, 1, 1], w.log() - LOG_2PI])[:, None, :]
         self._on: dict[torch.device, Tensor] = {}
@@ -179,6 +180,8 @@ class Gaussians(Distribution):
         if x.device not in self._on:
             self._on[x.device] = self._columns.to(x.device)
         columns = self._on[x.device]
+        if not self._has_density and not (column(sigma, x) > 0).all():
+            raise ValueError("a covariance is singular, so there is a density only under noise: sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // columns.shape[-1]
         return by_rows(lambda y, s: function(_Components(columns, y, s.square())), x.double(), sigma, rows)
 

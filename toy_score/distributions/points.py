@@ -38,6 +38,8 @@ CPU_CHUNK, GPU_CHUNK = 1 << 17, 1 << 24  # pairs of points at once: 1 MB, which 
 class Points(Distribution):
     """The points of a set, each as likely as any other; `Points.read(path)` takes them from a file.
 
+    They have no density of their own: `log_prob`, `score` and `denoise` at `sigma = 0` raise a ValueError.
+
     Args:
         points: `(n, 2)`, finite, at least one.
         labels: `(n,)`, the class of each point, counted from 0, without gaps unless all are named; none if None.

@@ -17,7 +17,7 @@ from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.likelihood import Likelihood
 from toy_score.metrics.memorisation import Memorisation
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
-from toy_score.metrics.report import Floor, Report, noise_floors, sample_metrics
+from toy_score.metrics.report import Floor, Report, check_finite, finite_or_null, noise_floors, sample_metrics
 from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
 from toy_score.metrics.transport import ExactW2
 
@@ -48,6 +48,8 @@ __all__ = [
     "ScoreError",
     "SlicedWasserstein",
     "Straightness",
+    "check_finite",
+    "finite_or_null",
     "noise_floors",
     "sample_metrics",
 ]

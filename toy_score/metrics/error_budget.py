@@ -15,6 +15,8 @@ METRICS = {
 }
 """What is measured, and what tables call it; the worst mode's share is counted in binomial standard deviations."""
 
+DIGITS = {"sliced_w1": 4, "energy": 5, "cross_entropy_gap": 4, "worst_mode": 1}
+
 SURE = 5.0  # standard deviations above which an increment is no chance: of a mean of three, false alarm below 1e-4
 
 
@@ -66,26 +68,40 @@ class ErrorBudget:
         """The row of that name."""
         return next(row for row in self.rows if row.name == name)
 
-    def increment(self, name: str, above: str | None = None) -> float:
-        """What a row's sliced W1 is more than that of the row above it, or of another."""
+    def increment(self, name: str, above: str | None = None, metric: str = "sliced_w1") -> float:
+        """What a row's metric is more than that of the row above it, or of another."""
         above = self[name].above if above is None else above
-        return self[name].w1.mean - (self[above].w1.mean if above else 0.0)
+        return self[name].figures[metric].mean - (self[above].figures[metric].mean if above else 0.0)
 
-    def z(self, name: str, above: str | None = None) -> float:
+    def z(self, name: str, above: str | None = None, metric: str = "sliced_w1") -> float:
         """The increment in standard deviations of what chance would make of it; 0 for the floor.
 
         The scatter is that of perfect samples, known from many draws, in independent rows. The common noise makes the
-        rows resemble one another, so chance does less than that.
+        rows resemble one another, so chance does less than that. It is 0 where a metric of perfect samples does not
+        scatter: a single mode always has its share.
         """
         above = self[name].above if above is None else above
-        if not above:
+        sd = self["floor"].figures[metric].sd
+        if not above or sd == 0.0:
             return 0.0
-        scatter = self["floor"].w1.sd * math.sqrt(1.0 / self[name].draws + 1.0 / self[above].draws)
-        return self.increment(name, above) / scatter
+        scatter = sd * math.sqrt(1.0 / self[name].draws + 1.0 / self[above].draws)
+        return self.increment(name, above, metric) / scatter
+
+    @property
+    def together(self) -> dict[str, dict[str, float]]:
+        """By how much the samples as they are used, the network's row, differ from the floor, and its z, by metric."""
+        return {
+            metric: {
+                "increment": self.increment("network", "floor", metric),
+                "z": self.z("network", "floor", metric),
+            }
+            for metric in METRICS
+            if metric in self["floor"].figures
+        }
 
     @property
     def causes(self) -> dict[str, float]:
-        """What stands out of the floor, with what it costs in sliced W1, the costliest first.
+        """What exceeds the noise floor, with what it costs in sliced W1, the costliest first.
 
         A wrong prior costs what this sampler, with the exact denoiser, is worse off than from noised data: a chain that
         forgets its start does not pay for it. A network costs what it adds, or what it costs alone, if that is more.
@@ -119,7 +135,7 @@ class ErrorBudget:
             }
             for row in self.rows
         ]
-        return {"n": self.n, "rows": rows, "causes": self.causes, "note": self.note}
+        return {"n": self.n, "rows": rows, "causes": self.causes, "together": self.together, "note": self.note}
 
     def __str__(self) -> str:
         lines = [
@@ -135,7 +151,8 @@ class ErrorBudget:
             more = f"{self.increment(row.name):>+7.4f}{self.z(row.name):>8.1f}" if row.above else f"{'':>15}"
             others = "".join(
                 f"{f'{row.figures[name].mean:.{digits}f} +- {row.figures[name].sd:.{digits}f}':>21}"
-                for name, digits in (("energy", 5), ("cross_entropy_gap", 4), ("worst_mode", 1))
+                for name, digits in DIGITS.items()
+                if name != "sliced_w1"
             )
             lines += [
                 f"{row.name:<22}{row.denoiser:<15}{row.steps:<9}{row.start:<13}"
@@ -149,10 +166,20 @@ class ErrorBudget:
 
     @property
     def verdict(self) -> str:
-        """The causes in a line."""
-        if not self.causes:
-            return "Nothing stands out of the floor"
-        told = ", ".join(f"{cause} {cost:+.4f}" for cause, cost in self.causes.items())
+        """The causes in a line; where there is none, whether all of them together exceed the floor, in any metric."""
+        if self.causes:
+            costs = ", ".join(f"{cause} {cost:+.4f}" for cause, cost in self.causes.items())
+            return (
+                f"Above the noise floor, in sliced W1: {costs}. These are no shares of a sum: errors cancel and hide."
+            )
+        exceeding = ", ".join(
+            f"{more['increment']:+.{DIGITS[metric]}f} to {METRICS[metric].removesuffix(', |z|')} (z = {more['z']:.1f})"
+            for metric, more in self.together.items()
+            if not abs(more["z"]) <= SURE  # nan as well
+        )
+        if not exceeding:
+            return "Nothing exceeds the noise floor"
         return (
-            f"What stands out of the floor, in sliced W1: {told}. These are no shares of a sum: errors cancel and hide."
+            f"Together the causes add {exceeding}, though none alone exceeds {SURE:.0f} standard deviations in "
+            "sliced W1; increase --data.repeats to separate them"
         )

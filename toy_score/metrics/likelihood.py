@@ -70,7 +70,7 @@ class Likelihood(ExactMetric):
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             n, nll, nll2, gap, gap2, few, distance, floor, floor2 = self.sums.tolist()
             failed = int(self.failed)
-        few = max(few, 1.0)
+        n, few = n or math.nan, few or math.nan  # the mean over no points is not a number
         return {
             "nll": nll / n,
             "nll_standard_error": math.sqrt(max(nll2 / n - (nll / n) ** 2, 0.0) / n),

@@ -33,7 +33,7 @@ from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.transport import ExactW2
 from toy_score.seeds import seed_of
 
-__all__ = ["Floor", "Report", "noise_floors", "sample_metrics"]
+__all__ = ["Floor", "Report", "check_finite", "finite_or_null", "noise_floors", "sample_metrics"]
 
 MINIMAL: dict[str, type[SampleMetric]] = {
     "sliced_w1": SlicedWasserstein,
@@ -278,6 +278,32 @@ def _row(
     """One line of the table: a figure, its floor, and how the two compare."""
     told = "" if ratio is None else f"   {ratio:.2f} x the floor"
     told += "" if p_value is None else f", p = {p_value:.2g}"
-    digits = 5 if floor_sd == 0 else min(max(1 - math.floor(math.log10(floor_sd)), 5), 7)  # two of the scatter
+    digits = (
+        5 if not 0 < floor_sd < math.inf else min(max(1 - math.floor(math.log10(floor_sd)), 5), 7)
+    )  # two of the scatter
     scatter = f"{floor:.{digits}f} +- {floor_sd:.{digits}f}"
     return f"{label:<30}{value:>10.{digits}f}{scatter:>24}{'' if z is None else format(z, '.1f'):>8}{told}".rstrip()
+
+
+def finite_or_null(figures: Any) -> Any:
+    """The same dictionaries and lists with None for nan and infinity, for which JSON has no literal."""
+    if isinstance(figures, dict):
+        return {key: finite_or_null(value) for key, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [finite_or_null(value) for value in figures]
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures
+
+
+def check_finite(figures: Any) -> None:
+    """Raise a FloatingPointError that names the figures that are nan or infinite, as `likelihood.nll`."""
+    names = _not_finite(figures)
+    if names:
+        told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise FloatingPointError(f"not finite: {told}; the network, the sampler or the truth gives nan or infinity")
+
+
+def _not_finite(figures: Any, name: str = "") -> list[str]:
+    if isinstance(figures, dict | list | tuple):
+        items = figures.items() if isinstance(figures, dict) else enumerate(figures)
+        return [found for key, value in items for found in _not_finite(value, f"{name}.{key}" if name else str(key))]
+    return [name] if isinstance(figures, float) and not math.isfinite(figures) else []

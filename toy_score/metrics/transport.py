@@ -48,7 +48,7 @@ class ExactW2(FirstPoints):
 
     def __init__(self, distribution: Distribution, n_points: int = 1000):
         if importlib.util.find_spec("scipy") is None:
-            raise ValueError("ExactW2 needs scipy for the assignment; install it with: pip install 'toy-score[papers]'")
+            raise ValueError("ExactW2 needs scipy for the assignment; pip install scipy")
         super().__init__(distribution, n_points)
 
     def compute(self) -> Tensor:

@@ -1,6 +1,6 @@
 """Lightning modules: one training loop, and the models that choose its parts."""
 
-from toy_score.modules.base import ScoreModule, read_checkpoint
+from toy_score.modules.base import ScoreModule, read_checkpoint, trained_units
 from toy_score.modules.ddpm import DDPMModule
 from toy_score.modules.edm import EDMModule
 from toy_score.modules.flow_matching import FlowMatchingModule
@@ -19,4 +19,5 @@ __all__ = [
     "ScoreSDEModule",
     "WarmupCosine",
     "read_checkpoint",
+    "trained_units",
 ]

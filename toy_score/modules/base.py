@@ -5,6 +5,7 @@ times it is trained, and how it is customarily sampled. The kin of `ScoreModule`
 """
 
 import functools
+import math
 import re
 import zipfile
 from collections.abc import Callable
@@ -70,8 +71,10 @@ class ScoreModule(Described, pl.LightningModule):
         guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
             network, told the label; the weak one is the network that is not told it, or the guide.
         guide: checkpoint of a weaker model to be the weak one (autoguidance).
-        standardisation: between the units of the data and those of the model, in which the denoiser works; samples and
-            trajectories are in the units of the data. `fit` takes it from the data; none if None.
+        standardisation: between the units of the data and those of the model, in which the denoiser works; samples,
+            trajectories and `log_prob` are in the units of the data. If None, `fit` takes it from the data module.
+            If one is given, `PointsDataModule` uses it; `fit`, `validate` and `test` refuse a data module with another
+            one or none. It belongs to the trained weights: that of a checkpoint always holds.
 
     Raises:
         ValueError: if an argument is out of range, or guidance is asked for with neither label nor guide.
@@ -113,6 +116,7 @@ class ScoreModule(Described, pl.LightningModule):
         self.measure_likelihood = self.measure_fields = self.measure_budget = self.measure_for_papers = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
+        self._run_length: int | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook's name on the module forty times a step, and a module's own __setattr__ looks
@@ -148,7 +152,13 @@ class ScoreModule(Described, pl.LightningModule):
             return strong
         weak = self.denoiser
         if self.guide is not None:
-            weak = ScoreModule.load_from_checkpoint(self.guide, guide=None, guidance=1.0).to(self.device).denoiser
+            guide = ScoreModule.load_from_checkpoint(self.guide, guide=None, guidance=1.0).to(self.device)
+            if guide.standardisation != self.standardisation:
+                raise ValueError(
+                    f"the guide {str(self.guide)!r} was trained with standardisation {guide.standardisation}, the "
+                    f"model with {self.standardisation}; train both on the same points"
+                )
+            weak = guide.denoiser
             weak = weak if self.label is None or not weak.backbone.n_labels else weak.given(self.label)
         return Guided(strong, weak, self.guidance)
 
@@ -205,8 +215,25 @@ class ScoreModule(Described, pl.LightningModule):
     # Training
 
     def setup(self, stage: str) -> None:
-        if stage == "fit":
+        if stage == "fit" and self.standardisation is None:
             self.standardisation = getattr(self.trainer.datamodule, "standardisation", None)
+
+    def on_fit_start(self) -> None:
+        self.check_units(self.trainer.datamodule)
+
+    def check_units(self, datamodule: Any) -> None:
+        """Check that the points of a data module are in the units of the model; foreign ones need not declare theirs.
+
+        Raises:
+            ValueError: if the data module has another standardisation than the model.
+        """
+        units = getattr(datamodule, "standardisation", self.standardisation)
+        if units != self.standardisation:
+            raise ValueError(
+                f"the model works with standardisation {self.standardisation}, the points of "
+                f"{type(datamodule).__name__} come with {units}; use the data that the model was trained on, "
+                "or leave out --model.standardisation"
+            )
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> None:
         """One optimizer step per batch of the group that the data module hands over."""
@@ -241,6 +268,10 @@ class ScoreModule(Described, pl.LightningModule):
         # Logging every step would cost a third of a step; the sum stays on the device until it is wanted.
         if self._running["steps"] >= self.trainer.log_every_n_steps:
             self._log_running()
+        trainer = self.trainer
+        last_epoch = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        if last_epoch or trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True  # which makes Lightning validate once more before it stops
 
     def on_train_end(self) -> None:
         self._log_running()
@@ -268,16 +299,40 @@ class ScoreModule(Described, pl.LightningModule):
         return self._generators[self.device].manual_seed(seed)
 
     def configure_optimizers(self) -> Any:
+        self._run_length = steps = self.run_length(self.trainer, self.trainer.datamodule)
         optimizer = self.optimizer(self.parameters())
         if isinstance(self.lr_schedule, Constant):
             return optimizer
-        steps = self.trainer.max_steps
-        if steps == -1:
-            steps = self.trainer.max_epochs * self.trainer.datamodule.batches_per_epoch // self.trainer.world_size
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(min(k / steps, 1.0)))
         return [optimizer], [schedule]
 
+    def run_length(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> int | None:
+        """Optimizer steps of a run: `max_steps`, or those of `max_epochs` epochs of the data, whichever is less.
+
+        It is None if nothing but a time limit, a callback or a signal ends the run, which only `Constant` allows.
+
+        Raises:
+            ValueError: if the learning-rate schedule needs the length and it is not known.
+        """
+        lengths = [] if trainer.max_steps == -1 else [trainer.max_steps]
+        if trainer.max_epochs not in (None, -1) and isinstance(data, ToyDataModule):
+            if trainer.limit_train_batches != 1.0 and not trainer.fast_dev_run:
+                raise ValueError(
+                    f"trainer.limit_train_batches {trainer.limit_train_batches} cuts the epochs of trainer.max_epochs "
+                    f"{trainer.max_epochs}; leave it out and set --trainer.max_steps"
+                )
+            lengths.append(trainer.max_epochs * math.ceil(data.batches_per_epoch / trainer.world_size))
+        if not lengths and not isinstance(self.lr_schedule, Constant):
+            raise ValueError(
+                f"{self.lr_schedule!r} needs the length of the run: set --trainer.max_steps, "
+                "or --model.lr_schedule Constant"
+            )
+        return min(lengths, default=None)
+
     # Validation: the same points and the same noise every time, so that curves compare
+
+    def on_validation_start(self) -> None:
+        self.check_units(self.trainer.datamodule)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x0, labels = batch
@@ -317,6 +372,29 @@ class ScoreModule(Described, pl.LightningModule):
         path = self.sampler.trajectory(self.sampled, n, generator, every, skip)
         return Trajectory(self._in_units(path.x), path.ratio, path.alpha)
 
+    def log_prob(self, x: Tensor, tolerance: float = 1e-4) -> Tensor:
+        """Log density of the samples at points `x`, `(n, 2)`, in the units of the data: in nats, `(n,)`.
+
+        The density `q` that the probability flow (Song et al. 2021, section 4.3) of the sampling denoiser, with its
+        label and guidance, gives to the standardised points `z`, and the Jacobian of the standardisation:
+
+            log p(x) = log q(z) - log scale_1 - log scale_2,    z = (x - mean) / scale.
+
+        Samples keep the noise of the lowest level, so `p` is the density of the data with noise of standard deviation
+        `sigma_min scale_i` along axis `i`.
+
+        Args:
+            x: the points, float64 where float32 has too few digits for them; standardised in float64.
+            tolerance: of the steps of the flow, > 0, in the units of the model; see `ProbabilityFlow`.
+
+        Raises:
+            ValueError: if `tolerance` is not positive.
+        """
+        units, z = self.standardisation, x.double()
+        z = (z if units is None else units(z)).to(self.device, self.dtype)
+        log_jacobian = 0.0 if units is None else sum(map(math.log, units.scale))
+        return ProbabilityFlow(self.sampled, tolerance).log_prob(z) - log_jacobian
+
     def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
         return {"first": request.first, "samples": self._in_units(self._samples(request))}
 
@@ -330,6 +408,7 @@ class ScoreModule(Described, pl.LightningModule):
     # Testing: the samples against the truth, and the network against the truth
 
     def on_test_start(self) -> None:
+        self.check_units(self.trainer.datamodule)
         if self.judge is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
         asked = {
@@ -416,9 +495,19 @@ class ScoreModule(Described, pl.LightningModule):
 
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.standardisation = trained_units(checkpoint["hyper_parameters"], self.standardisation)
+        self._check_weights(checkpoint["state_dict"])
+
+    def _check_weights(self, weights: dict[str, Tensor]) -> None:
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in self.state_dict().items()}:
+            name = type(self.backbone).__name__
+            raise ValueError(f"the weights in the checkpoint do not fit this {name}; leave out --model.backbone")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["toy_score_version"] = __version__
         checkpoint["hyper_parameters"] = to_config(self)
+        checkpoint["run_length"] = self._run_length
         datamodule = getattr(self.trainer, "datamodule", None)
         if isinstance(datamodule, ToyDataModule):
             checkpoint["datamodule_hyper_parameters"] = to_config(datamodule)
@@ -432,12 +521,14 @@ class ScoreModule(Described, pl.LightningModule):
 
         Raises:
             FileNotFoundError, ValueError: as `read_checkpoint` and `component.check_config` say.
-            ValueError: if its samples need a guide and `kwargs` names none, or if the weights do not fit the model.
+            ValueError: if its samples need a guide and `kwargs` names none, for another `standardisation` than that of
+                the training, or if the weights do not fit the model.
             TypeError: if the checkpoint holds a model of another class than `cls`.
         """
         checkpoint = read_checkpoint(checkpoint_path, map_location)
         config = checkpoint.get("hyper_parameters")
         check_config(config, ScoreModule, "model")
+        trained_units(config, kwargs.pop("standardisation", None))
         arguments = {**(config.get("init_args") or {}), **{k: to_config(v) for k, v in kwargs.items()}}
         module = from_config({**config, "init_args": arguments}, ScoreModule, "model")
         if not isinstance(module, cls):
@@ -447,13 +538,22 @@ class ScoreModule(Described, pl.LightningModule):
                 f"{str(checkpoint_path)!r} names the guide {module.guide!r}, and a path in a checkpoint is not opened "
                 f"unasked: name it again, as guide={module.guide!r} in Python or among the models of compare"
             )
-        try:
-            module.load_state_dict(checkpoint["state_dict"])
-        except RuntimeError:
-            raise ValueError(
-                f"the weights in {str(checkpoint_path)!r} do not fit the model that it describes"
-            ) from None
+        module._check_weights(checkpoint["state_dict"])
+        module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
+
+
+def trained_units(config: dict[str, Any], chosen: Standardisation | None = None) -> Standardisation | None:
+    """The standardisation with which the weights of a checkpoint were trained, from the description of its model.
+
+    Raises:
+        ValueError: if another one is `chosen`: the network would be evaluated in units that it was not trained in.
+    """
+    stored = (config.get("init_args") or {}).get("standardisation")
+    trained = from_config(stored, Standardisation | None, "model.standardisation")
+    if chosen is not None and chosen != trained:
+        raise ValueError(f"the network was trained with standardisation {trained}, not {chosen}; leave out the latter")
+    return trained
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -474,8 +574,9 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         )
     try:
         with zipfile.ZipFile(path) as file:
-            if file.testzip() is not None:  # torch does not compare the checksums
-                raise ValueError("a checksum is wrong")
+            # torch does not compare the checksums, and leaves the weights in a record marked as a folder uninitialised.
+            if file.testzip() is not None or any(record.external_attr & 0x10 for record in file.infolist()):
+                raise ValueError("a checksum or a mark is wrong")
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception:  # zipfile and torch raise whatever the damaged bytes happen to provoke
         raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
