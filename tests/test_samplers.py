@@ -443,7 +443,12 @@ def test_posterior_variance_is_exact_for_data_in_a_point():
     # before the last step the law is that of the forward process: sigma at the lowest level
     seen = {}
     noise = UnitNoise(1002)
-    run(DDPMAncestral("posterior"), GaussianDenoiser(0.3, 0.0, DDPM()), noise, lambda i, x, memory: seen.update({i: x.clone()}))
+    run(
+        DDPMAncestral("posterior"),
+        GaussianDenoiser(0.3, 0.0, DDPM()),
+        noise,
+        lambda i, x, memory: seen.update({i: x.clone()}),
+    )
     before = seen[999][:, 0]
     assert (before[1:] - before[0]).norm().item() == pytest.approx(0.01, rel=1e-3)
 

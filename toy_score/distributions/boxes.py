@@ -21,9 +21,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
+from toy_score.checks import check_positive
 from toy_score.distributions.base import Distribution, by_rows, infinite, positive
 from toy_score.distributions.halfplanes import log_ndtr_and_hazard
-from toy_score.distributions.mixtures import check_positive
 from toy_score.seeds import seed_of
 
 __all__ = ["Checkerboard", "UniformBoxes"]

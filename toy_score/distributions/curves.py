@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toy_score.distributions.mixtures import Gaussians, check_positive, checked, isotropic
+from toy_score.checks import check_positive
+from toy_score.distributions.mixtures import Gaussians, checked, isotropic
 
 __all__ = ["Curves", "Moons", "Pinwheel", "SCurve", "SwissRoll", "TwoSpirals"]
 

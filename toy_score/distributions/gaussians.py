@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from toy_score.distributions.mixtures import Gaussians, check_positive, isotropic
+from toy_score.checks import check_positive
+from toy_score.distributions.mixtures import Gaussians, isotropic
 
 __all__ = ["AnisotropicGaussians", "EightGaussians", "FortyGaussians", "GaussianGrid", "NCSNMixture"]
 

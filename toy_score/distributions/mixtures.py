@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 from toy_score.distributions.base import Distribution, by_rows, column
 from toy_score.seeds import seed_of
 
-__all__ = ["GaussianMixture", "Gaussians", "check_positive", "checked", "isotropic"]
+__all__ = ["GaussianMixture", "Gaussians", "checked", "isotropic"]
 
 LOG_2PI = math.log(2.0 * math.pi)
 CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components times points at once: what stays in the cache; 32 MB
@@ -286,13 +286,6 @@ class GaussianMixture(Gaussians):
 def isotropic(stds: Tensor) -> Tensor:
     """Covariances of round Gaussians, `(K, 2, 2)`, from their standard deviations, `(K,)`."""
     return stds.double().square()[:, None, None] * torch.eye(2, dtype=torch.float64)
-
-
-def check_positive(**numbers: float) -> None:
-    """Raise a ValueError that names the first argument that is not positive and finite."""
-    for name, value in numbers.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive, got {value}")
 
 
 def checked(name: str, values: object, shape: tuple[int | str, ...]) -> Tensor:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
+from toy_score.checks import check_positive
 from toy_score.distributions.base import Distribution, by_rows
-from toy_score.distributions.mixtures import check_positive
 from toy_score.seeds import seed_of
 
 __all__ = ["Circles", "ConcentricRings", "Rings"]

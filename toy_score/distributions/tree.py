@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toy_score.distributions.mixtures import Gaussians, check_positive
+from toy_score.checks import check_positive
+from toy_score.distributions.mixtures import Gaussians
 
 __all__ = ["FractalTree"]
 

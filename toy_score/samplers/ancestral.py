@@ -15,8 +15,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from toy_score.denoisers import Denoiser
 from toy_score.checks import check_at_least
+from toy_score.denoisers import Denoiser
 from toy_score.samplers.base import GridSampler, NoiseStream, Sampler
 from toy_score.samplers.grids import Grid, Karras, Uniform
 from toy_score.schedules import Level, Schedule

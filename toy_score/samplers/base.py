@@ -4,8 +4,8 @@ A sampler writes one thing, `step`: how to get from one level to the next. From 
 data itself: by default, to the denoised point. A multistep method writes `multistep` instead, which is given the memory
 of the steps before and returns it with the new one.
 
-A sampler is a value. `walk` is a pure function of the start points, the noise and the levels; `__call__` draws the start
-points from the prior.
+A sampler is a value. `walk` is a pure function of the start points, the noise and the levels; `__call__` draws the
+start points from the prior.
 
 Every row of a result is a function of the seed and of its own number alone: noise is drawn in blocks of rows, each
 block from a generator of its own. Sample i is therefore the same however many are drawn, in chunks of whatever size, on

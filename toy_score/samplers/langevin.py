@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toy_score.denoisers import Denoiser
 from toy_score.checks import check_at_least
+from toy_score.denoisers import Denoiser
 from toy_score.samplers.base import NoiseStream, Sampler
 from toy_score.samplers.grids import Geometric
 from toy_score.schedules import CLEAN, Level, Schedule
