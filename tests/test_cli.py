@@ -117,7 +117,8 @@ def validated_at(run):
 def test_every_config_is_validated_at_least_15_times(name, at_once):
     config = yaml.safe_load((configs_folder() / f"{name}.yaml").read_text())
     trainer = {"max_steps": FIT_DEFAULTS["max_steps"], "max_epochs": -1} | config.get("trainer", {})
-    data = config["data"].get("init_args", {})
+    data = config["data"] if isinstance(config["data"], dict) else {}  # a bare name has the defaults
+    data = data.get("init_args", {})
     per_epoch = -(-data.get("n_train", 1_024_000) // data.get("batch_size", 1024))
     at_once = at_once or data.get("steps_at_once", 10)
     n = groups_per_validation(None, trainer["max_steps"], trainer["max_epochs"], per_epoch, at_once)

@@ -31,7 +31,7 @@ def failed(capsys, *argv):
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
-    """A checkpoint whose weights are nan."""
+    """A checkpoint whose weights are finite and so large that the network answers nan."""
     folder = tmp_path_factory.mktemp("runs")
     quiet = ["--trainer.logger", "false", "--trainer.default_root_dir", folder, "--pictures.every_n_steps", 1000000]
     short = ["--trainer.max_steps", 2, "--trainer.accelerator", "cpu", "--data.n_val", 64, "--pictures.frames", 0]
@@ -40,7 +40,7 @@ def broken(tmp_path_factory):
         run("fit", "--config", "edm_heart", *short, *quiet[4:], "--pictures.n_samples", 50)
         path = next(folder.rglob("last.ckpt"))
     content = torch.load(path, weights_only=True)
-    content["state_dict"] = {k: torch.full_like(v, math.nan) for k, v in content["state_dict"].items()}
+    content["state_dict"] = {k: torch.full_like(v, 3e38) for k, v in content["state_dict"].items()}
     torch.save(content, path)
     return path
 

@@ -67,7 +67,7 @@ def test_more_pairs_than_fit_are_refused_in_one_line(metric, n_points):
 
 def test_without_scipy_exact_w2_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'toy-score\[papers\]'"):
+    with pytest.raises(ValueError, match=r"pip install scipy"):
         sample_metrics(Heart(), papers=True)
     assert "sliced_w1" in sample_metrics(Heart())
 

@@ -62,7 +62,7 @@ UNASKED = (
     "An KeyboardInterrupt was raised",
     "An SIGTERMException was raised",
     "Loaded model",
-    "`Trainer(val_check_interval=1.0)`",
+    "`Trainer(val_check_interval=1",
 )
 
 UNASKED_WARNINGS = (
@@ -132,9 +132,10 @@ class ToyCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        # For every command, since the config of a run may name it; only `fit` takes it from the command line.
+        told = "a checkpoint: fit starts a new run from its weights, at step 0 (--ckpt_path goes on with its run)"
+        parser.add_argument("--init_from", type=str | None, help=told)
         if subcommand == "fit":
-            told = "a checkpoint: start a new run from its weights, at step 0; --ckpt_path goes on with its run instead"
-            parser.add_argument("--init_from", type=str | None, help=told)
             interval = next(action for action in parser._actions if action.dest == "trainer.val_check_interval")
             interval.help = "optimizer steps between validations; 25 times a run if not given, and always at the end"
         if subcommand in ("test", "predict"):
@@ -159,6 +160,8 @@ class ToyCLI(LightningCLI):
         argv, command = list(self.argv), self.argv[0]
         self.from_checkpoint: dict[str, Any] = {}
         resumed, start = option(argv, "--ckpt_path"), option(argv, "--init_from")
+        if start and command != "fit":
+            raise ValueError(f"--init_from {start} starts a run of fit; {command} takes --ckpt_path {start}")
         path = resumed or (start if command == "fit" else None)
         if path is not None and command in self._subcommand_parsers:
             self.from_checkpoint = checkpoint_settings(path, option(argv, "--data") is not None)

@@ -496,7 +496,7 @@ class ScoreModule(Described, pl.LightningModule):
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.standardisation = trained_units(checkpoint["hyper_parameters"], self.standardisation)
+        self.standardisation = trained_units(checkpoint.get("hyper_parameters") or {}, self.standardisation)
         self._check_weights(checkpoint["state_dict"])
 
     def _check_weights(self, weights: dict[str, Tensor]) -> None:
