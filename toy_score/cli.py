@@ -161,7 +161,7 @@ class ToyCLI(LightningCLI):
         self.from_checkpoint: dict[str, Any] = {}
         resumed, start = option(argv, "--ckpt_path"), option(argv, "--init_from")
         if start and command != "fit":
-            raise ValueError(f"--init_from {start} starts a run of fit; {command} takes --ckpt_path {start}")
+            raise ValueError(f"{command} does not take --init_from, which starts a run of fit; use --ckpt_path {start}")
         path = resumed or (start if command == "fit" else None)
         if path is not None and command in self._subcommand_parsers:
             self.from_checkpoint = checkpoint_settings(path, option(argv, "--data") is not None)
