@@ -20,9 +20,12 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+# Style, types, and the floors that imports may not climb; the settings are in pyproject.toml.
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Every command of the README in a fresh clone, some ten minutes; `--quick` takes this environment and short trainings.
 readme: $(READY)
@@ -50,4 +53,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .import_linter_cache .ruff_cache

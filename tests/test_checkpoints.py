@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from toy_score import MLP, EDMModule, Guided, HeartDataModule, Heun, PointsDataModule, ScoreModule
-from toy_score import __main__ as entry
+from toy_score import MLP, EDMModule, Guided, HeartDataModule, Heun, PointsDataModule, ScoreModule, __main__ as entry
 from toy_score.compare.contestants import load_models
 from toy_score.component import check_config, to_config
 from toy_score.data import ToyDataModule

@@ -14,8 +14,7 @@ import pytest
 import torch
 import yaml
 
-from toy_score import __main__ as entry
-from toy_score import __version__
+from toy_score import __main__ as entry, __version__
 from toy_score.catalog import configs_folder, entries
 from toy_score.cli import FIT_DEFAULTS, groups_per_validation, next_version
 from toy_score.files import locked

@@ -27,8 +27,8 @@ from toy_score import (
     ReverseDiffusion,
     ScoreModule,
     SplitNormal,
+    __main__ as entry,
 )
-from toy_score import __main__ as entry
 from toy_score.compare import grid, page
 from toy_score.compare.contestants import unique_names, wide_schedule
 from toy_score.compare.samplers import parse_samplers, short

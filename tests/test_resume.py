@@ -11,8 +11,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from toy_score import HeartDataModule, NCSNModule
-from toy_score import __main__ as entry
+from toy_score import HeartDataModule, NCSNModule, __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
 
 

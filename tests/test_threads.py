@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from toy_score import EDM, ExactDenoiser, Heart, Heun, NCSNModule
-from toy_score import __main__ as entry
+from toy_score import EDM, ExactDenoiser, Heart, Heun, NCSNModule, __main__ as entry
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

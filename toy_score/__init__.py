@@ -9,7 +9,7 @@ Names are imported when they are first used, so that `import toy_score` costs no
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toy_score.version import __version__
 
@@ -131,6 +131,150 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = ["__version__", *_ROOM_OF]
+
+
+if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a name as public
+    from toy_score.backbones import (
+        MLP as MLP,
+        Backbone as Backbone,
+        Fourier as Fourier,
+        Raw as Raw,
+    )
+    from toy_score.budget import (
+        error_budget as error_budget,
+    )
+    from toy_score.data import (
+        AnisotropicGaussiansDataModule as AnisotropicGaussiansDataModule,
+        CheckerboardDataModule as CheckerboardDataModule,
+        CirclesDataModule as CirclesDataModule,
+        EightGaussiansDataModule as EightGaussiansDataModule,
+        FortyGaussiansDataModule as FortyGaussiansDataModule,
+        FractalTreeDataModule as FractalTreeDataModule,
+        GaussianGridDataModule as GaussianGridDataModule,
+        GaussianMixtureDataModule as GaussianMixtureDataModule,
+        HeartDataModule as HeartDataModule,
+        MoonsDataModule as MoonsDataModule,
+        NCSNMixtureDataModule as NCSNMixtureDataModule,
+        PinwheelDataModule as PinwheelDataModule,
+        PointsDataModule as PointsDataModule,
+        RingsDataModule as RingsDataModule,
+        SCurveDataModule as SCurveDataModule,
+        SplitNormalDataModule as SplitNormalDataModule,
+        SwissRollDataModule as SwissRollDataModule,
+        ToyDataModule as ToyDataModule,
+        TwoSpiralsDataModule as TwoSpiralsDataModule,
+    )
+    from toy_score.denoisers import (
+        Denoiser as Denoiser,
+        ExactDenoiser as ExactDenoiser,
+        Guided as Guided,
+        NetworkDenoiser as NetworkDenoiser,
+        Rescheduled as Rescheduled,
+    )
+    from toy_score.distributions import (
+        AnisotropicGaussians as AnisotropicGaussians,
+        Checkerboard as Checkerboard,
+        Circles as Circles,
+        Distribution as Distribution,
+        EightGaussians as EightGaussians,
+        FortyGaussians as FortyGaussians,
+        FractalTree as FractalTree,
+        GaussianGrid as GaussianGrid,
+        GaussianMixture as GaussianMixture,
+        Heart as Heart,
+        Moons as Moons,
+        NCSNMixture as NCSNMixture,
+        Pinwheel as Pinwheel,
+        Points as Points,
+        Rings as Rings,
+        SCurve as SCurve,
+        SplitNormal as SplitNormal,
+        SwissRoll as SwissRoll,
+        TwoSpirals as TwoSpirals,
+    )
+    from toy_score.doctor import (
+        diagnose as diagnose,
+    )
+    from toy_score.likelihood import (
+        ProbabilityFlow as ProbabilityFlow,
+    )
+    from toy_score.modules import (
+        DDPMModule as DDPMModule,
+        EDMModule as EDMModule,
+        FlowMatchingModule as FlowMatchingModule,
+        NCSNModule as NCSNModule,
+        ScoreModule as ScoreModule,
+        ScoreSDEModule as ScoreSDEModule,
+        WarmupCosine as WarmupCosine,
+    )
+    from toy_score.objectives import (
+        AllLevels as AllLevels,
+        DenoisingScoreMatching as DenoisingScoreMatching,
+        ExplicitScoreMatching as ExplicitScoreMatching,
+        ImplicitScoreMatching as ImplicitScoreMatching,
+        LikelihoodWeighting as LikelihoodWeighting,
+        LogNormalSigma as LogNormalSigma,
+        OutputWeighting as OutputWeighting,
+        RandomLevels as RandomLevels,
+        SigmaSquared as SigmaSquared,
+        SlicedScoreMatching as SlicedScoreMatching,
+        UniformLogSNR as UniformLogSNR,
+        UniformTimes as UniformTimes,
+    )
+    from toy_score.parameterisations import (
+        DataPrediction as DataPrediction,
+        EDMPreconditioning as EDMPreconditioning,
+        Energy as Energy,
+        FlowPrediction as FlowPrediction,
+        LogSigma as LogSigma,
+        NoisePrediction as NoisePrediction,
+        ScorePrediction as ScorePrediction,
+        Sigma as Sigma,
+        Time as Time,
+        VelocityPrediction as VelocityPrediction,
+    )
+    from toy_score.samplers import (
+        DDIM as DDIM,
+        AdamsBashforth as AdamsBashforth,
+        AdaptiveDormandPrince as AdaptiveDormandPrince,
+        Angular as Angular,
+        AnnealedLangevin as AnnealedLangevin,
+        Corrector as Corrector,
+        DDPMAncestral as DDPMAncestral,
+        DormandPrince as DormandPrince,
+        DPMSolver2M as DPMSolver2M,
+        EDMStochastic as EDMStochastic,
+        Euler as Euler,
+        EulerMaruyama as EulerMaruyama,
+        ExponentialAdams as ExponentialAdams,
+        Geometric as Geometric,
+        Grid as Grid,
+        Heun as Heun,
+        Karras as Karras,
+        Langevin as Langevin,
+        LangevinCorrector as LangevinCorrector,
+        NoPredictor as NoPredictor,
+        PredictorCorrector as PredictorCorrector,
+        ReverseDiffusion as ReverseDiffusion,
+        RungeKutta4 as RungeKutta4,
+        Sampler as Sampler,
+        Trailing as Trailing,
+        Trajectory as Trajectory,
+        Uniform as Uniform,
+    )
+    from toy_score.schedules import (
+        DDPM as DDPM,
+        EDM as EDM,
+        VE as VE,
+        VP as VP,
+        Cosine as Cosine,
+        LinearFlow as LinearFlow,
+        Schedule as Schedule,
+        SubVP as SubVP,
+    )
+    from toy_score.standardisation import (
+        Standardisation as Standardisation,
+    )
 
 
 def __getattr__(name: str) -> Any:

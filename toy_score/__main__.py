@@ -56,9 +56,9 @@ def main(argv: list[str] | None = None) -> None:
         except BrokenPipeError:  # `list | head`: the reader has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif argv[0] == "compare":
-        from toy_score.compare.command import run
+        from toy_score.compare import command
 
-        run(argv[1:], shlex.join(["python", "-m", "toy_score", *given]))
+        command.run(argv[1:], shlex.join(["python", "-m", "toy_score", *given]))
     elif not argv[0].startswith("-") and argv[0] not in COMMANDS:
         import difflib
 
@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> None:
         advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}"
         sys.exit(_refuse(f"there is no command {argv[0]!r}; {advice}"))
     else:
-        from toy_score.cli import run
+        from toy_score import cli
 
-        run(argv)
+        cli.run(argv)
 
 
 def _threaded(argv: list[str]) -> list[str]:

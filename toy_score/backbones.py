@@ -3,9 +3,9 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from toy_score.component import Component, Described
 
-__all__ = ["MLP", "Backbone", "Embedding", "Fourier", "Raw", "forward_jacobian"]
+__all__ = ["MLP", "Backbone", "Embedding", "Fourier", "Raw", "forward_derivative", "forward_jacobian"]
 
 
 def _silu_slope(h: Tensor) -> Tensor:
@@ -111,13 +111,19 @@ class Backbone(Described, nn.Module, ABC):
         return forward_jacobian(lambda z: self(z, c, labels), x)
 
 
+def forward_derivative(f: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """`f(x)` and its derivative along `direction`, which has the shape of `x`, by one forward-mode product."""
+    value, slope, *_ = torch.func.jvp(f, (x,), (direction,))
+    return value, slope
+
+
 def forward_jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """`f(x)`, `(n, 2)`, and `df_i / dx_j`, `(n, 2, 2)`, of a function of the rows of `x`, by forward-mode products."""
     columns = []
     for axis in (0, 1):
         direction = torch.zeros_like(x)
         direction[:, axis] = 1.0
-        value, column = torch.func.jvp(f, (x,), (direction,))
+        value, column = forward_derivative(f, x, direction)
         columns.append(column)
     return value, torch.stack(columns, dim=-1)
 
@@ -155,7 +161,8 @@ class MLP(Backbone):
             raise ValueError(f"n_labels must be at least 0, got {n_labels}")
         self.hidden, self.activation, self.embedding, self.n_labels = tuple(hidden), activation, embedding, n_labels
         widths = [2 + embedding.n_features, *hidden, 2]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.layers = cast(Sequence[nn.Linear], layers)  # `ModuleList` cannot say what its modules are
         if n_labels:
             self.label_vectors = nn.Embedding(n_labels + 1, widths[1], padding_idx=n_labels)
 

@@ -152,7 +152,7 @@ class _Draws:
             "energy": EnergyDistance(p),
             "cross_entropy_gap": CrossEntropyGap(p),
             "mode_weights": ModeWeights(p),
-            "nonfinite": NonFinite(),
+            "nonfinite": NonFinite(p),
         }
         for metric in self.metrics.values():
             metric.distributed_available_fn = lambda: False  # one process measures; the others have nothing to add

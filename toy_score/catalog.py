@@ -8,7 +8,7 @@ __all__ = ["KINDS", "Entry", "config_file", "configs_folder", "entries"]
 
 ROOT = Path(__file__).parent
 
-KINDS = {
+KINDS: dict[str, tuple[str, str] | None] = {
     "distributions": ("Distribution", "distributions"),
     "samplers": ("Sampler", "samplers"),
     "schedules": ("Schedule", "schedules"),
@@ -27,9 +27,10 @@ class Entry(NamedTuple):
 
 def entries(kind: str) -> list[Entry]:
     """All there is of a kind, by name: the public classes at the ends of the family tree, or the configs."""
-    if KINDS[kind] is None:
+    where = KINDS[kind]
+    if where is None:
         return [Entry(_config_name(path), _first_comment(path)) for path in sorted(configs_folder().rglob("*.yaml"))]
-    root, place = KINDS[kind]
+    root, place = where
     files = sorted((ROOT / place).glob("*.py")) if (ROOT / place).is_dir() else [ROOT / place]
     classes = {
         node.name: node

@@ -13,6 +13,7 @@ or, because this is the plane, the truth.
 import copy
 import math
 from abc import ABC, abstractmethod
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,11 @@ from toy_score.component import Component
 from toy_score.distributions import Distribution
 from toy_score.distributions.base import column
 from toy_score.parameterisations import Conditioning, Parameterisation
-from toy_score.schedules import Level, Schedule
+from toy_score.schedules import Level, Levels, Schedule
 
 __all__ = ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"]
 
-At = float | Tensor | Level
+At = float | Tensor | Level | Levels
 """When a denoiser is asked: a time, or a level, which spares working out `alpha` and `sigma` again."""
 
 
@@ -74,16 +75,22 @@ class Denoiser(ABC):
         level = self.level_at_angle(angle)
         return self.velocity(level.radius * z, level)
 
-    def level_at_angle(self, angle: float | Tensor) -> Level:
+    @overload
+    def level_at_angle(self, angle: float) -> Level: ...
+
+    @overload
+    def level_at_angle(self, angle: Tensor) -> Levels: ...
+
+    def level_at_angle(self, angle: float | Tensor) -> Level | Levels:
         """The schedule's level at which `sigma / alpha = tan(angle)`: of numbers, or of tensors `(n, 1)`."""
         if isinstance(angle, Tensor):
             return self.schedule.level(self.schedule.time(angle.tan()))
         return self.schedule.level_at(math.tan(angle))
 
-    def _level(self, x: Tensor, t: At) -> Level:
+    def _level(self, x: Tensor, t: At) -> Levels:
         """`t` as a level of tensors `(1, 1)` or `(n, 1)`, of the dtype and on the device of `x`."""
         if isinstance(t, Level):
-            return Level(*(column(value, x) for value in t))
+            return Level(column(t.time, x), column(t.alpha, x), column(t.sigma, x))
         return self.schedule.level(column(t, x))
 
 
@@ -171,14 +178,14 @@ class NetworkDenoiser(nn.Module, Denoiser):
         level = self._level(x, t)
         return self._jacobian(*self._velocity_factors(level), x, level)
 
-    def _velocity_factors(self, level: Level) -> tuple[Tensor, Tensor]:
+    def _velocity_factors(self, level: Levels) -> tuple[Tensor, Tensor]:
         _, alpha, sigma = level
         (c_skip, c_out), (k_skip, k_out) = (
             f(alpha, sigma) for f in (self.parameterisation.data, self.parameterisation.noise)
         )
         return (alpha * k_skip - sigma * c_skip) / level.radius, (alpha * k_out - sigma * c_out) / level.radius
 
-    def _jacobian(self, skip: Tensor | float, out: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+    def _jacobian(self, skip: Tensor | float, out: Tensor, x: Tensor, level: Levels) -> tuple[Tensor, Tensor]:
         """`skip x + out F(c_in x)` and its derivatives, `skip I + out c_in dF`."""
         t, alpha, sigma = level
         c_in, c = self.parameterisation.c_in(alpha, sigma), self.conditioning(t, alpha, sigma)
@@ -187,7 +194,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
         skipped = skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0
         return _affine(skip, out, x, F), skipped + (out * c_in)[:, :, None] * dF
 
-    def _output(self, x: Tensor, level: Level) -> Tensor:
+    def _output(self, x: Tensor, level: Levels) -> Tensor:
         t, alpha, sigma = level
         c_in = self.parameterisation.c_in(alpha, sigma)
         shown = x if isinstance(c_in, float) else c_in * x
@@ -233,7 +240,7 @@ class Rescheduled(Denoiser):
     def noise(self, x: Tensor, t: At) -> Tensor:
         return self.denoiser.noise(*self._own(x, t))
 
-    def _own(self, x: Tensor, t: At) -> tuple[Tensor, Level]:
+    def _own(self, x: Tensor, t: At) -> tuple[Tensor, Levels]:
         level, own = self._level(x, t), self.denoiser.schedule
         there = own.level(own.time(level.ratio))
         return x * (there.alpha / level.alpha), there

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, overload
 
 from filelock import FileLock, Timeout
 
@@ -67,6 +67,14 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+@overload
+def digest(path: str | Path) -> str: ...
+
+
+@overload
+def digest(path: None) -> None: ...
 
 
 def digest(path: str | Path | None) -> str | None:

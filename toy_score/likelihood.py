@@ -13,8 +13,9 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from toy_score.backbones import forward_derivative
 from toy_score.denoisers import Denoiser
-from toy_score.schedules import Level
+from toy_score.schedules import Levels
 from toy_score.solvers import solve_adaptively
 
 __all__ = ["ProbabilityFlow"]
@@ -74,11 +75,11 @@ class ProbabilityFlow:
         # The state is (z, integral of div v), with Hutchinson (z, integral, direction): a row carries all it needs.
         begin, end = self._ends
         z = math.cos(begin) * x
-        state = [z, torch.zeros_like(z[:, :1])]
+        parts = [z, torch.zeros_like(z[:, :1])]
         if self.hutchinson:
             sign = torch.randint(2, z.shape, generator=generator, device=generator.device if generator else None)
-            state.append(2.0 * sign.to(z) - 1.0)
-        state = solve_adaptively(self._slope, torch.cat(state, dim=1), begin, end, self.tolerance).y
+            parts.append(2.0 * sign.to(z) - 1.0)
+        state = solve_adaptively(self._slope, torch.cat(parts, dim=1), begin, end, self.tolerance).y
         z, integral = state[:, :2] / math.sin(end), state[:, 2]
         prior = -0.5 * z.square().sum(dim=1) - math.log(2.0 * math.pi) - 2.0 * math.log(math.sin(end))
         return prior + integral + 2.0 * math.log(math.cos(begin))
@@ -88,10 +89,10 @@ class ProbabilityFlow:
         velocity, divergence = self._divergence(level.radius * state[:, :2], level, state[:, 3:])
         return torch.cat([velocity, level.radius * divergence, torch.zeros_like(state[:, 3:])], dim=1)
 
-    def _divergence(self, x: Tensor, level: Level, direction: Tensor) -> tuple[Tensor, Tensor]:
+    def _divergence(self, x: Tensor, level: Levels, direction: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity, `(n, 2)`, and its divergence in `x`, `(n, 1)`."""
         if self.hutchinson:
-            velocity, slope = torch.func.jvp(lambda point: self.denoiser.velocity(point, level), (x,), (direction,))
+            velocity, slope = forward_derivative(lambda point: self.denoiser.velocity(point, level), x, direction)
             return velocity, (direction * slope).sum(dim=1, keepdim=True)
         velocity, jacobian = self.denoiser.velocity_jacobian(x, level)
         return velocity, (jacobian[:, 0, 0] + jacobian[:, 1, 1])[:, None]

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from toy_score.backbones import forward_derivative
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser, NetworkDenoiser
-from toy_score.schedules import Level, Schedule
+from toy_score.schedules import Levels, Schedule
 
 __all__ = [
     "AllLevels",
@@ -124,7 +125,7 @@ class Weighting(Component, ABC):
     """How much the squared error of the noise counts at each noise level."""
 
     @abstractmethod
-    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+    def __call__(self, denoiser: Denoiser, level: Levels) -> Tensor | float:
         """The weight at a level of tensors `(m, 1)`: `(m, 1)`, or a number."""
 
 
@@ -132,7 +133,7 @@ class Weighting(Component, ABC):
 class SigmaSquared(Weighting):
     """`sigma^2` for the score, and so 1 for the noise: NCSN's and DDPM's."""
 
-    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+    def __call__(self, denoiser: Denoiser, level: Levels) -> Tensor | float:
         return 1.0
 
 
@@ -145,7 +146,7 @@ class LikelihoodWeighting(Weighting):
     less variance.
     """
 
-    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+    def __call__(self, denoiser: Denoiser, level: Levels) -> Tensor | float:
         return (denoiser.schedule.diffusion(level.time) / level.sigma).square()
 
 
@@ -157,7 +158,7 @@ class OutputWeighting(Weighting):
     of flow matching, with `DataPrediction` the squared error of the denoised point.
     """
 
-    def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
+    def __call__(self, denoiser: Denoiser, level: Levels) -> Tensor | float:
         if not isinstance(denoiser, NetworkDenoiser):
             raise TypeError("OutputWeighting weighs the output of a network; choose SigmaSquared for other denoisers")
         return denoiser.parameterisation.noise(level.alpha, level.sigma)[1].square().reciprocal()
@@ -202,7 +203,7 @@ class Objective(Component, ABC):
 
     @abstractmethod
     def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
     ) -> Tensor:
         """Loss of each noisy point `x = alpha x_0 + sigma eps`, `(m,)`, before it is weighted."""
 
@@ -215,7 +216,7 @@ class DenoisingScoreMatching(Objective):
     antithetic: bool = False
 
     def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
     ) -> Tensor:
         return (denoiser.noise(x, level) - eps).square().mean(dim=-1)
 
@@ -228,7 +229,7 @@ class ExplicitScoreMatching(Objective):
     antithetic: bool = False
 
     def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
     ) -> Tensor:
         if truth is None:
             raise ValueError("explicit score matching needs the exact score, known for the data modules of toy_score")
@@ -259,13 +260,13 @@ class _NoTarget(Objective):
         return (0.5 * noise.square().sum(dim=-1) - sigma * divergence) / sigma**2
 
     def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Level, eps: Tensor, generator: Generator, truth: Denoiser | None
+        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
     ) -> Tensor:
         noise, divergence = self.divergence(denoiser, x, level, generator)
         return 0.5 * noise.square().sum(dim=-1) - level.sigma[:, 0] * divergence + 1.0
 
     @abstractmethod
-    def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
+    def divergence(self, denoiser: Denoiser, x: Tensor, level: Levels, generator: Generator) -> tuple[Tensor, Tensor]:
         """The noise, `(m, 2)`, and its divergence or an unbiased estimate of it, `(m,)`."""
 
 
@@ -279,7 +280,7 @@ class ImplicitScoreMatching(_NoTarget):
     noise_free: bool = False
     weighting: Weighting = SigmaSquared()
 
-    def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
+    def divergence(self, denoiser: Denoiser, x: Tensor, level: Levels, generator: Generator) -> tuple[Tensor, Tensor]:
         noise, jacobian = denoiser.noise_jacobian(x, level)
         return noise, jacobian.diagonal(dim1=1, dim2=2).sum(dim=1)
 
@@ -294,7 +295,7 @@ class SlicedScoreMatching(_NoTarget):
     noise_free: bool = False
     weighting: Weighting = SigmaSquared()
 
-    def divergence(self, denoiser: Denoiser, x: Tensor, level: Level, generator: Generator) -> tuple[Tensor, Tensor]:
+    def divergence(self, denoiser: Denoiser, x: Tensor, level: Levels, generator: Generator) -> tuple[Tensor, Tensor]:
         v = 2.0 * torch.randint(2, x.shape, generator=generator, device=x.device).to(x) - 1.0
-        noise, slope = torch.func.jvp(lambda z: denoiser.noise(z, level), (x,), (v,))
+        noise, slope = forward_derivative(lambda z: denoiser.noise(z, level), x, v)
         return noise, (v * slope).sum(dim=1)

@@ -5,14 +5,15 @@ one row that is not a number would stop all. So steps are either given beforehan
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 __all__ = ["DORMAND_PRINCE", "RK4", "Solution", "Tableau", "combine", "solve_adaptively", "stages"]
 
-Slope = Callable[[float | Tensor, Tensor], Tensor]
+Time = TypeVar("Time", float, Tensor)
+"""One time for all rows, or a time for each, `(n, 1)`."""
 
 
 class Tableau(NamedTuple):
@@ -52,7 +53,7 @@ def combine(y: Tensor, h: float | Tensor, weights: tuple[float, ...], slopes: li
 
 
 def stages(
-    tableau: Tableau, f: Slope, u: float | Tensor, y: Tensor, h: float | Tensor, first: Tensor | None = None
+    tableau: Tableau, f: Callable[[Time, Tensor], Tensor], u: Time, y: Tensor, h: Time, first: Tensor | None = None
 ) -> tuple[Tensor, list[Tensor]]:
     """One step of size `h`: the new `y`, and the slopes of all stages.
 
@@ -77,7 +78,12 @@ class Solution(NamedTuple):
 
 
 def solve_adaptively(
-    f: Slope, y: Tensor, begin: float, end: float, tolerance: float, max_steps: int = 1000
+    f: Callable[[Tensor, Tensor], Tensor],
+    y: Tensor,
+    begin: float,
+    end: float,
+    tolerance: float,
+    max_steps: int = 1000,
 ) -> Solution:
     """Solve from `u = begin` to `end` by Dormand-Prince steps whose size every row chooses for itself.
 

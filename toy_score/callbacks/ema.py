@@ -1,6 +1,5 @@
 """Averaged weights."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,8 +31,8 @@ class EMA(WeightAveraging):
             raise ValueError(f"ema.every_n_steps must be at least 1, got {every_n_steps}")
         self.decay, self.every_n_steps = decay, every_n_steps
 
-        def average(averages: Sequence[Tensor], weights: Sequence[Tensor], n: Tensor | int) -> None:
-            n = float(n)
+        def average(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+            n = float(updates)
             torch._foreach_lerp_(averages, weights, 1.0 - min(decay**every_n_steps, (1.0 + n) / (10.0 + n)))
 
         # Buffers are not averaged: an average of integers is no integer.

@@ -15,6 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from toy_score.callbacks.reports import run_folder
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.metrics import STUDY_LEVELS, ScoreError
+from toy_score.modules import ScoreModule
 from toy_score.samplers import Heun, Sampler, Trajectory
 from toy_score.seeds import seed_of
 
@@ -97,15 +98,15 @@ class Pictures(pl.Callback):
 
     @rank_zero_only
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        folder = Path(run_folder(trainer)) / "pictures" if trainer.logger and run_folder(trainer) else None
-        self._draw(trainer, averaged(trainer, pl_module), folder)
+        folder = run_folder(trainer) if trainer.logger else None
+        self._draw(trainer, averaged(trainer, pl_module), Path(folder) / "pictures" if folder else None)
         print(f"drawing:     {self.seconds:.1f} s of the training")
         if trainer.logger is not None:
             trainer.logger.log_metrics({"time/pictures_seconds": self.seconds}, step=trainer.global_step)
 
-    def _draw(self, trainer: pl.Trainer, model: pl.LightningModule, folder: Path | None = None) -> None:
+    def _draw(self, trainer: pl.Trainer, model: ScoreModule, folder: Path | None = None) -> None:
         board = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
-        asked = trainer.lightning_module  # an averaged copy of the module has no trainer to ask
+        asked = score_module(trainer.lightning_module)  # an averaged copy of the module has no trainer to ask
         distribution, exact = asked.distribution, asked.truth
         if distribution is None or (board is None and folder is None):
             return
@@ -153,17 +154,17 @@ class Pictures(pl.Callback):
         model.train(was_training)
         self.seconds += time.monotonic() - begun
 
-    def _generator(self, model: pl.LightningModule) -> torch.Generator:
+    def _generator(self, model: ScoreModule) -> torch.Generator:
         return torch.Generator(model.device).manual_seed(seed_of("pictured samples"))
 
-    def _sample(self, model: pl.LightningModule, sampler: Sampler) -> torch.Tensor:
+    def _sample(self, model: ScoreModule, sampler: Sampler) -> torch.Tensor:
         return sampler(model.denoiser, self.n_samples, self._generator(model)).cpu()
 
-    def _paths(self, model: pl.LightningModule) -> Trajectory:
+    def _paths(self, model: ScoreModule) -> Trajectory:
         skip = min(self.skip, len(model.sampler.times(model.schedule)) // 2)
         return model.sampler.trajectory(model.denoiser, 4, self._generator(model), skip=skip)
 
-    def _errors(self, model: pl.LightningModule, exact: Any, real: torch.Tensor) -> list[float]:
+    def _errors(self, model: ScoreModule, exact: ExactDenoiser, real: torch.Tensor) -> list[float]:
         metric = ScoreError().to(model.device)
         metric.distributed_available_fn = lambda: False  # one process draws: it must not wait for the others
         metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
@@ -189,9 +190,20 @@ def animation(
     return plotting.to_gif(plotting.noise_to_data(denoiser, paths, title, exact, real, frames))
 
 
-def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> pl.LightningModule:
+def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> ScoreModule:
     """The module with the averaged weights, if a callback keeps any."""
-    for callback in trainer.callbacks:
+    for callback in getattr(trainer, "callbacks", []):  # Lightning sets it, but does not annotate it
         if isinstance(callback, WeightAveraging) and callback._average_model is not None:
-            return callback._average_model.module
-    return pl_module
+            return score_module(callback._average_model.module)
+    return score_module(pl_module)
+
+
+def score_module(module: torch.nn.Module) -> ScoreModule:
+    """The module, if it is one of this package's models.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    if not isinstance(module, ScoreModule):
+        raise TypeError(f"Pictures draws models of toy_score, subclasses of ScoreModule, got {type(module).__name__}")
+    return module

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from toy_score.compare.contestants import Cell
@@ -133,7 +133,7 @@ def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store") -> No
     check_finite(lost)  # when all is told and kept
 
 
-def _told(row: dict | None) -> str:
+def _told(row: dict[str, Any] | None) -> str:
     if row is None:
         return "no finite samples"
     return f"{row['sliced_w1_ratio']:7.2f}   {row['nfe']:>5} evaluations, {row['seconds']:.2f} s   {row['sampler']}"

@@ -11,8 +11,7 @@ import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import Any, TypeVar
 
 from toy_score.compare.samplers import OWN, Written
 from toy_score.component import check_config, from_config
@@ -26,6 +25,8 @@ from toy_score.samplers import AnnealedLangevin, Langevin, Sampler
 from toy_score.schedules import LinearFlow, Schedule
 
 __all__ = ["NETWORK", "OWN_SCHEDULE", "WIDE", "Cell", "Contestant", "cells", "line_up", "load_models"]
+
+Item = TypeVar("Item")
 
 NETWORK, OWN_SCHEDULE, WIDE = "network", "exact, own schedule", "exact, wide schedule"
 """The kinds of contestants."""
@@ -76,7 +77,7 @@ class Cell:
         return f"{self.contestant.name} on {self.contestant.distribution!r} by {self.sampler!r}"
 
 
-def load_models(words: Sequence[str], device: torch.device) -> list[Contestant]:
+def load_models(words: Sequence[str], device: str) -> list[Contestant]:
     """The models that the words name: checkpoints, folders of runs, or patterns.
 
     Raises:
@@ -86,9 +87,10 @@ def load_models(words: Sequence[str], device: torch.device) -> list[Contestant]:
     return [_load(path, name, device, paths) for path, name in zip(paths, unique_names(paths), strict=True)]
 
 
-def _load(path: Path, name: str, device: torch.device, paths: Sequence[Path]) -> Contestant:
+def _load(path: Path, name: str, device: str, paths: Sequence[Path]) -> Contestant:
     checkpoint = read_checkpoint(path)
-    config, data = checkpoint.get("hyper_parameters"), checkpoint.get("datamodule_hyper_parameters")
+    config: Any = checkpoint.get("hyper_parameters")
+    data = checkpoint.get("datamodule_hyper_parameters")
     check_config(config, ScoreModule, "model")
     distribution = getattr(from_config(data, ToyDataModule, "data"), "distribution", None) if data else None
     if distribution is None:
@@ -168,8 +170,7 @@ def cells(contestants: Iterable[Contestant], samplers: Sequence[Written], n_step
     found: dict[str, Cell] = {}
     for contestant in contestants:
         for written in samplers:
-            chosen = contestant.own if written.sampler is None else written.at(n_steps)
-            for sampler in chosen:
+            for sampler in written.at(n_steps, contestant.own):
                 cell = Cell(contestant, sampler, written.label, sampler in contestant.own)
                 check(cell)
                 if cell.key in found and found[cell.key].label == OWN:  # rather a point of a line than one alone
@@ -194,9 +195,9 @@ def check(cell: Cell) -> None:
             )
 
 
-def distinct(items: Iterable) -> list:
+def distinct(items: Iterable[Item]) -> list[Item]:
     """The items, without repetitions, in order; they need only know when they are equal."""
-    found: list = []
+    found: list[Item] = []
     for item in items:
         if item not in found:
             found.append(item)

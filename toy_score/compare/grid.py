@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -90,8 +91,8 @@ def measure(
         metrics.update(x)
         readings.append(metrics.compute())
     contestant, n = cell.contestant, protocol.n_samples
-    found = Report("", contestant.distribution, n, readings, floors).as_dict()
-    row = {
+    found: dict[str, Any] = Report("", contestant.distribution, n, readings, floors).as_dict()
+    row: dict[str, Any] = {
         "distribution": repr(contestant.distribution),
         "model": contestant.name,
         "kind": contestant.kind,

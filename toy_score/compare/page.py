@@ -13,7 +13,7 @@ from torch import Generator
 
 from toy_score import plotting
 from toy_score.compare import pictures
-from toy_score.compare.contestants import NETWORK
+from toy_score.compare.contestants import NETWORK, Cell
 from toy_score.compare.grid import Protocol, draw
 from toy_score.compare.samplers import OWN
 from toy_score.compare.store import Store, write
@@ -58,7 +58,9 @@ def _page(groups: Sequence[Group], store: Store, protocol: Protocol) -> str:
         key=_key(groups),
         evaluations=_images(pictures.by_evaluations(groups), pictures.EVALUATIONS),
         seconds=_images(pictures.by_seconds(groups), pictures.SECONDS, key=True),
-        samples=_grid([_samples(entry, protocol) for group in groups for entry in group.models if entry.cell]),
+        samples=_grid(
+            [_samples(e.cell, e.best, protocol) for group in groups for e in group.models if e.cell and e.best]
+        ),
         table="".join(map(_table, groups)),
         reading=escape(READING),
         about=_about(store, protocol),
@@ -148,14 +150,13 @@ def columns_for(n: int) -> int:
     return n if n <= 3 else 2 if n == 4 else 3
 
 
-def _samples(entry: Entry, protocol: Protocol) -> str:
-    p, n = entry.contestant.distribution, min(N_POINTS, protocol.n_samples)
-    generated = draw(entry.cell, protocol, 0, n).cpu()
+def _samples(cell: Cell, row: Row, protocol: Protocol) -> str:
+    p, name, n = cell.contestant.distribution, cell.contestant.name, min(N_POINTS, protocol.n_samples)
+    generated = draw(cell, protocol, 0, n).cpu()
     real = p.sample(n, Generator().manual_seed(seed_of("points beside samples")))
-    ratio = number(entry.best["sliced_w1_ratio"], 2)
-
-    picture = _image(plotting.samples(generated, real, p, entry.contestant.name), f"samples of {entry.contestant.name}")
-    told = f"<code>{escape(entry.best['sampler'])}</code>, {ratio} x the floor"
+    ratio = number(row["sliced_w1_ratio"], 2)
+    picture = _image(plotting.samples(generated, real, p, name), f"samples of {name}")
+    told = f"<code>{escape(row['sampler'])}</code>, {ratio} x the floor"
     return f"<figure>{picture}<figcaption>{told}</figcaption></figure>"
 
 

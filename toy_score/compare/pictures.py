@@ -53,9 +53,10 @@ def _is_reference(row: Row, contestant: Contestant, rows: Sequence[Row]) -> bool
 def _lines(rows: Sequence[Row], colours: dict[str, str], look: str, alone: str) -> list[Line]:
     lines = []
     for label in dict.fromkeys(row["line"] for row in rows):
-        points = [(r["nfe"], r["sliced_w1_ratio"]) for r in sorted(rows, key=lambda r: r["nfe"]) if r["line"] == label]
+        its = [row for row in sorted(rows, key=lambda row: row["nfe"]) if row["line"] == label]
+        x, y = [row["nfe"] for row in its], [row["sliced_w1_ratio"] for row in its]
         told = "the model's own sampler" if label == OWN else label
-        lines.append(Line(told, *zip(*points, strict=True), colours[label], alone if label == OWN else look))
+        lines.append(Line(told, x, y, colours[label], alone if label == OWN else look))
     return lines
 
 
@@ -78,6 +79,6 @@ def _front(entry: Entry, colours: dict[str, str]) -> list[Line]:
     if not points:
         return []
     return [
-        Line(name, *zip(*points, strict=True), colours[name], "faint"),
-        Line(name, *zip(*front, strict=True), colours[name], "line"),
+        Line(name, [x for x, _ in some], [y for _, y in some], colours[name], look)
+        for some, look in ((points, "faint"), (front, "line"))
     ]

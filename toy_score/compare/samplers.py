@@ -36,8 +36,10 @@ class Written:
     sampler: Sampler | None
     fixed: bool
 
-    def at(self, n_steps: Sequence[int]) -> list[Sampler]:
-        """The samplers to evaluate: one for each number of steps, unless it is fixed."""
+    def at(self, n_steps: Sequence[int], own: Sequence[Sampler] = ()) -> list[Sampler]:
+        """The samplers to evaluate: one for each number of steps, unless it is fixed; for `own`, those given."""
+        if self.sampler is None:
+            return list(own)
         return [self.sampler] if self.fixed else [with_steps(self.sampler, n) for n in n_steps]
 
 
@@ -48,13 +50,15 @@ def parse_samplers(text: str) -> list[Written]:
         ValueError: for what is no such list, an unknown sampler or argument, with the nearest there is.
     """
     try:
-        items = ast.parse(f"[{text}]", mode="eval").body.elts  # type: ignore[attr-defined]
+        written = ast.parse(f"[{text}]", mode="eval").body
     except SyntaxError:
-        raise ValueError(f"cannot read the samplers {text!r}; write them like Heun,DDIM(eta=0.5)") from None
-    if not items:
+        written = None
+    if not isinstance(written, ast.List):  # or more than a list, as `Heun] + [DDIM` would be
+        raise ValueError(f"cannot read the samplers {text!r}; write them like Heun,DDIM(eta=0.5)")
+    if not written.elts:
         raise ValueError("there is no sampler in the list; write it like Heun,DDIM(eta=0.5)")
     names = [entry.name.split("(")[0] for entry in entries("samplers")]
-    return [_read(item, names) for item in items]
+    return [_read(item, names) for item in written.elts]
 
 
 def _read(item: ast.expr, names: list[str]) -> Written:
@@ -87,7 +91,7 @@ def _config(node: ast.expr) -> Any:
         raise ValueError(f"there is no {name!r}{_nearest(name, toy_score.__all__)}")
     known, arguments = argument_names(cls), {}
     if isinstance(node, ast.Call):
-        arguments = dict(zip(known, node.args, strict=False)) | {k.arg: k.value for k in node.keywords}
+        arguments = dict(zip(known, node.args, strict=False)) | {k.arg or "**": k.value for k in node.keywords}
     for argument in arguments:
         if argument not in known:
             raise ValueError(
@@ -122,11 +126,18 @@ def work(sampler: Sampler) -> int | None:
 
 
 def with_steps(sampler: Sampler, n: int) -> Sampler:
-    """The same sampler doing other work."""
-    arguments = {name: getattr(sampler, name) for name in argument_names(type(sampler))}
+    """The same sampler doing other work.
+
+    Raises:
+        ValueError: for a sampler whose work is not a number.
+    """
+    arguments: dict[str, Any] = {name: getattr(sampler, name) for name in argument_names(type(sampler))}
     if isinstance(sampler, PredictorCorrector):
         return type(sampler)(**{**arguments, "predictor": with_steps(sampler.predictor, n)})
-    return type(sampler)(**{**arguments, _work_argument(sampler): n})
+    name = _work_argument(sampler)
+    if name is None:
+        raise ValueError(f"{type(sampler).__name__} takes no number of steps; choose one with {' or '.join(WORK)}")
+    return type(sampler)(**{**arguments, name: n})
 
 
 def _work_argument(sampler: Sampler) -> str | None:

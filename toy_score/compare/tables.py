@@ -42,7 +42,7 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
             if row is None:
                 lines += [f"| {place} | {name} | no finite samples | | | | |"]
                 continue
-            reference = number(entry.reference and entry.reference["sliced_w1_ratio"], 2)
+            reference = number(None if entry.reference is None else entry.reference["sliced_w1_ratio"], 2)
             seconds = number(row["seconds"], 2)
             ratio = number(row["sliced_w1_ratio"], 2)
             lines += [f"| {place} | {name} | {ratio} | {reference} | `{row['sampler']}` | {row['nfe']} | {seconds} |"]

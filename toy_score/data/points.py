@@ -1,6 +1,7 @@
 """The user's own points: a file in, samples in its units out."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -81,12 +82,14 @@ class PointsDataModule(ToyDataModule):
         shuffled = points.subset(len(points), generator)
         n = len(points) - max(round(self.held_out * len(points)), 1)
         model = getattr(self.trainer, "lightning_module", None)
-        self.standardisation = getattr(model, "standardisation", None) or Standardisation.of(shuffled.points[:n])
-        self.distribution, self.held_out_points = (self._standardised(part) for part in (shuffled[:n], shuffled[n:]))
+        units = getattr(model, "standardisation", None) or Standardisation.of(shuffled.points[:n])
+        self.standardisation = units
+        self.distribution = self._standardised(shuffled[:n], units)
+        self.held_out_points = self._standardised(shuffled[n:], units)
 
-    def _standardised(self, part: Points) -> Points:
+    def _standardised(self, part: Points, units: Standardisation) -> Points:
         names = None if part.labels is None else list(part.mode_weights)
-        standardised = Points(self.standardisation(part.points).float(), part.labels, names)
+        standardised = Points(units(part.points).float(), part.labels, names)
         standardised.name = f"points of {Path(self.path).name}"
         return standardised
 
@@ -96,7 +99,7 @@ class PointsDataModule(ToyDataModule):
     def validation_points(self) -> Batch:
         return self._batch(self.held_out_points[:N_VALIDATED])
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """As many samples as half of the training points at most: their floor is that of so many real points."""
         return self._requests(min(self.n_samples, len(self.distribution) // 2), self.repeats)
 

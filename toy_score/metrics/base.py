@@ -22,7 +22,7 @@ class ExactMetric(Metric):
         """The value, or several, as a figure and its axes."""
         return self._plot(val, ax)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> "ExactMetric":
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> torch.nn.Module:
         # A module that is cast to a low precision would cast the sums as well; they follow it to its device only.
         device = fn(torch.zeros(1)).device
         return super()._apply(lambda tensor: tensor.to(device), exclude_state)
@@ -38,7 +38,7 @@ class SampleMetric(ExactMetric):
         distribution: the truth.
     """
 
-    higher_is_better = False
+    higher_is_better: bool | None = False
 
     label = ""
     """What tables call it."""
@@ -92,7 +92,7 @@ class FirstPoints(SampleMetric):
     def _add(self, x: Tensor) -> None:
         room = self.n_points - sum(map(len, self.points))
         if room > 0:
-            self.points.append(x[:room].double())
+            self.points = [*self.points, x[:room].double()]
 
     def kept(self) -> Tensor:
         """The samples it looks at, `(m, 2)` float64, `m <= n_points`, of all processes together."""

@@ -8,6 +8,8 @@ and, as in the studies of dropped modes (Srivastava et al. 2017; Lin et al. 2018
 within three standard deviations of one of the Gaussians, and a mode is found if a sample near one belongs to it.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
 
@@ -101,17 +103,35 @@ class ModeReverseKL(_PerMode):
         return (torch.special.xlogy(v, v / self.weights.to(self.device))).sum()
 
 
+@runtime_checkable
+class OfGaussians(Protocol):
+    """A distribution whose modes are Gaussians."""
+
+    def deviations(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """How many standard deviations away the nearest Gaussian is, `(n,)`, and its mode, `(n,)`."""
+
+
 class _NearModes(_PerMode):
-    """Counts, by mode, of the samples within three standard deviations of a Gaussian, and how many there are in all."""
+    """Counts, by mode, of the samples within three standard deviations of a Gaussian, and how many there are in all.
+
+    Raises:
+        TypeError: if the distribution has no `deviations`.
+    """
 
     higher_is_better = True
 
+    def __init__(self, distribution: Distribution):
+        super().__init__(distribution)
+        if not isinstance(distribution, OfGaussians):
+            raise TypeError(f"{type(self).__name__} needs a distribution with `deviations`, got {distribution!r}")
+        self._gaussians: OfGaussians = distribution
+
     @classmethod
     def applies_to(cls, distribution: Distribution) -> bool:
-        return len(distribution.mode_weights) > 1 and hasattr(distribution, "deviations")
+        return len(distribution.mode_weights) > 1 and isinstance(distribution, OfGaussians)
 
     def _add(self, x: Tensor) -> None:
-        deviations, modes = self.distribution.deviations(x)
+        deviations, modes = self._gaussians.deviations(x)
         self.counts += torch.bincount(modes[deviations <= NEAR], minlength=len(self.counts))
         self.n += len(x)
 
@@ -151,7 +171,7 @@ class _Share(SampleMetric):
     n: Tensor
     hits: Tensor
 
-    def __init__(self, distribution: Distribution | None):
+    def __init__(self, distribution: Distribution):
         super().__init__(distribution)
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")
         self.add_state("hits", torch.zeros((), dtype=torch.int64), "sum")
@@ -178,9 +198,6 @@ class NonFinite(_Share):
     """Share of the samples with a coordinate that is nan or infinite; the other metrics leave them out."""
 
     label = "not finite"
-
-    def __init__(self, distribution: Distribution | None = None):
-        super().__init__(distribution)
 
     def update(self, x: Tensor) -> None:
         """Add samples `(n, 2)`."""

@@ -125,13 +125,14 @@ class FieldSymmetry(ExactMetric):
         A, J, M, negative = self.sums.double()
         return torch.stack([A / J, A / M, negative / self.n])
 
-    def plot(self, val: Tensor | None = None, ax: Any = None) -> Any:
-        """The three against noise level."""
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """The three against noise level; three curves for each of several values."""
         from matplotlib import pyplot
 
         ax = pyplot.subplots()[1] if ax is None else ax
-        for name, values in zip(("curl", "asymmetry", "negative"), self.compute() if val is None else val, strict=True):
-            ax.semilogx(self.levels, values.cpu(), "o-", label=name)
+        for shares in [self.compute()] if val is None else [val] if isinstance(val, Tensor) else val:
+            for name, values in zip(("curl", "asymmetry", "negative"), shares, strict=True):
+                ax.semilogx(self.levels, values.cpu(), "o-", label=name)
         ax.set(xlabel="sigma", ylabel="share")
         ax.legend()
         return ax.figure, ax

@@ -16,6 +16,7 @@ and no reference points. `F_n` comes from a histogram of u, so the memory does n
 """
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +27,14 @@ from toy_score.metrics.base import SampleMetric
 __all__ = ["GaussianisedTest", "kolmogorov"]
 
 
+@runtime_checkable
+class Gaussianised(Protocol):
+    """A distribution with a map to the standard normal."""
+
+    def pull(self, x: Tensor) -> Tensor:
+        """The `z` of points `x`, `(n, 2)` both: of law `N(0, I)` if `x` is of the distribution."""
+
+
 class GaussianisedTest(SampleMetric):
     """The largest of the four Kolmogorov-Smirnov statistics, a scalar in [0, 1]; about `1.1 / sqrt(n)` at its floor.
 
@@ -34,6 +43,9 @@ class GaussianisedTest(SampleMetric):
     Args:
         distribution: the truth; it must have `pull`.
         n_bins: cells of the histogram on [0, 1]; `D` is taken at their edges, so it is at most a bin's mass too small.
+
+    Raises:
+        TypeError: if the distribution has no `pull`.
     """
 
     label = "Gaussianised KS"
@@ -43,15 +55,18 @@ class GaussianisedTest(SampleMetric):
 
     def __init__(self, distribution: Distribution, n_bins: int = 4096):
         super().__init__(distribution)
+        if not isinstance(distribution, Gaussianised):
+            raise TypeError(f"GaussianisedTest needs a distribution with `pull`, got {distribution!r}")
+        self._map: Gaussianised = distribution
         self.n_bins = n_bins
         self.add_state("counts", torch.zeros(len(self.coordinates), n_bins, dtype=torch.int64), "sum")
 
     @classmethod
     def applies_to(cls, distribution: Distribution) -> bool:
-        return hasattr(distribution, "pull")
+        return isinstance(distribution, Gaussianised)
 
     def _add(self, x: Tensor) -> None:
-        z = self.distribution.pull(x.double())
+        z = self._map.pull(x.double())
         radius = -torch.expm1(-0.5 * z.square().sum(dim=1))
         angle = torch.atan2(z[:, 1], z[:, 0]) / (2.0 * math.pi) % 1.0
         u = torch.stack([*torch.special.ndtr(z).T, radius, angle])  # [4, n]

@@ -62,7 +62,8 @@ class MMD(SampleMetric):
         self.half_width = 3.0 * distribution.bounds
         self._period = 2.0 * self.half_width + REACH * max(self._s)
         self._n_waves = math.ceil(REACH * self._period / (2.0 * math.pi * min(self._s)))
-        self._weights = sum(torch.outer(v, v) for v in map(self._spectrum, self._s)) / len(self._s)
+        products = (torch.outer(v, v) for v in map(self._spectrum, self._s))
+        self._weights = sum(products, start=torch.zeros(())) / len(self._s)
         self._truth = sum(self._self_term(s) for s in self._s) / len(self._s)
         size = 2 * self._n_waves + 1
         self.add_state("products", torch.zeros(size, size, dtype=torch.float64), "sum")

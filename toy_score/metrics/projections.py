@@ -33,7 +33,7 @@ class _Projections(SampleMetric):
         n_bins: the window `[-w, w]`, `w` twice the bounds of the distribution, is cut into so many bins.
     """
 
-    plot_lower_bound = 0.0
+    plot_lower_bound: float | None = 0.0
     counts: Tensor
     excess: Tensor
 

@@ -76,11 +76,12 @@ class ScoreError(ExactMetric):
             variance = self.squares.double() / self.n - (self.total.double() / self.n).square()
             return (variance.clamp(min=0) / (self.n - 1)).sqrt()
 
-    def plot(self, val: Tensor | None = None, ax: Any = None) -> Any:
-        """Error against noise level, both axes logarithmic."""
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Error against noise level, both axes logarithmic; a curve for each of several values."""
         from matplotlib import pyplot
 
         ax = pyplot.subplots()[1] if ax is None else ax
-        ax.loglog(self.levels, (self.compute() if val is None else val).cpu(), "o-")
+        for errors in [self.compute()] if val is None else [val] if isinstance(val, Tensor) else val:
+            ax.loglog(self.levels, errors.cpu(), "o-")
         ax.set(xlabel="sigma", ylabel="normalised score error")
         return ax.figure, ax

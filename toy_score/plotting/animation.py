@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -97,12 +97,12 @@ def noise_to_data(
     canvas = FigureCanvasAgg(figure)
     size = TITLE * min(1.0, WIDEST_TITLE / len(title))
     figure.suptitle(title, fontsize=size, fontweight="bold", y=0.985, va="top")
-    left, right = (figure.add_axes([x, 0.11, 0.47, 0.7615]) for x in (0.02, 0.51))
+    left, right = (figure.add_axes((x, 0.11, 0.47, 0.7615)) for x in (0.02, 0.51))
     for ax in (left, right):
         square(ax, bounds).tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     shown = moments(paths, bounds, frames)
     line = _noise_line(figure, shown, paths, bounds)
-    view = _View(left, right, line, learned, exact, real, bounds)
+    view = _View(figure, left, right, line, learned, exact, real, bounds)
     canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)  # what does not move is drawn once
     pictures = []
@@ -118,6 +118,7 @@ class _View:
 
     def __init__(
         self,
+        figure: Figure,
         left: Axes,
         right: Axes,
         line: Axes,
@@ -126,9 +127,9 @@ class _View:
         real: Tensor | None,
         bounds: float,
     ):
-        self.learned, self.exact, self.bounds = learned, exact, bounds
+        self.figure, self.learned, self.exact, self.bounds = figure, learned, exact, bounds
         self.real = None if real is None else real.cpu().numpy()
-        dots = {"marker": "o", "linestyle": "", "markeredgewidth": 0, "animated": True}
+        dots: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0, "animated": True}
         (self.blue,) = left.plot([], [], color=REAL, markersize=1.8, alpha=0.35, **dots)
         (self.red,) = left.plot([], [], color=GENERATED, markersize=2.2, alpha=0.75, **dots)
         self.tails = LineCollection([], linewidths=0.7, animated=True)
@@ -141,7 +142,7 @@ class _View:
         self.quiver = draw_score(right, learned, 1.0, bounds, ARROWS, LEARNED)
         self.quiver.set_animated(True)
         (self.mark,) = line.plot([], [], color=GENERATED, markersize=7, **dots)
-        corner = {"fontsize": LABEL, "animated": True, "va": "bottom"}
+        corner: dict[str, Any] = {"fontsize": LABEL, "animated": True, "va": "bottom"}
         box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
         self.sigma = left.text(0.03, 0.03, "", transform=left.transAxes, bbox=box, **corner)
         self.widths = [
@@ -162,10 +163,10 @@ class _View:
         tails = np.stack([moment.z[:TAILS] for moment in past[-TAIL:]], axis=1)  # [tails, positions, 2]
         self.heads.set_data(*tails[:, -1].T)
         pieces = np.stack([tails[:, :-1], tails[:, 1:]], axis=2)  # [tails, pieces, 2, 2]
-        fade = np.linspace(0.0, 0.8, TAIL)[TAIL - pieces.shape[1] :] if pieces.shape[1] else []
-        self.tails.set_segments(pieces.reshape(-1, 2, 2))
+        fade = np.linspace(0.0, 0.8, TAIL)[TAIL - pieces.shape[1] :]
+        self.tails.set_segments(list(pieces.reshape(-1, 2, 2)))
         self.tails.set_color([(*_rgb(TRAJECTORY), a) for a in fade] * len(pieces))
-        if self.image is not None:
+        if self.exact is not None and self.image is not None:
             self.image.set_data(density(self.exact.distribution, b / now.zoom, now.ratio, CELLS).numpy())
         self.quiver.set_UVC(*arrows(self.learned, grid(b / now.zoom, ARROWS), now.ratio).T.numpy())
         self.mark.set_data([now.progress], [0.0])
@@ -175,7 +176,7 @@ class _View:
         clouds = self.blue, self.red, self.tails, self.heads
         for artist in (self.image, self.quiver, *clouds, self.mark, self.sigma, *self.widths):
             if artist is not None:
-                artist.axes.draw_artist(artist)
+                self.figure.draw_artist(artist)
 
 
 def _head(ax: Axes, x: float, words: str, colour: str) -> None:
@@ -188,7 +189,7 @@ def _rgb(colour: str) -> tuple[float, ...]:
 
 def _noise_line(figure: Figure, shown: list[Moment], paths: Trajectory, bounds: float) -> Axes:
     """The noise level, from left to right as the frames run; ticks where the sampler stands."""
-    ax = figure.add_axes([0.1, 0.05, 0.88, 0.045])
+    ax = figure.add_axes((0.1, 0.05, 0.88, 0.045))
     ax.set(xlim=(-0.01, 1.01), ylim=(-1, 1), yticks=[])
     ax.spines[:].set_visible(False)
     ax.axhline(0.0, color=EXACT, linewidth=0.8)

@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +18,9 @@ __all__ = ["Line", "Panel", "comparison"]
 WIDTH, HEIGHT, LEFT, FOOT, GAP = 3.7, 3.3, 0.62, 0.5, 0.42
 """Size of a panel's axes, room at its left and below it, and above it for its title, in inches."""
 HEAD, KEY_ROW = 0.5, 0.24
+
+Limits = tuple[tuple[float, float], tuple[float, float]]
+"""The lowest and the highest x, and y."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Panel:
     noise: float
 
 
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "line": {"linestyle": "-", "marker": "o", "markersize": 4.5, "linewidth": 1.6},
     "dashed": {"linestyle": "--", "marker": "o", "markersize": 2.5, "linewidth": 1.0, "alpha": 0.75},
     "star": {"linestyle": "", "marker": "*", "markersize": 12},
@@ -67,7 +71,7 @@ def comparison(
     xlabel: str,
     title: str = "",
     columns: int = 3,
-    limits: tuple | None = None,
+    limits: Limits | None = None,
     key: bool = True,
 ) -> Figure:
     """Panels side by side, all with the same limits.
@@ -114,14 +118,14 @@ def comparison(
     return figure
 
 
-def limits_of(panels: Sequence[Panel]) -> tuple[tuple[float, float], tuple[float, float]]:
+def limits_of(panels: Sequence[Panel]) -> Limits:
     """Limits of x and y that hold all points of the panels, and 1."""
     points = [(x, y) for panel in panels for line in panel.lines for x, y in zip(line.x, line.y, strict=True) if y]
     xs, ys = [x for x, _ in points] or [1.0], [y for _, y in points] or [1.0]
     return (0.8 * min(xs), 1.25 * max(xs)), (min(0.7, 0.85 * min(ys)), max(3.0, 1.3 * max(ys)))
 
 
-def _draw(ax: Axes, panel: Panel, limits: tuple[tuple[float, float], tuple[float, float]]) -> None:
+def _draw(ax: Axes, panel: Panel, limits: Limits) -> None:
     ax.axhspan(1.0 - panel.noise, 1.0 + panel.noise, color=EXACT, alpha=0.14, linewidth=0, zorder=0)
     ax.axhline(1.0, color=EXACT, linewidth=0.8, zorder=1)
     for line in panel.lines:

@@ -61,7 +61,7 @@ def fields(
             log_p, level, _ = insides[column]
             _outline(ax, log_p, level, p.bounds)
             if column == len(sigmas) - 1:
-                bar = figure.colorbar(image, cax=ax.inset_axes([1.03, 0.0, 0.04, 1.0]))
+                bar = figure.colorbar(image, cax=ax.inset_axes((1.03, 0.0, 0.04, 1.0)))
                 bar.outline.set_visible(False)
                 bar.ax.tick_params(labelsize=TICK, length=2, color="#999999")
     _flows(figure, axes[2, :2], learned, exact)
@@ -127,11 +127,11 @@ def _flows(figure: Figure, axes: Any, learned: Denoiser, exact: ExactDenoiser) -
     for ax, name, (z, bend) in zip(axes, ("learned", "exact"), drawn, strict=True):
         square(ax, bounds, f"{name} flow, on the circle")
         pieces = torch.stack([z[:-2], z[1:-1], z[2:]], dim=2).flatten(0, 1).numpy()  # [m n, 3, 2]
-        lines = LineCollection(pieces, array=bend.flatten().numpy(), cmap=CURVATURE, linewidths=1.0)
+        lines = LineCollection(list(pieces), array=bend.flatten().numpy(), cmap=CURVATURE, linewidths=1.0)
         lines.set_clim(0.0, top)
         ax.add_collection(lines)
         ax.plot(*z[-1].T.numpy(), ".", color=EXACT, markersize=2.0, zorder=3)
-    bar = figure.colorbar(lines, cax=axes[1].inset_axes([0.06, 0.08, 0.4, 0.03]), orientation="horizontal")
+    bar = figure.colorbar(lines, cax=axes[1].inset_axes((0.06, 0.08, 0.4, 0.03)), orientation="horizontal")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=TICK, length=2, color="#999999")
     axes[1].text(0.06, 0.125, "acceleration |d^2 z / d phi^2|", transform=axes[1].transAxes, fontsize=TICK)

@@ -127,7 +127,7 @@ def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -
     difference = axes[0, 2].imshow(
         (model - truth).numpy(), extent=extent, origin="lower", cmap=DIFFERENCE, vmin=-0.1 * top, vmax=0.1 * top
     )
-    bar = figure.colorbar(difference, cax=axes[0, 2].inset_axes([0.06, 0.1, 0.4, 0.035]), orientation="horizontal")
+    bar = figure.colorbar(difference, cax=axes[0, 2].inset_axes((0.06, 0.1, 0.4, 0.035)), orientation="horizontal")
     bar.ax.tick_params(labelsize=TICK, length=2)
     return figure
 
@@ -181,9 +181,8 @@ def _field_error(learned: Denoiser, exact: ExactDenoiser, sigma: float, n: int =
 def _samples(ax: Axes, generated: Tensor, real: Tensor, distribution: Distribution) -> None:
     square(ax, distribution.bounds)
     draw_real(ax, real, alpha=0.45)
-    ax.scatter(
-        *generated.T.cpu().numpy(), s=2.5, color=GENERATED, alpha=0.45, linewidths=0, label="generated", zorder=3
-    )
+    x, y = generated.T.cpu().numpy()
+    ax.scatter(x, y, s=2.5, color=GENERATED, alpha=0.45, linewidths=0, label="generated", zorder=3)
     for piece in distribution.circles(CIRCLES):
         ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2)
     draw_key(ax)

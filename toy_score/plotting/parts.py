@@ -6,6 +6,7 @@ All in Karras' variables, `y = x / alpha` at noise level `sigma / alpha`.
 import torch
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from torch import Tensor
 
@@ -79,7 +80,8 @@ def draw_density(ax: Axes, distribution: Distribution, bounds: float, sigma: flo
 
 def draw_real(ax: Axes, real: Tensor, alpha: float) -> None:
     """Real points, faint behind what is drawn over them."""
-    ax.scatter(*real.T.cpu().numpy(), s=2.5, color=REAL, alpha=alpha, linewidths=0, label="real", zorder=1)
+    x, y = real.T.cpu().numpy()
+    ax.scatter(x, y, s=2.5, color=REAL, alpha=alpha, linewidths=0, label="real", zorder=1)
 
 
 def draw_key(ax: Axes) -> None:
@@ -87,7 +89,7 @@ def draw_key(ax: Axes) -> None:
     key = ax.legend(
         loc="upper right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
     )
-    for handle in key.legend_handles:
+    for handle in filter(None, key.legend_handles):
         handle.set_alpha(1.0)
-        if handle.get_label() == "its end":
+        if isinstance(handle, Line2D) and handle.get_label() == "its end":
             handle.set_markersize(7)

@@ -95,8 +95,9 @@ def darken(figure: Figure) -> Figure:
             spine.set_color(FAINT)
     for legend in figure.findobj(Legend):
         legend.get_frame().set_facecolor(PAPER)
-    for artist in figure.findobj(lambda a: isinstance(a, (Line2D, Patch)) and same_color(_colour(a), EXACT)):
-        artist.set_color(INK)
+    for artist in figure.findobj():
+        if isinstance(artist, (Line2D, Patch)) and same_color(_colour(artist), EXACT):
+            artist.set_color(INK)
     return figure
 
 
@@ -117,7 +118,7 @@ def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
             power = 0 if -2 <= power <= 3 else power
             axis.set_ticks([(tick - mean) / scale for tick in ticks], [f"{tick / 10**power:.4g}" for tick in ticks])
             if power:
-                place = {"transform": ax.transAxes, "ha": ha, "va": va, "zorder": 10}
+                place: dict[str, Any] = {"transform": ax.transAxes, "ha": ha, "va": va, "zorder": 10}
                 box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
                 ax.text(x, y, f"x 1e{power}", fontsize=TICK, bbox=box, **place)
     return figure

@@ -48,7 +48,8 @@ class _AdamsMethod(MultistepSampler[Memory], GridSampler):
         """What the remembered values and the new one add over a step, and the memory for the next step."""
         memory = ((now, value), *(memory or ()))[: self.order]
         weights = self.weights(then - now, [u - now for u, _ in memory])
-        return sum(w * value for w, (_, value) in zip(weights, memory, strict=True)), memory
+        newest, *older = (w * value for w, (_, value) in zip(weights, memory, strict=True))
+        return sum(older, start=newest), memory
 
     def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
         return to_data(denoiser, x, t)
@@ -158,8 +159,8 @@ def check_order(order: int) -> None:
 def lagrange_weights(h: float, nodes: Sequence[float], kernel: Callable[[np.ndarray], np.ndarray]) -> list[float]:
     """`int_0^h kernel(tau) L_j(tau) dtau` of the Lagrange polynomials of the nodes, by Gauss-Legendre quadrature."""
     tau, dtau = 0.5 * h * (NODES + 1.0), 0.5 * h * WEIGHTS
-    nodes, weights = np.array(nodes), []
-    for j, node in enumerate(nodes):
-        others = np.delete(nodes, j)[:, None]
+    where, weights = np.array(nodes), []
+    for j, node in enumerate(where):
+        others = np.delete(where, j)[:, None]
         weights.append(float((kernel(tau) * np.prod((tau - others) / (node - others), axis=0) * dtau).sum()))
     return weights

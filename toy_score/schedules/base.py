@@ -17,39 +17,55 @@ The discrete ladders of NCSN (L noise levels) and DDPM (T steps) are grids on th
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from toy_score.component import Component
 
-__all__ = ["CLEAN", "Level", "Schedule", "check_levels"]
+__all__ = ["CLEAN", "Level", "Levels", "Schedule", "check_levels"]
 
 
-class Level(NamedTuple):
-    """A point of the time axis with its `alpha` and `sigma`: numbers, or tensors that broadcast against `(n, 1)`."""
+Value = TypeVar("Value", float, Tensor, default=float)
 
-    time: float | Tensor
-    alpha: float | Tensor
-    sigma: float | Tensor
+
+@dataclass(frozen=True)
+class Level(Generic[Value]):
+    """A point of the time axis with its `alpha` and `sigma`.
+
+    A `Level` holds numbers: one level for all points. `Levels` are tensors that broadcast against `(n, 1)`: a level for
+    each point.
+    """
+
+    time: Value
+    alpha: Value
+    sigma: Value
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter((self.time, self.alpha, self.sigma))
 
     @property
-    def ratio(self) -> float | Tensor:
+    def ratio(self) -> Value:
         """`r = sigma / alpha`: the noise level in Karras' variables."""
         return self.sigma / self.alpha
 
     @property
-    def radius(self) -> float | Tensor:
+    def radius(self) -> Value:
         """`sqrt(alpha^2 + sigma^2)`: 1 where the variance is preserved."""
         return (self.alpha**2 + self.sigma**2) ** 0.5
 
     @property
-    def angle(self) -> float:
+    def angle(self: "Level[float]") -> float:
         """`phi = arctan r`, for a level of numbers: from 0 for data towards pi / 2 for noise."""
         return math.atan2(self.sigma, self.alpha)
 
+
+Levels = Level[Tensor]
 
 CLEAN = Level(0.0, 1.0, 0.0)
 """The data: where the last step of every sampler leads."""
@@ -102,8 +118,8 @@ class Schedule(Component, ABC):
         """The `t` at which `sigma / alpha` equals `ratio`, clamped to [`t_min`, `t_max`]."""
         return self.time_of(ratio).clamp(self.t_min, self.t_max)
 
-    def level(self, t: Tensor) -> Level:
-        """The level at time `t`."""
+    def level(self, t: Tensor) -> Levels:
+        """The levels at times `t`."""
         return Level(t, *self(t))
 
     def level_at(self, ratio: float) -> Level:
