@@ -2,7 +2,8 @@
 
     python -m benchmarks.oracles [--quick]
 
-A million points of the noisy distribution at sigma = 0.5, in float32, on one thread and on two; the median of five calls.
+A million points of the noisy distribution at sigma = 0.5, in float32, on one thread and on two; the median of five
+calls.
 """
 
 import argparse

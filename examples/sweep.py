@@ -3,9 +3,9 @@
     python examples/sweep.py --trials 20 --study sqlite:///sweep.db [--steps 1500]
 
 Each trial trains in this process; its score is the mean normalised score error on the validation points. Optuna calls
-the search a study and keeps it in a file or a database. Start the same command once per core, or on several machines that
-see the database: all work on one study. An interrupted search continues with the same command. Optuna's own dashboard and
-plots read the study.
+the search a study and keeps it in a file or a database. Start the same command once per core, or on several machines
+that see the database: all work on one study. An interrupted search continues with the same command. Optuna's own
+dashboard and plots read the study.
 """
 
 import argparse

@@ -14,7 +14,6 @@ from benchmarks.timing import interleaved, markdown, run
 from toy_score import Heart, HeartDataModule, Heun, NCSNModule
 from toy_score.callbacks import Checkpoint
 
-
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -4,7 +4,8 @@
 
 Trains the networks unless their runs are in DIR already, measures their error budgets by the command line, and writes
 `docs/tables/budget.md` and the pictures in `docs/images/`. One network is trained with the original study's noise
-levels, up to 5 only, and measured with two samplers: Heun's method, and annealed Langevin dynamics from a uniform start.
+levels, up to 5 only, and measured with two samplers: Heun's method, and annealed Langevin dynamics from a uniform
+start.
 """
 
 import argparse

@@ -3,10 +3,10 @@
     python -m docs.figures.samplers [--folder DIR]
 
 The grid is evaluated as `compare` evaluates it: the sliced W1 of 20 000 samples to the exact distribution, the mean of
-four seeds, as a multiple of its noise floor (the value that exact samples get). What remains is the error of the sampler:
-its steps and its prior. Most samplers run on a schedule from 0.02 to 500, on which the prior costs nothing; a second table
-has the schedules and samplers of NCSN and DDPM. Writes `docs/tables/samplers.md`, `.json` and `docs/images/samplers.png`.
-An interrupted run continues with the same DIR.
+four seeds, as a multiple of its noise floor (the value that exact samples get). What remains is the error of the
+sampler: its steps and its prior. Most samplers run on a schedule from 0.02 to 500, on which the prior costs nothing; a
+second table has the schedules and samplers of NCSN and DDPM. Writes `docs/tables/samplers.md`, `.json` and
+`docs/images/samplers.png`. An interrupted run continues with the same DIR.
 """
 
 import argparse
