@@ -5,9 +5,10 @@
     python -m docs.figures.points --picture       # docs/images/points.png from a run on the moons
 
 The points are written to a `.csv` file, `fit --config edm_points` trains on it, and `predict` draws as many samples.
-The model sees nothing of the distribution itself. This is done for three draws of the points, each with its own fit: how well a model can do depends on how lucky its training points are. The exact W2 (optimal assignment, in the
-units of the file) of samples to fresh points stands beside that of real points to the same fresh points. Memorisation
-stands beside that of the optimal denoiser of the training points. Results go to `docs/tables/`.
+The model sees nothing of the distribution itself. There are three draws of the training points, each with its own fit,
+because the result depends on the draw. The table has the exact W2 (optimal assignment, in the units of the file) of
+samples to fresh points, beside that of other real points to the same fresh points; and the memorisation of the model,
+beside that of the optimal denoiser of the training points. Results go to `docs/tables/`.
 """
 
 import argparse
