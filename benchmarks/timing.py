@@ -1,13 +1,14 @@
-"""What the benchmarks of speed share: timing side by side, commands with their time and peak memory, tables."""
+"""The harness of the benchmarks: timing side by side, commands with their time and peak memory, tables and files."""
 
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from benchmarks.quality import RESULTS, machine
+from toy_score import __version__
 
-__all__ = ["Run", "interleaved", "main", "markdown", "run", "trainer_only"]
+__all__ = ["RESULTS", "Run", "command", "interleaved", "machine", "main", "markdown", "run", "trainer_only"]
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -73,7 +76,7 @@ class Run:
 
 
 def run(folder: str | Path, *argv: object, python: tuple[str, ...] = ("-m", "toy_score"), threads: int = 0) -> Run:
-    """Run a command in a folder, with so many threads if that is said.
+    """Run a command in a folder and measure it; `threads` sets OMP_NUM_THREADS, 0 leaves it.
 
     Raises:
         SystemExit: if it fails.
@@ -90,6 +93,27 @@ def run(folder: str | Path, *argv: object, python: tuple[str, ...] = ("-m", "toy
     return Run(float(seconds), float(kilobytes) / 1024, said)
 
 
+def command(folder: str | Path, *argv: object) -> str:
+    """Run toy_score in a folder; what it printed on standard output.
+
+    Raises:
+        SystemExit: if it fails.
+    """
+    argv = tuple(map(str, argv))
+    done = subprocess.run([sys.executable, "-m", "toy_score", *argv], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"toy_score {' '.join(argv)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def machine() -> str:
+    """Processor, threads, versions of torch and Python."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    return f"{cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
+
+
 def markdown(rows: list[dict[str, Any]]) -> str:
     """Rows as a table; the columns are the keys of the first."""
     columns = list(rows[0])
@@ -97,22 +121,40 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(str(row[c]) for c in columns)} |" for row in rows)])
 
 
-def main(name: str, measure: Callable[[argparse.Namespace], dict[str, list[dict[str, Any]]]], doc: str) -> None:
-    """The command line of a benchmark: measure, print the tables, write them to `results/NAME.md` and `.json`."""
+def main(
+    name: str,
+    measure: Callable[[argparse.Namespace], dict[str, list[dict[str, Any]]]],
+    doc: str,
+    parts: Sequence[str] = (),
+) -> None:
+    """The command line of a benchmark: measure, print the tables, write them to `results/NAME.md` and `.json`.
+
+    Args:
+        name: of the benchmark.
+        measure: the tables by their titles; given the options, of which `parts` names what to measure.
+        doc: the help.
+        parts: what can be measured alone, if anything; such a measurement is printed and not written.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if parts:
+        parser.add_argument("parts", nargs="*", choices=[[], *parts], metavar="PART", help=", ".join(parts))
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs; nothing is written")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, where it matters")
     options = parser.parse_args()
     if options.device != "cpu" and not (options.device == "cuda" and torch.cuda.is_available()):
         parser.error(f"--device {options.device}: there is no such device here; leave it out for the CPU")
+    everything = not options.quick
+    if parts:
+        everything &= not options.parts
+        options.parts = options.parts or list(parts)
     tables = measure(options)
     device = machine() if options.device == "cpu" else f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    parts = [f"`python -m benchmarks.{name}`, {device}"]
-    text = "\n\n".join(parts + [f"{title}\n\n{markdown(rows)}" for title, rows in tables.items()])
+    heading = [f"`python -m benchmarks.{name}`, {device}, toy_score {__version__}"]
+    text = "\n\n".join(heading + [f"{title}\n\n{markdown(rows)}" for title, rows in tables.items()])
     print(text)
-    if not options.quick:
+    if everything:
         suffix = "" if options.device == "cpu" else f"_{options.device}"
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}{suffix}.md").write_text(text + "\n")
-        found = {"command": f"python -m benchmarks.{name}", "machine": device, "tables": tables}
-        (RESULTS / f"{name}{suffix}.json").write_text(json.dumps(found, indent=1) + "\n")
+        results = {"command": f"python -m benchmarks.{name}", "machine": device, "tables": tables}
+        (RESULTS / f"{name}{suffix}.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -1,14 +1,14 @@
 """Training on a file: 10 000 points of a published toy, by the command line alone, against fresh points of it.
 
-    python -m benchmarks.points                 # moons, S-curve and eight Gaussians
-    python -m benchmarks.points moons           # one of them
-    python -m benchmarks.points --picture       # docs/images/points.png from a run on the moons
+    python -m docs.figures.points                 # moons, S-curve and eight Gaussians
+    python -m docs.figures.points moons           # one of them
+    python -m docs.figures.points --picture       # docs/images/points.png from a run on the moons
 
-The points are written to a `.csv` file, `fit --config edm_points` trains on it, and `predict` draws as many samples; of
-the distribution itself the model is told nothing. This is done for three draws of the points, each with a fit of its
-own: how well a model can do depends on how lucky its training points are. The exact W2 (optimal assignment, in the
-units of the file) of samples to fresh points stands beside that of real points to the same fresh points. Memorisation
-stands beside that of the optimal denoiser of the training points. Results go to `benchmarks/results/`.
+The points are written to a `.csv` file, `fit --config edm_points` trains on it, and `predict` draws as many samples.
+The model sees nothing of the distribution itself. There are three draws of the training points, each with its own fit,
+because the result depends on the draw. The table has the exact W2 (optimal assignment, in the units of the file) of
+samples to fresh points, beside that of other real points to the same fresh points; and the memorisation of the model,
+beside that of the optimal denoiser of the training points. Results go to `docs/tables/`.
 """
 
 import argparse
@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.quality import RESULTS, command, machine
+from benchmarks.timing import command, machine
+from docs.figures.parts import IMAGES, TABLES
 from toy_score import __version__, plotting
 from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
@@ -36,12 +37,11 @@ from toy_score.seeds import seed_of
 
 TOYS: dict[str, Distribution] = {"moons": Moons(), "s_curve": SCurve(), "eight_gaussians": EightGaussians()}
 N, DRAWS, YARDSTICK = 10_000, 3, 2000
-PICTURE = Path(__file__).parents[1] / "docs/images/points.png"
 
 
 def main(names: list[str]) -> None:
     """Measure and write `results/points.json` and `results/points.md`."""
-    file = RESULTS / "points.json"
+    file = TABLES / "points.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     for name in names:
         print(f"{name} ...", flush=True)
@@ -49,7 +49,7 @@ def main(names: list[str]) -> None:
             results[name] = measure(name, Path(folder))
         print(json.dumps(results[name], indent=2), flush=True)
         file.write_text(json.dumps(results, indent=2) + "\n")
-        (RESULTS / "points.md").write_text(table(results))
+        (TABLES / "points.md").write_text(table(results))
 
 
 def measure(name: str, folder: Path) -> dict[str, object]:
@@ -71,7 +71,7 @@ def measure(name: str, folder: Path) -> dict[str, object]:
         chance.append(said["excess_floor"])
         optimum.append(optimal(name, data).summary()["excess"])
     return {
-        "command": f"python -m benchmarks.points {name}",
+        "command": f"python -m docs.figures.points {name}",
         "machine": machine(),
         "toy_score": __version__,
         "n": N,
@@ -162,7 +162,7 @@ def picture(name: str = "moons") -> None:
     ax.tick_params(labelsize=TICK)
     ax.tick_params(axis="y", direction="in", pad=2)  # clear of the neighbour's frame
     ax.legend(fontsize=LABEL - 1, frameon=False, loc="upper left")
-    PICTURE.write_bytes(plotting.to_png(figure))
+    (IMAGES / "points.png").write_bytes(plotting.to_png(figure))
 
 
 if __name__ == "__main__":
