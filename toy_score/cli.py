@@ -11,6 +11,7 @@ It is Lightning's, with four repairs:
 import contextlib
 import copy
 import difflib
+import functools
 import logging
 import math
 import os
@@ -195,6 +196,9 @@ class ToyCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
+        for name in ("backbone", "optimizer"):  # configs that version 0.1 kept have null for the defaults
+            if config.model.init_args.get(name, ...) is None:
+                config.model.init_args.pop(name)
         if self.subcommand == "fit":
             if config.trainer.logger is None:
                 config.trainer.logger = {"class_path": "TensorBoardLogger", "init_args": self._logger_settings()}
@@ -564,9 +568,13 @@ def compare_classes(parser: Any, previous: Any, value: Any) -> None:
 jsonargparse._typehints.ActionTypeHint.discard_init_args_on_class_path_change = staticmethod(compare_classes)
 
 
+DESCRIBED = (Component, functools.partial)
+"""What may be a default argument: a component, or an optimizer to be made later."""
+
+
 def is_described(cls: type) -> bool:
     """Whether an object of this class is described by plain values where it is a default argument."""
-    return issubclass(cls, Component) or _is_described(cls)
+    return issubclass(cls, DESCRIBED) or _is_described(cls)
 
 
 def description(value: Any) -> dict[str, Any]:
@@ -575,7 +583,7 @@ def description(value: Any) -> dict[str, Any]:
     jsonargparse reads a default off the source of the signature and gives up at a negative number or a component within
     a component: the config that a run keeps would then have words where the component was, and not be read again.
     """
-    return to_config(value) if isinstance(value, Component) else _description(value)
+    return to_config(value) if isinstance(value, DESCRIBED) else _description(value)
 
 
 _is_described, _description = jsonargparse._signatures.is_convertible_to_dict, jsonargparse._signatures.convert_to_dict

@@ -17,7 +17,16 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 
-__all__ = ["Component", "Described", "argument_names", "check_config", "from_config", "to_config", "written"]
+__all__ = [
+    "Component",
+    "Described",
+    "argument_names",
+    "check_config",
+    "defaults",
+    "from_config",
+    "to_config",
+    "written",
+]
 
 Optimizer = torch.optim.Optimizer
 
@@ -67,12 +76,25 @@ def _signature(function: Any) -> inspect.Signature:
         return inspect.signature(function)
 
 
+def defaults(cls: type) -> dict[str, Any]:
+    """Describe an object that is built without arguments, `{"class_path": ..., "init_args": {...}}`.
+
+    `init_args` has every argument that has a default, described by plain values; those without a default are left out.
+    """
+    described = {
+        name: to_config(parameter.default)
+        for name, parameter in _parameters(cls).items()
+        if parameter.default is not parameter.empty
+    }
+    return {"class_path": _class_path(cls), "init_args": described}
+
+
 def to_config(value: Any) -> Any:
     """Describe a component, or an optimizer factory (`functools.partial`), by plain values.
 
     Returns:
-        `{"class_path": "toy_score.Heun", "init_args": {"n_steps": 18, ...}}` for a component; lists and
-        dicts item by item; plain values as they are.
+        `{"class_path": "toy_score.Heun", "init_args": {"n_steps": 18, ...}}` for a component; its `defaults` for a
+        class of components or networks; lists and dicts item by item; plain values as they are.
 
     Raises:
         TypeError: for an object that is neither plain nor a component.
@@ -84,7 +106,7 @@ def to_config(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: to_config(item) for key, item in value.items()}
     if isinstance(value, type):
-        return {"class_path": _class_path(value), "init_args": {}}
+        return defaults(value) if issubclass(value, Described) else {"class_path": _class_path(value), "init_args": {}}
     if isinstance(value, functools.partial):
         # jsonargparse wraps the class that a YAML file names: it is then the last positional argument.
         target = value.args[-1] if value.args else value.func
