@@ -37,6 +37,7 @@ from toy_score.metrics import (
     sample_metrics,
 )
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
+from toy_score.modules.validation import Validation
 from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.samplers import Sampler, Trajectory
@@ -118,6 +119,7 @@ class ScoreModule(Described, pl.LightningModule):
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
         self._run_length: int | None = None
+        self._validation: Validation | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook's name on the module forty times a step, and a module's own __setattr__ looks
@@ -216,6 +218,7 @@ class ScoreModule(Described, pl.LightningModule):
     # Training
 
     def setup(self, stage: str) -> None:
+        self._validation = None  # a run that failed left its own
         if stage == "fit" and self.standardisation is None:
             self.standardisation = getattr(self.trainer.datamodule, "standardisation", None)
 
@@ -340,22 +343,23 @@ class ScoreModule(Described, pl.LightningModule):
         denoiser = self._told(labels)
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
-        found = {"val/loss": self.objective(denoiser, x0, t, generator, self.truth).mean()}
-
-        levels = torch.tensor(STUDY_LEVELS, dtype=torch.float64)
-        t = self.schedule.time(levels).to(x0).repeat_interleave(len(x0))[:, None]
-        loss = DenoisingScoreMatching()(denoiser, x0, t, generator).view(len(levels), -1).mean(dim=-1)
-        found |= {f"val_loss/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, loss, strict=True)}
-        if self.truth is not None:
-            metric = ScoreError().to(self.device)
-            metric.update(self.denoiser, self.truth, x0, generator)
-            error = metric.compute()
-            found["val/score_error"] = error.mean()
-            found |= {f"val_score_error/sigma_{s:.3g}": v for s, v in zip(STUDY_LEVELS, error, strict=True)}
+        loss = self.objective(denoiser, x0, t, generator, self.truth).mean()
+        if self._validation is None or not self._validation.is_of(x0):
+            self._validation = Validation(x0, self.schedule, self.truth, self.noise_seed)
+        noise = self._validation.noise(denoiser)
+        found = {"val/loss": loss} | _by_level("val_loss", self._validation.loss(noise))
+        if denoiser is not self.denoiser:
+            noise = self._validation.noise(self.denoiser)  # not told the classes, as the truth is not
+        error = self._validation.score_error(noise)
+        if error is not None:
+            found |= {"val/score_error": error.mean()} | _by_level("val_score_error", error)
         found = {name: float(value) for name, value in found.items()}
         self.log_dict(found, logger=False, batch_size=len(x0))
         if self.logger is not None:  # by optimizer steps; Lightning itself would count calls of training_step
             self.logger.log_metrics(found, step=self.trainer.global_step)
+
+    def teardown(self, stage: str) -> None:
+        self._validation = None
 
     # Sampling
 
@@ -542,6 +546,11 @@ class ScoreModule(Described, pl.LightningModule):
         module._check_weights(checkpoint["state_dict"])
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
+
+
+def _by_level(name: str, values: Tensor) -> dict[str, Tensor]:
+    """The values at the levels of the original study, named for charts."""
+    return {f"{name}/sigma_{s:.3g}": value for s, value in zip(STUDY_LEVELS, values, strict=True)}
 
 
 def trained_units(config: dict[str, Any], chosen: Standardisation | None = None) -> Standardisation | None:
