@@ -94,8 +94,7 @@ _ROOMS = {
         "UniformTimes",
     ],
     "standardisation": ["Standardisation"],
-    "doctor": ["diagnose"],
-    "budget": ["error_budget"],
+    "evaluation": ["diagnose", "error_budget"],
     "likelihood": ["ProbabilityFlow"],
     "data": [
         "AnisotropicGaussiansDataModule",

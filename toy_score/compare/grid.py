@@ -13,7 +13,8 @@ from torchmetrics import MetricCollection
 from toy_score.compare.contestants import Cell, Contestant
 from toy_score.compare.samplers import short, work
 from toy_score.compare.store import Store
-from toy_score.metrics import Floor, Report, noise_floors, sample_metrics
+from toy_score.evaluation import Report
+from toy_score.metrics import Floor, noise_floors, sample_metrics
 from toy_score.seeds import seed_of
 
 __all__ = ["Protocol", "draw", "evaluate", "seconds_of"]

@@ -18,20 +18,17 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
-from toy_score.budget import error_budget
 from toy_score.component import Described, check_config, from_config, to_config
 from toy_score.data import Batch, SampleRequest, ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Distribution, Points
-from toy_score.doctor import Finding, diagnose
+from toy_score.evaluation import ErrorBudget, Finding, Report, diagnose, error_budget
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import (
     STUDY_LEVELS,
-    ErrorBudget,
     Fields,
     Likelihood,
     Memorisation,
-    Report,
     ScoreError,
     noise_floors,
     sample_metrics,
@@ -470,7 +467,7 @@ class ScoreModule(Described, pl.LightningModule):
         )
 
     def error_budget(self, tell: Callable[[str], None]) -> ErrorBudget:
-        """Where the error of the samples just tested comes from; see `toy_score.budget`.
+        """Where the error of the samples just tested comes from; see `toy_score.evaluation.budget`.
 
         Raises:
             ValueError: if the truth is not known.

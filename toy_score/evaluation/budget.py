@@ -37,15 +37,13 @@ from torch import Tensor
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution, Points
+from toy_score.evaluation.causes import METRICS, ErrorBudget, Row
 from toy_score.metrics import (
-    METRICS,
     CrossEntropyGap,
     EnergyDistance,
-    ErrorBudget,
     Floor,
     ModeWeights,
     NonFinite,
-    Row,
     SlicedWasserstein,
     noise_floors,
 )
