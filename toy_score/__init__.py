@@ -94,7 +94,7 @@ _ROOMS = {
         "UniformTimes",
     ],
     "standardisation": ["Standardisation"],
-    "evaluation": ["diagnose", "error_budget"],
+    "evaluation": ["Evaluation", "TestOptions", "diagnose", "error_budget", "evaluate"],
     "likelihood": ["ProbabilityFlow"],
     "data": [
         "AnisotropicGaussiansDataModule",

@@ -3,6 +3,18 @@
 from toy_score.evaluation.budget import error_budget
 from toy_score.evaluation.causes import METRICS, ErrorBudget, Row
 from toy_score.evaluation.doctor import Finding, diagnose
+from toy_score.evaluation.evaluation import Evaluation, TestOptions, evaluate
 from toy_score.evaluation.report import Report
 
-__all__ = ["METRICS", "ErrorBudget", "Finding", "Report", "Row", "diagnose", "error_budget"]
+__all__ = [
+    "METRICS",
+    "ErrorBudget",
+    "Evaluation",
+    "Finding",
+    "Report",
+    "Row",
+    "TestOptions",
+    "diagnose",
+    "error_budget",
+    "evaluate",
+]

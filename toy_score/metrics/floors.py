@@ -7,6 +7,7 @@ says what it computes; value, floor, ratio and z of all of them come about here.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torchmetrics import MetricCollection
@@ -54,19 +55,20 @@ SAME_STATES = (
 )
 
 
-def sample_metrics(distribution: Distribution, papers: bool = False) -> MetricCollection:
+def sample_metrics(distribution: Distribution, papers: bool = False, **kwargs: Any) -> MetricCollection:
     """The metrics of samples, by name; `update(x)` with samples `(n, 2)`, in as many pieces as one likes.
 
     Args:
         distribution: the truth; metrics that say nothing about it are left out.
         papers: besides the minimal set, from which each defect can be told, what papers report: exact W2, MMD and the
             kernel Stein discrepancy.
+        kwargs: of every metric, those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: for `papers` if scipy is not installed.
     """
     classes = ALL if papers else MINIMAL
-    metrics = {name: cls(distribution) for name, cls in classes.items() if cls.applies_to(distribution)}
+    metrics = {name: cls(distribution, **kwargs) for name, cls in classes.items() if cls.applies_to(distribution)}
     # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers:
     # said here is which states are the same.
     groups = [[name for name in group if name in metrics] for group in SAME_STATES]
@@ -105,9 +107,8 @@ def noise_floors(
         real: where the distribution is only held-out points, whose own samples are too near to them: the real points
             that perfect samples are taken from, at least `2 n`, so that the draws differ.
     """
-    metrics = sample_metrics(distribution, papers)
-    for metric in metrics.values():
-        metric.distributed_available_fn = lambda: False  # every process draws the same: they must not be added up
+    # Every process draws the same samples, so their counts must not be added up.
+    metrics = sample_metrics(distribution, papers, sync_on_compute=False)
     names = [name for name, cls in ALL.items() if name in metrics and cls.has_floor]
     values: dict[str, list[float]] = {name: [] for name in names}
     for draw in range(draws):

@@ -16,6 +16,7 @@ and no reference points. `F_n` comes from a histogram of u, so the memory does n
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +42,8 @@ class GaussianisedTest(SampleMetric):
     coordinates = ("z0", "z1", "radius", "angle")
     counts: Tensor
 
-    def __init__(self, distribution: Distribution, n_bins: int = 4096):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, n_bins: int = 4096, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         self.n_bins = n_bins
         self.add_state("counts", torch.zeros(len(self.coordinates), n_bins, dtype=torch.int64), "sum")
 
