@@ -32,7 +32,7 @@ from toy_score import (
     SplitNormal,
 )
 from toy_score.metrics import GaussianisedTest, ScoreError, noise_floors, sample_metrics
-from toy_score.metrics.report import ALL, PAPER, Floor
+from toy_score.metrics.floors import ALL, PAPER, Floor
 from toy_score.plotting.style import LABEL, TICK, TITLE
 from toy_score.samplers.ancestral import forward_step
 from toy_score.samplers.base import NoiseStream

@@ -22,10 +22,9 @@ from toy_score import (
     SplitNormal,
     plotting,
 )
-from toy_score.budget import _Draws, _fine, _noised_data, error_budget
-from toy_score.metrics import METRICS, ErrorBudget, Report, noise_floors, sample_metrics
-from toy_score.metrics.error_budget import Row
-from toy_score.metrics.report import Floor
+from toy_score.evaluation import METRICS, ErrorBudget, Report, Row, error_budget
+from toy_score.evaluation.budget import _Draws, _fine, _noised_data
+from toy_score.metrics import Floor, noise_floors, sample_metrics
 from toy_score.samplers import NoiseStream
 
 N, SEEDS = 3000, (11, 12, 13)
@@ -127,7 +126,7 @@ def test_few_training_points_are_found_and_what_they_cost_is_bounded_by_resampli
     found = budget(floors, points=points)
     assert list(found.causes) == ["finite data"]
     assert "50 training points" in found.note
-    monkeypatch.setattr("toy_score.budget.PAIRS", 0)
+    monkeypatch.setattr("toy_score.evaluation.budget.PAIRS", 0)
     again = budget(floors, points=points)
     assert list(again.causes) == ["finite data"]
     assert again["finite data"].w1.mean == pytest.approx(

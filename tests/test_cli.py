@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from toy_score import __main__ as entry, __version__
+from toy_score.callbacks import TestReport
 from toy_score.catalog import configs_folder, entries
 from toy_score.cli import FIT_DEFAULTS, groups_per_validation, next_version
 from toy_score.files import locked
@@ -345,13 +346,11 @@ def test_metrics_of_the_same_settings_are_merged_and_of_others_refused_before_me
     assert both["sliced_w1"] == first["sliced_w1"]
     assert "exact_w2" in both
 
-    from toy_score.modules import ScoreModule
-
     def measured(*_):
         raise AssertionError("measured")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ScoreModule, "on_test_start", measured)
+        patch.setattr(TestReport, "on_test_start", measured)
         for more, words in (
             (["--model.sampler.n_steps", 3], "model.sampler = Heun(grid=Karras(rho=7.0), n_steps=2), not Heun("),
             (["--model.sampler.n_steps", 2, "--n_samples", 99], "data.n_samples = 100, not 99"),

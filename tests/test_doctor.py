@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from toy_score.distributions import Heart, SplitNormal
-from toy_score.doctor import diagnose, prior_kl
+from toy_score.evaluation.doctor import diagnose, prior_kl
 from toy_score.parameterisations import EDMPreconditioning
 from toy_score.samplers import AnnealedLangevin, DDPMAncestral, Heun, Langevin
 from toy_score.schedules import DDPM, EDM, VE, VP, Cosine, LinearFlow

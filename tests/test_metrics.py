@@ -10,6 +10,7 @@ from torchmetrics import MetricCollection
 
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import EightGaussians, GaussianMixture, Heart, SplitNormal
+from toy_score.evaluation import Report
 from toy_score.metrics import (
     STUDY_LEVELS,
     EnergyDistance,
@@ -18,13 +19,12 @@ from toy_score.metrics import (
     ModeTotalVariation,
     ModeWeights,
     NearModes,
-    Report,
     ScoreError,
     SlicedWasserstein,
     noise_floors,
     sample_metrics,
 )
-from toy_score.metrics.report import ALL
+from toy_score.metrics.floors import ALL
 from toy_score.schedules import DDPM, VE
 from toy_score.seeds import seed_of
 

@@ -94,8 +94,7 @@ _ROOMS = {
         "UniformTimes",
     ],
     "standardisation": ["Standardisation"],
-    "doctor": ["diagnose"],
-    "budget": ["error_budget"],
+    "evaluation": ["Evaluation", "TestOptions", "diagnose", "error_budget", "evaluate"],
     "likelihood": ["ProbabilityFlow"],
     "data": [
         "AnisotropicGaussiansDataModule",
@@ -139,9 +138,6 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Backbone as Backbone,
         Fourier as Fourier,
         Raw as Raw,
-    )
-    from toy_score.budget import (
-        error_budget as error_budget,
     )
     from toy_score.data import (
         AnisotropicGaussiansDataModule as AnisotropicGaussiansDataModule,
@@ -192,7 +188,10 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         SwissRoll as SwissRoll,
         TwoSpirals as TwoSpirals,
     )
-    from toy_score.doctor import (
+    from toy_score.evaluation.budget import (
+        error_budget as error_budget,
+    )
+    from toy_score.evaluation.doctor import (
         diagnose as diagnose,
     )
     from toy_score.likelihood import (

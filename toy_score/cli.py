@@ -40,6 +40,7 @@ from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, SampleWrit
 from toy_score.catalog import config_file, configs_folder, entries
 from toy_score.component import Component, check_config, from_config, to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule
+from toy_score.evaluation import TestOptions
 from toy_score.files import locked
 from toy_score.metrics import check_finite
 from toy_score.modules import Constant, ScoreModule, read_checkpoint, trained_units
@@ -268,7 +269,8 @@ class ToyCLI(LightningCLI):
             if config.ema.decay == 0:
                 self._subcommand_parsers["fit"].callback_keys.remove("ema")
         if self.subcommand == "test":
-            report = TestReport(config.output, config.overwrite, config.ckpt_path, config.budget)
+            options = TestOptions(config.likelihood, config.fields, config.budget, config.papers)
+            report = TestReport(config.output, config.overwrite, config.ckpt_path, options)
             self._lock(report.path)
             callbacks = [report]
         if self.subcommand == "predict":
@@ -396,10 +398,6 @@ class ToyCLI(LightningCLI):
         check_finite({name: float(value) for name, value in self.trainer.callback_metrics.items()})
 
     def test(self, **kwargs: Any) -> None:
-        self.model.measure_likelihood = self.config.test.likelihood
-        self.model.measure_fields = self.config.test.fields
-        self.model.measure_budget = self.config.test.budget
-        self.model.measure_for_papers = self.config.test.papers
         self.trainer.test(**kwargs, verbose=False)
 
 

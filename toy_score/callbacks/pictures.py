@@ -165,8 +165,7 @@ class Pictures(pl.Callback):
         return model.sampler.trajectory(model.denoiser, 4, self._generator(model), skip=skip)
 
     def _errors(self, model: ScoreModule, exact: ExactDenoiser, real: torch.Tensor) -> list[float]:
-        metric = ScoreError().to(model.device)
-        metric.distributed_available_fn = lambda: False  # one process draws: it must not wait for the others
+        metric = ScoreError(sync_on_compute=False).to(model.device)  # one process draws, without the others
         metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
         return metric.compute().tolist()
 

@@ -12,8 +12,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
 from toy_score.component import to_config, written
+from toy_score.evaluation import Evaluation, TestOptions
 from toy_score.files import digest, replacing
 from toy_score.metrics import check_finite, finite_or_null
+from toy_score.requests import SampleRequest
 from toy_score.version import __version__
 
 __all__ = ["RunReport", "TestReport"]
@@ -80,21 +82,22 @@ class TestReport(pl.Callback):
         output: a `.json` file; if None, that of `metrics_path`.
         overwrite: begin `output` anew, and remove its pictures.
         ckpt_path: the checkpoint.
-        budget: measure the error budget as well, draw it, and keep it in the same JSON.
+        options: what is measured besides the standard metrics; the error budget is drawn, and kept in the same JSON.
 
     Raises:
         FileExistsError: if `output` or a picture exists and is of other settings, before anything is measured.
-        ValueError: if its name does not end in `.json`.
+        ValueError: if its name does not end in `.json`; if no truth is known to compare with, or not enough of it for
+            the options.
         FloatingPointError: at the end of the test, if figures are not finite.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of the name
 
-    def __init__(self, output: str | None, overwrite: bool, ckpt_path: str, budget: bool = False):
+    def __init__(self, output: str | None, overwrite: bool, ckpt_path: str, options: TestOptions = TestOptions()):
         if output is not None and not output.endswith(".json"):
             raise ValueError(f"cannot write {output!r}: the name must end in .json")
         self.path = Path(output) if output is not None else metrics_path(ckpt_path)
-        self.overwrite, self.ckpt_path, self.budget = overwrite, ckpt_path, budget
+        self.overwrite, self.ckpt_path, self.options = overwrite, ckpt_path, options
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         files = {
@@ -132,41 +135,75 @@ class TestReport(pl.Callback):
     def _picture(self, name: str) -> Path:
         return self.path.with_name(f"{self.path.stem}_{name}.png")
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if pl_module.judge is None:
+            raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
+        self._evaluation = Evaluation(
+            pl_module.judge,
+            trainer.test_dataloaders.dataset.seeds,
+            pl_module.sampled,
+            pl_module.training_points,
+            self.options,
+            trainer.datamodule.data_seed,
+            pl_module.device,
+        )
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: SampleRequest,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        # Lightning gives all processes equally many requests; the last ones may repeat the first.
+        if batch_idx * trainer.world_size + trainer.global_rank >= len(trainer.test_dataloaders.dataset):
+            return
+        with trainer.precision_plugin.test_step_context():  # the precision in which the samples were made
+            self._evaluation.update(outputs, batch)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        model, name = pl_module, pl_module.judge.name.replace("_", " ")
+        nfe = model.sampler.nfe(model.schedule)
+        self._title = f"{model.name} on {name}"
+        self._report = self._evaluation.report(f"{self._title}, {model.sampler!r}, {nfe} evaluations a sample")
+
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        print(pl_module.report, flush=True)
-        found = pl_module.report.as_dict()
-        self._keep(found)
+        print(self._report, flush=True)
+        metrics = self._report.as_dict()
+        self._keep(metrics)
         if self.overwrite:
             for name in PICTURES:
                 self._picture(name).unlink(missing_ok=True)
-        if self.budget:  # it takes a while: what has been found is safe by then
-            budget = pl_module.error_budget(_progress(trainer))
+        if self.options.budget:  # it takes a while: the other metrics are kept by then
+            budget = self._evaluation.error_budget(
+                self._report, pl_module.sampler, pl_module.guided_truth, _progress(trainer)
+            )
             print(f"\n{budget}")
-            found = {**found, "error_budget": budget.as_dict()}
-            self._keep(found)
+            metrics = {**metrics, "error_budget": budget.as_dict()}
+            self._keep(metrics)
         print(f"\nmetrics:     {os.path.relpath(self.path)}")
-        if self.budget:
-            self._draw("budget", pl_module, budget)
-        model = pl_module.sampled, pl_module.sampled_truth
-        if pl_module.measure_likelihood:
-            self._draw("density", pl_module, *model)
-        if pl_module.measure_fields:
-            self._draw("fields", pl_module, *model, pl_module.report.fields)
-        check_finite(found)  # when all is told and kept
+        if self.options.budget:
+            self._draw("budget", budget)
+        if self.options.likelihood:
+            self._draw("density", self._evaluation.denoiser, self._evaluation.truth)
+        if self.options.fields:
+            self._draw("fields", self._evaluation.denoiser, self._evaluation.truth, self._report.fields)
+        check_finite(metrics)  # when all is printed and kept
 
-    def _keep(self, found: dict[str, Any]) -> None:
+    def _keep(self, metrics: dict[str, Any]) -> None:
         """Add to the file; what was measured again is replaced."""
-        self._contents |= finite_or_null(found)
+        self._contents |= finite_or_null(metrics)
         with replacing(self.path) as file:
             file.write((json.dumps(self._contents, indent=2, allow_nan=False) + "\n").encode("utf-8"))
 
-    def _draw(self, name: str, pl_module: pl.LightningModule, *drawn: Any) -> None:
+    def _draw(self, name: str, *drawn: Any) -> None:
         from toy_score import plotting  # matplotlib is imported when the first picture is drawn
 
-        title = f"{pl_module.name} on {pl_module.report.distribution.name.replace('_', ' ')}"
         with replacing(self._picture(name)) as file:
-            file.write(plotting.to_png(getattr(plotting, name)(*drawn, title)))
+            file.write(plotting.to_png(getattr(plotting, name)(*drawn, self._title)))
         print(f"{name + ':':<13}{os.path.relpath(self._picture(name))}")
 
 

@@ -15,8 +15,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from toy_score.callbacks.pictures import animation
 from toy_score.component import to_config
 from toy_score.data import SampleRequest
-from toy_score.data.base import chunk_size
 from toy_score.files import digest, replacing
+from toy_score.requests import chunk_size
 from toy_score.seeds import seed_of
 
 __all__ = ["SampleWriter"]
@@ -77,7 +77,7 @@ class SampleWriter(BasePredictionWriter):
             )
         self._done = [] if differing else done
         # Where all chunks are there but not yet the file, the last one is made again: the trainer must have work.
-        data.done = set(self._done[: self._n_chunks - 1])
+        data.skip(self._done[: self._n_chunks - 1])
 
     def _left_behind(self) -> tuple[bytes, list[int]]:
         """What an interrupted command left: its settings, and the numbers of the chunks that are there."""

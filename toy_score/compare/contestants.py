@@ -18,7 +18,7 @@ from toy_score.component import check_config, from_config
 from toy_score.data import ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
-from toy_score.doctor import DETAIL_KL, detail_kl
+from toy_score.evaluation.doctor import DETAIL_KL, detail_kl
 from toy_score.files import digest
 from toy_score.modules import ScoreModule, read_checkpoint
 from toy_score.samplers import AnnealedLangevin, Langevin, Sampler

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torchmetrics import MetricCollection
 
 from toy_score.compare.contestants import Cell, Contestant
 from toy_score.compare.samplers import short, work
 from toy_score.compare.store import Store
-from toy_score.metrics import Floor, Report, noise_floors, sample_metrics
+from toy_score.evaluation import Evaluation
+from toy_score.metrics import Floor, noise_floors
+from toy_score.requests import SampleRequest
 from toy_score.seeds import seed_of
 
 __all__ = ["Protocol", "draw", "evaluate", "seconds_of"]
@@ -60,38 +61,37 @@ def draw(cell: Cell, protocol: Protocol, k: int, n: int | None = None) -> Tensor
 
 def evaluate(cells: Sequence[Cell], protocol: Protocol, store: Store, done: Callable[[Cell], None]) -> None:
     """Evaluate the cells that the store does not hold yet; `done` is called for each."""
-    metrics: dict[str, MetricCollection] = {}
+    evaluations: dict[str, Evaluation] = {}
     for cell in cells:
         if cell.key in store.rows:
             continue
         truth = cell.contestant.distribution
-        if repr(truth) not in metrics:
-            metrics[repr(truth)] = sample_metrics(truth).to(protocol.device)
+        if repr(truth) not in evaluations:
+            evaluations[repr(truth)] = Evaluation(truth, range(protocol.seeds), device=protocol.device)
         if repr(truth) not in store.floors:
             floors = noise_floors(truth, protocol.n_samples)
             store.add_floors(repr(truth), {name: asdict(floor) for name, floor in floors.items()})
         floors = {name: Floor(**floor) for name, floor in store.floors[repr(truth)].items()}
-        store.add(cell.key, measure(cell, protocol, metrics[repr(truth)], floors))
+        store.add(cell.key, measure(cell, protocol, evaluations[repr(truth)], floors))
         done(cell)
 
 
 def measure(
-    cell: Cell, protocol: Protocol, metrics: MetricCollection, floors: dict[str, Floor]
+    cell: Cell, protocol: Protocol, evaluation: Evaluation, floors: dict[str, Floor]
 ) -> dict[str, str | int | float | bool | None]:
     """One row of the table: what the cell is, how good, and how fast; None stands for what is not finite."""
     draw(cell, protocol, 0, WARM_UP)
-    seconds, readings = [], []
+    seconds, n = [], protocol.n_samples
+    evaluation.reset()
     for k in range(protocol.seeds):
         begin = time.perf_counter()
         x = draw(cell, protocol, k)
         if x.is_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
-        metrics.reset()
-        metrics.update(x)
-        readings.append(metrics.compute())
-    contestant, n = cell.contestant, protocol.n_samples
-    found: dict[str, Any] = Report("", contestant.distribution, n, readings, floors).as_dict()
+        evaluation.update(x, SampleRequest(0, n, k))
+    report, contestant = evaluation.report(floors=floors), cell.contestant
+    metrics: dict[str, Any] = report.as_dict()
     row: dict[str, Any] = {
         "distribution": repr(contestant.distribution),
         "model": contestant.name,
@@ -105,13 +105,13 @@ def measure(
         "seconds": statistics.median(seconds) * TIMED / n,
     }
     for name in floors:
-        values = torch.stack([reading[name].double() for reading in readings])
-        row[name] = found[name]["value"]
+        values = torch.stack([reading[name].double() for reading in report.readings])
+        row[name] = metrics[name]["value"]
         row[f"{name}_sd"] = values.std().item() if len(values) > 1 else None
-        row |= {f"{name}_{key}": found[name][key] for key in ("floor", "floor_sd", "z")}
-    row["sliced_w1_ratio"] = found["sliced_w1"]["ratio"]
-    row["mode_weights_worst_z"] = max((mode["z"] for mode in found["mode_weights"].values()), key=abs)
-    row["invalid_mass"], row["nonfinite"] = found["invalid_mass"]["value"], found["nonfinite"]
+        row |= {f"{name}_{key}": metrics[name][key] for key in ("floor", "floor_sd", "z")}
+    row["sliced_w1_ratio"] = metrics["sliced_w1"]["ratio"]
+    row["mode_weights_worst_z"] = max((mode["z"] for mode in metrics["mode_weights"].values()), key=abs)
+    row["invalid_mass"], row["nonfinite"] = metrics["invalid_mass"]["value"], metrics["nonfinite"]
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
 
 

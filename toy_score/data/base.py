@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from toy_score.component import Described
 from toy_score.distributions import Distribution
+from toy_score.requests import SampleRequest, chunk_size, draw_seeds, sample_requests
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 
@@ -61,9 +62,6 @@ class ToyDataModule(Described, pl.LightningDataModule):
     standardisation: Standardisation | None = None
     """Between the units of the file and those of the points handed to the model; None if they are the same."""
 
-    done: Collection[int] = ()
-    """Numbers of the chunks of samples that need not be made, since an interrupted command left them."""
-
     def __init_subclass__(cls, of: type[Distribution] | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if of is not None:
@@ -97,6 +95,7 @@ class ToyDataModule(Described, pl.LightningDataModule):
         self.steps_at_once, self.labels = steps_at_once, labels
         self.n_samples, self.repeats = n_samples, repeats
         self.data_seed, self.sample_seed = data_seed, sample_seed
+        self._skipped: set[int] = set()
         self._points: Batch | None = None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -164,10 +163,12 @@ class ToyDataModule(Described, pl.LightningDataModule):
         return self._requests(self.n_samples, 1)
 
     def _requests(self, n: int, repeats: int) -> DataLoader:
-        first = seed_of("samples", self.sample_seed)
-        more = [seed_of("samples", self.sample_seed, k) for k in range(1, repeats)]
-        requests = SampleRequests(n, [first, *more], self.done)
+        requests = SampleRequests(n, draw_seeds(self.sample_seed, repeats), self._skipped)
         return DataLoader(requests, batch_size=1, collate_fn=_only)
+
+    def skip(self, chunks: Collection[int]) -> None:
+        """Do not ask for these chunks of samples, by their numbers, since an interrupted command has made them."""
+        self._skipped = set(chunks)
 
 
 def _constructor(of: type[Distribution]) -> Callable[..., None]:
@@ -227,38 +228,19 @@ class BatchLoader:
         self._next = state["next"]
 
 
-class SampleRequest(NamedTuple):
-    """Rows `first ... first + n - 1` of the endless table of samples that `seed` defines."""
-
-    first: int
-    n: int
-    seed: int
-
-
-def chunk_size(total: int) -> int:
-    """Samples in a chunk: whole blocks of noise, at most 16, about twenty chunks if there can be.
-
-    Which chunks there are does not change the samples, only the progress bar and the memory.
-    """
-    return 4096 * min(max(math.ceil(total / 20 / 4096), 1), 16)
-
-
 class SampleRequests(Dataset):
     """`total` samples of each seed in chunks, but for the chunks that are `done`, by their numbers."""
 
     def __init__(self, total: int, seeds: Sequence[int], done: Collection[int] = ()):
         self.total, self.seeds = total, list(seeds)
-        self.chunk = chunk_size(total)
-        n_chunks = math.ceil(total / self.chunk)
-        self._left = [(seed, i) for seed in self.seeds for i in range(n_chunks) if i not in done]
+        chunk = chunk_size(total)
+        self._left = [request for request in sample_requests(total, seeds) if request.first // chunk not in done]
 
     def __len__(self) -> int:
         return len(self._left)
 
     def __getitem__(self, i: int) -> SampleRequest:
-        seed, number = self._left[i]
-        first = number * self.chunk
-        return SampleRequest(first, min(self.chunk, self.total - first), seed)
+        return self._left[i]
 
 
 class _One(Dataset):

@@ -10,24 +10,22 @@ from toy_score.metrics.counts import (
     NonFinite,
 )
 from toy_score.metrics.cross_entropy import CrossEntropyGap
-from toy_score.metrics.error_budget import METRICS, ErrorBudget, Row
 from toy_score.metrics.fields import Fields, FieldSymmetry, Straightness
+from toy_score.metrics.finite import check_finite, finite_or_null
+from toy_score.metrics.floors import Floor, noise_floors, sample_metrics
 from toy_score.metrics.gaussianised import GaussianisedTest
 from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.likelihood import Likelihood
 from toy_score.metrics.memorisation import Memorisation
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
-from toy_score.metrics.report import Floor, Report, check_finite, finite_or_null, noise_floors, sample_metrics
 from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
 from toy_score.metrics.transport import ExactW2
 
 __all__ = [
-    "METRICS",
     "MMD",
     "STUDY_LEVELS",
     "CrossEntropyGap",
     "EnergyDistance",
-    "ErrorBudget",
     "ExactW2",
     "FieldSymmetry",
     "Fields",
@@ -43,8 +41,6 @@ __all__ = [
     "ModesFound",
     "NearModes",
     "NonFinite",
-    "Report",
-    "Row",
     "ScoreError",
     "SlicedWasserstein",
     "Straightness",

@@ -36,6 +36,7 @@ class SampleMetric(ExactMetric):
 
     Args:
         distribution: the truth.
+        kwargs: those of `torchmetrics.Metric`; `sync_on_compute=False` counts the samples of this process alone.
     """
 
     higher_is_better: bool | None = False
@@ -46,8 +47,8 @@ class SampleMetric(ExactMetric):
     has_floor = True
     """Whether the value is a number that perfect samples scatter in, so that its floor can be measured."""
 
-    def __init__(self, distribution: Distribution):
-        super().__init__()
+    def __init__(self, distribution: Distribution, **kwargs: Any):
+        super().__init__(**kwargs)
         self.distribution = distribution
 
     @classmethod
@@ -79,8 +80,8 @@ class FirstPoints(SampleMetric):
     max_points = 10_000
     points: list[Tensor] | Tensor
 
-    def __init__(self, distribution: Distribution, n_points: int = 1000):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, n_points: int = 1000, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         if not 2 <= n_points <= self.max_points:
             raise ValueError(
                 f"{type(self).__name__} compares all pairs, so n_points must be in [2, {self.max_points}], "

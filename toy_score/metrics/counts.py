@@ -8,7 +8,7 @@ and, as in the studies of dropped modes (Srivastava et al. 2017; Lin et al. 2018
 within three standard deviations of one of the Gaussians, and a mode is found if a sample near one belongs to it.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,8 +35,8 @@ class _PerMode(SampleMetric):
     counts: Tensor
     n: Tensor
 
-    def __init__(self, distribution: Distribution):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         self.weights = torch.tensor(list(distribution.mode_weights.values()), dtype=torch.float64)
         self.add_state("counts", torch.zeros(len(self.weights), dtype=torch.int64), "sum")
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")
@@ -171,8 +171,8 @@ class _Share(SampleMetric):
     n: Tensor
     hits: Tensor
 
-    def __init__(self, distribution: Distribution):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")
         self.add_state("hits", torch.zeros((), dtype=torch.int64), "sum")
 
@@ -183,6 +183,11 @@ class _Share(SampleMetric):
     def compute(self) -> Tensor:
         """The share."""
         return self.hits.double() / self.n
+
+    def seen(self) -> int:
+        """How many samples were counted, by all processes together."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            return int(self.n)
 
 
 class InvalidMass(_Share):

@@ -5,6 +5,8 @@ noise `s`. One sample in a hundred inside a gap, a slight blur or a far outlier 
 costs many nats here; in turn, it is blind to wrong mode weights and to modes that are missing.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,8 +31,8 @@ class CrossEntropyGap(SampleMetric):
     n: Tensor
     total: Tensor
 
-    def __init__(self, distribution: Distribution, sigma: float = 0.05):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, sigma: float = 0.05, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         self.sigma = sigma
         self._truth = distribution.log_prob(distribution.reference(), sigma).mean().item()
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")

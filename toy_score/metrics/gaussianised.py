@@ -16,7 +16,7 @@ and no reference points. `F_n` comes from a histogram of u, so the memory does n
 """
 
 import math
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -53,8 +53,8 @@ class GaussianisedTest(SampleMetric):
     coordinates = ("z0", "z1", "radius", "angle")
     counts: Tensor
 
-    def __init__(self, distribution: Distribution, n_bins: int = 4096):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, n_bins: int = 4096, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         if not isinstance(distribution, Gaussianised):
             raise TypeError(f"GaussianisedTest needs a distribution with `pull`, got {distribution!r}")
         self._map: Gaussianised = distribution

@@ -25,6 +25,7 @@ here with the inverse multiquadric `k = (1 + |x - y|^2)^(-1/2)` (Gorham & Mackey
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,8 +56,8 @@ class MMD(SampleMetric):
     products: Tensor
     n: Tensor
 
-    def __init__(self, distribution: Distribution, bandwidths: tuple[float, ...] = (0.125, 0.25, 0.5)):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, bandwidths: tuple[float, ...] = (0.125, 0.25, 0.5), **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         self.bandwidths = bandwidths
         self._s = [b * distribution.bounds for b in bandwidths]
         self.half_width = 3.0 * distribution.bounds
@@ -135,8 +136,8 @@ class KernelSteinDiscrepancy(FirstPoints):
 
     label = "kernel Stein discrepancy^2"
 
-    def __init__(self, distribution: Distribution, n_points: int = 1000, sigma: float = 0.05):
-        super().__init__(distribution, n_points)
+    def __init__(self, distribution: Distribution, n_points: int = 1000, sigma: float = 0.05, **kwargs: Any):
+        super().__init__(distribution, n_points, **kwargs)
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}; 0.05 is a good choice")
         self.sigma = sigma

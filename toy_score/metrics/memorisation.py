@@ -37,14 +37,15 @@ class Memorisation(ExactMetric):
     Args:
         points: the training points.
         fresh: points of the truth that were not trained on, `(m, 2)`.
+        kwargs: those of `torchmetrics.Metric`.
     """
 
     higher_is_better = False
     plot_lower_bound = 0.0
     counts: Tensor
 
-    def __init__(self, points: Points, fresh: Tensor):
-        super().__init__()
+    def __init__(self, points: Points, fresh: Tensor, **kwargs: Any):
+        super().__init__(**kwargs)
         self.points = points
         distances = points.nearest(fresh)[0].cpu().sort().values
         near = distances[math.ceil(NEAR * len(distances)) - 1]
@@ -66,13 +67,19 @@ class Memorisation(ExactMetric):
 
     def compute(self) -> Tensor:
         """The excess, in [0, 1]; nan before the first sample."""
+        return self._excess()
+
+    def _excess(self) -> Tensor:
         F, G = _function(self.counts), _function(self._fresh.to(self.counts.device))
         return (F - G).max().clamp(min=0.0)
 
     def p_value(self) -> float:
         """How often samples of the truth have so large an excess."""
-        excess, scatter = self.compute().item(), self._scatter()
-        return math.exp(-2.0 * (excess / scatter) ** 2)
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            return self._p_value()
+
+    def _p_value(self) -> float:
+        return math.exp(-2.0 * (self._excess().item() / self._scatter()) ** 2)
 
     def _scatter(self) -> float:
         return math.sqrt(1.0 / self.counts.sum().item() + 1.0 / self._fresh.sum().item())
@@ -80,7 +87,7 @@ class Memorisation(ExactMetric):
     def summary(self) -> dict[str, Any]:
         """All figures by name, each with what fresh points have, and the histograms of a picture."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
-            counts, scatter, excess, p = self.counts.cpu(), self._scatter(), self.compute().item(), self.p_value()
+            counts, scatter, excess, p = self.counts.cpu(), self._scatter(), self._excess().item(), self._p_value()
         near = len(self._edges) // 2
         floor = _function(self._fresh)[near].item()
         edges = self._edges[::COARSE]

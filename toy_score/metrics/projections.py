@@ -12,6 +12,7 @@ its side with its distance: the cell there is as wide as its mean distance from 
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,8 +38,8 @@ class _Projections(SampleMetric):
     counts: Tensor
     excess: Tensor
 
-    def __init__(self, distribution: Distribution, n_directions: int = 64, n_bins: int = 4096):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, n_directions: int = 64, n_bins: int = 4096, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         angles = torch.arange(n_directions, dtype=torch.float64) * (math.pi / n_directions)
         self._directions = torch.stack([angles.cos(), angles.sin()])  # plain attributes: never cast by `.to(dtype)`
         self.n_bins, self.half_width = n_bins, 2.0 * distribution.bounds

@@ -30,6 +30,7 @@ class ScoreError(ExactMetric):
 
     Args:
         levels: noise levels `sigma / alpha`, > 0; a schedule that does not reach one is measured at its nearest.
+        kwargs: those of `torchmetrics.Metric`.
     """
 
     higher_is_better = False
@@ -38,8 +39,8 @@ class ScoreError(ExactMetric):
     total: Tensor
     squares: Tensor
 
-    def __init__(self, levels: Sequence[float] = STUDY_LEVELS):
-        super().__init__()
+    def __init__(self, levels: Sequence[float] = STUDY_LEVELS, **kwargs: Any):
+        super().__init__(**kwargs)
         self.levels = list(levels)
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")
         self.add_state("total", torch.zeros(len(self.levels), dtype=torch.float64), "sum")

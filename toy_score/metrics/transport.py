@@ -9,6 +9,7 @@ chance surplus of `n^-1/2` in one half has to cross it. Compare only values of t
 """
 
 import importlib.util
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -46,10 +47,10 @@ class ExactW2(FirstPoints):
     label = "exact W2"
     plot_lower_bound = 0.0
 
-    def __init__(self, distribution: Distribution, n_points: int = 1000):
+    def __init__(self, distribution: Distribution, n_points: int = 1000, **kwargs: Any):
         if importlib.util.find_spec("scipy") is None:
             raise ValueError("ExactW2 needs scipy for the assignment; pip install scipy")
-        super().__init__(distribution, n_points)
+        super().__init__(distribution, n_points, **kwargs)
 
     def compute(self) -> Tensor:
         """The distance."""

@@ -8,7 +8,6 @@ import functools
 import math
 import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,13 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
-from toy_score.budget import error_budget
 from toy_score.component import Described, check_config, from_config, to_config
 from toy_score.data import Batch, SampleRequest, ToyDataModule
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Distribution, Points
-from toy_score.doctor import Finding, diagnose
+from toy_score.evaluation import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
-from toy_score.metrics import (
-    STUDY_LEVELS,
-    ErrorBudget,
-    Fields,
-    Likelihood,
-    Memorisation,
-    Report,
-    ScoreError,
-    noise_floors,
-    sample_metrics,
-)
+from toy_score.metrics import STUDY_LEVELS
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.validation import Validation
 from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
@@ -47,8 +35,6 @@ from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
 
 __all__ = ["ScoreModule"]
-
-N_FRESH = 10_000  # points of the truth whose distances to the training points are what memorisation is measured by
 
 
 class ScoreModule(Described, pl.LightningModule):
@@ -115,7 +101,6 @@ class ScoreModule(Described, pl.LightningModule):
         self.gradient_clip, self.noise_seed = gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
         self.standardisation = standardisation
-        self.measure_likelihood = self.measure_fields = self.measure_budget = self.measure_for_papers = False
         self._generators: dict[torch.device, torch.Generator] = {}
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
         self._run_length: int | None = None
@@ -410,93 +395,14 @@ class ScoreModule(Described, pl.LightningModule):
     def _in_units(self, z: Tensor) -> Tensor:
         return z if self.standardisation is None else self.standardisation.undo(z)
 
-    # Testing: the samples against the truth, and the network against the truth
+    # Testing: the samples, which a callback feeds to an evaluation
 
     def on_test_start(self) -> None:
         self.check_units(self.trainer.datamodule)
-        if self.judge is None:
-            raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
-        asked = {
-            "--likelihood": self.measure_likelihood,
-            "--fields": self.measure_fields,
-            "--budget": self.measure_budget,
-        }
-        if self.truth is None and any(asked.values()):
-            flags = " and ".join(flag for flag, wanted in asked.items() if wanted)
-            raise ValueError(f"only points of the truth are known; leave out {flags}: the whole of it would be needed")
-        # Not attributes of the module: metrics count in integers and float64, whatever precision the model has.
-        metrics = sample_metrics(self.judge, self.measure_for_papers).to(self.device)
-        self._sample_metrics = {seed: metrics.clone() for seed in self.trainer.test_dataloaders.dataset.seeds}
-        self._metrics = {} if self.truth is None else {"score": ScoreError().to(self.device)}
-        if self.measure_likelihood:
-            self._metrics["likelihood"] = Likelihood(self.sampled_truth).to(self.device)
-        if self.measure_fields:
-            self._metrics["fields"] = Fields(self.sampled_truth).to(self.device)
-        if self.training_points is not None:
-            generator = torch.Generator().manual_seed(seed_of("fresh points", self.trainer.datamodule.data_seed))
-            fresh = self.judge.points if self.truth is None else self.judge.sample(N_FRESH, generator)
-            self._metrics["memorisation"] = Memorisation(self.training_points, fresh).to(self.device)
 
-    def test_step(self, request: SampleRequest, batch_idx: int) -> None:
-        samples = self._samples(request)
-        self._sample_metrics[request.seed].update(samples)
-        if "memorisation" in self._metrics:
-            self._metrics["memorisation"].update(samples)
-        if self.truth is None:
-            return
-        generator = self._generator(seed_of("test points", request.seed, request.first))
-        x0 = self.sampled_truth.distribution.sample(request.n, generator)
-        self._metrics["score"].update(self.sampled, self.sampled_truth, x0, generator)
-        if self.measure_likelihood:
-            self._metrics["likelihood"].update(ProbabilityFlow(self.sampled), x0)
-        if self.measure_fields:
-            self._metrics["fields"].update(self.sampled, x0, generator)
-
-    def on_test_epoch_end(self) -> None:
-        distribution, n = self.judge, self.trainer.test_dataloaders.dataset.total
-        real = self.training_points if self.truth is None else None
-        score, memorisation = self._metrics.get("score"), self._metrics.get("memorisation")
-        readings = [metrics.compute() for metrics in self._sample_metrics.values()]
-        lost = sum(float(reading["nonfinite"]) for reading in readings) / len(readings)
-        counted = max(round(n * (1.0 - lost)), 2)
-        self.report = Report(
-            title=f"{self.name} on {distribution.name.replace('_', ' ')}, {self.sampler!r}, "
-            f"{self.sampler.nfe(self.schedule)} evaluations a sample",
-            distribution=distribution,
-            n=n,
-            readings=readings,
-            floors=noise_floors(distribution, counted, papers=self.measure_for_papers, real=real),
-            levels=[self.schedule.level_at(s).ratio for s in score.levels] if score else [],  # the nearest it has
-            score_error=score.compute().tolist() if score else [],
-            score_error_se=score.standard_error().tolist() if score else [],
-            likelihood=self._metrics["likelihood"].summary() if self.measure_likelihood else None,
-            fields=self._metrics["fields"].summary() if self.measure_fields else None,
-            memorisation=memorisation.summary() if memorisation else None,
-        )
-
-    def error_budget(self, tell: Callable[[str], None]) -> ErrorBudget:
-        """Where the error of the samples just tested comes from; see `toy_score.budget`.
-
-        Raises:
-            ValueError: if the truth is not known.
-        """
-        if self.truth is None:
-            raise ValueError("only points of the truth are known; leave out --budget, which needs it all")
-        report, points = self.report, self.training_points
-        return error_budget(
-            self.sampled_truth,
-            self.sampled,
-            self.sampler,
-            points=None if points is None else points.points,
-            guided=self.guided_truth,
-            n=report.n,
-            seeds=self.trainer.test_dataloaders.dataset.seeds,
-            floors=report.floors,
-            readings=report.readings,
-            title=report.title,
-            device=self.device,
-            tell=tell,
-        )
+    def test_step(self, request: SampleRequest, batch_idx: int) -> Tensor:
+        """The samples that are asked for, `(n, 2)`, in the units of the model."""
+        return self._samples(request)
 
     # Checkpoints describe the model by plain values only, so that they load with weights_only=True
 

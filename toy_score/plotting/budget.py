@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from toy_score.metrics import METRICS, ErrorBudget, Floor
-from toy_score.metrics.error_budget import SURE
+from toy_score.evaluation.causes import METRICS, SURE, ErrorBudget
+from toy_score.metrics import Floor
 from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE
 
 __all__ = ["budget"]

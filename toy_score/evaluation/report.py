@@ -1,9 +1,4 @@
-"""Figures with their noise floors.
-
-No figure means anything without the figure that perfect samples would get. The floor of a metric is measured: the same
-metric, the same number of samples, the same reference, on samples of the exact law, drawn many times. So a metric only
-says what it computes; value, floor, ratio and z of all of them come about here.
-"""
+"""The report of a test: every figure beside the noise floor, the value that exact samples get."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,120 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
 
 from toy_score.distributions import Distribution, Points
-from toy_score.metrics.base import SampleMetric
-from toy_score.metrics.counts import (
-    InvalidMass,
-    ModeReverseKL,
-    ModesFound,
-    ModeTotalVariation,
-    ModeWeights,
-    NearModes,
-    NonFinite,
-)
-from toy_score.metrics.cross_entropy import CrossEntropyGap
+from toy_score.metrics import Floor, GaussianisedTest, InvalidMass
 from toy_score.metrics.fields import field_table
-from toy_score.metrics.gaussianised import GaussianisedTest
-from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
+from toy_score.metrics.floors import ALL
 from toy_score.metrics.memorisation import memorisation_table
-from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
-from toy_score.metrics.transport import ExactW2
-from toy_score.seeds import seed_of
 
-__all__ = ["Floor", "Report", "check_finite", "finite_or_null", "noise_floors", "sample_metrics"]
+__all__ = ["Report"]
 
-MINIMAL: dict[str, type[SampleMetric]] = {
-    "sliced_w1": SlicedWasserstein,
-    "energy": EnergyDistance,
-    "gaussianised_ks": GaussianisedTest,
-    "cross_entropy_gap": CrossEntropyGap,
-    "mode_weights": ModeWeights,
-    "mode_total_variation": ModeTotalVariation,
-    "mode_reverse_kl": ModeReverseKL,
-    "modes_found": ModesFound,
-    "near_modes": NearModes,
-    "invalid_mass": InvalidMass,
-    "nonfinite": NonFinite,
-}
-PAPER: dict[str, type[SampleMetric]] = {"exact_w2": ExactW2, "mmd": MMD, "kernel_stein": KernelSteinDiscrepancy}
-ALL = MINIMAL | PAPER
-
-SAME_STATES = (
-    ("sliced_w1", "energy"),
-    ("mode_weights", "mode_total_variation", "mode_reverse_kl"),
-    ("modes_found", "near_modes"),
-)
 MODE_TOTALS = ("mode_total_variation", "mode_reverse_kl", "modes_found", "near_modes")
 FEW_MODES = 4  # the table names the share of each of so many, the totals of more
-
-
-def sample_metrics(distribution: Distribution, papers: bool = False) -> MetricCollection:
-    """The metrics of samples, by name; `update(x)` with samples `(n, 2)`, in as many pieces as one likes.
-
-    Args:
-        distribution: the truth; metrics that say nothing about it are left out.
-        papers: besides the minimal set, from which each defect can be told, what papers report: exact W2, MMD and the
-            kernel Stein discrepancy.
-
-    Raises:
-        ValueError: for `papers` if scipy is not installed.
-    """
-    classes = ALL if papers else MINIMAL
-    metrics = {name: cls(distribution) for name, cls in classes.items() if cls.applies_to(distribution)}
-    # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers:
-    # said here is which states are the same.
-    groups = [[name for name in group if name in metrics] for group in SAME_STATES]
-    groups += [[name] for name in metrics if not any(name in group for group in groups)]
-    return MetricCollection(metrics, compute_groups=[group for group in groups if group])
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Mean and standard deviation of a metric over draws of perfect samples."""
-
-    mean: float
-    sd: float
-
-    def of_mean(self, repeats: int) -> "Floor":
-        """The floor of the mean over so many draws."""
-        return Floor(self.mean, self.sd / math.sqrt(repeats))
-
-    def z(self, value: float) -> float | None:
-        """By how many standard deviations a value exceeds the floor; None where perfect samples do not scatter."""
-        return (value - self.mean) / self.sd if self.sd > 0 else None
-
-
-def noise_floors(
-    distribution: Distribution, n: int, draws: int = 64, papers: bool = False, real: Points | None = None
-) -> dict[str, Floor]:
-    """The floors of the metrics of `sample_metrics` that have one, for `n` samples.
-
-    About 3 s for 20 000, and 15 s more for those of `papers`.
-
-    Args:
-        distribution: the truth.
-        n: number of samples, as many as the metrics will be given.
-        draws: how often; their standard deviation is then known to a share of `1 / sqrt(2 draws)`.
-        papers: as in `sample_metrics`.
-        real: where the distribution is only held-out points, whose own samples are too near to them: the real points
-            that perfect samples are taken from, at least `2 n`, so that the draws differ.
-    """
-    metrics = sample_metrics(distribution, papers)
-    for metric in metrics.values():
-        metric.distributed_available_fn = lambda: False  # every process draws the same: they must not be added up
-    names = [name for name, cls in ALL.items() if name in metrics and cls.has_floor]
-    values: dict[str, list[float]] = {name: [] for name in names}
-    for draw in range(draws):
-        metrics.reset()
-        generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
-        metrics.update(distribution.sample(n, generator) if real is None else real.subset(n, generator).points)
-        found = metrics.compute()
-        for name in names:
-            values[name].append(found[name].item())
-    tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
-    return {name: Floor(v.mean().item(), v.std().item()) for name, v in tensors.items()}
 
 
 @dataclass
@@ -283,27 +175,3 @@ def _row(
     )  # two of the scatter
     scatter = f"{floor:.{digits}f} +- {floor_sd:.{digits}f}"
     return f"{label:<30}{value:>10.{digits}f}{scatter:>24}{'' if z is None else format(z, '.1f'):>8}{told}".rstrip()
-
-
-def finite_or_null(figures: Any) -> Any:
-    """The same dictionaries and lists with None for nan and infinity, for which JSON has no literal."""
-    if isinstance(figures, dict):
-        return {key: finite_or_null(value) for key, value in figures.items()}
-    if isinstance(figures, list | tuple):
-        return [finite_or_null(value) for value in figures]
-    return None if isinstance(figures, float) and not math.isfinite(figures) else figures
-
-
-def check_finite(figures: Any) -> None:
-    """Raise a FloatingPointError that names the figures that are nan or infinite, as `likelihood.nll`."""
-    names = _not_finite(figures)
-    if names:
-        told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise FloatingPointError(f"not finite: {told}; the network, the sampler or the truth gives nan or infinity")
-
-
-def _not_finite(figures: Any, name: str = "") -> list[str]:
-    if isinstance(figures, dict | list | tuple):
-        items = figures.items() if isinstance(figures, dict) else enumerate(figures)
-        return [found for key, value in items for found in _not_finite(value, f"{name}.{key}" if name else str(key))]
-    return [name] if isinstance(figures, float) and not math.isfinite(figures) else []

@@ -37,15 +37,13 @@ from torch import Tensor
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution, Points
+from toy_score.evaluation.causes import METRICS, ErrorBudget, Row
 from toy_score.metrics import (
-    METRICS,
     CrossEntropyGap,
     EnergyDistance,
-    ErrorBudget,
     Floor,
     ModeWeights,
     NonFinite,
-    Row,
     SlicedWasserstein,
     noise_floors,
 )
@@ -148,14 +146,12 @@ class _Draws:
     def __init__(self, p: Distribution, n: int, seeds: Sequence[int], tell: Callable[[str], None]):
         self.p, self.n, self.seeds, self.tell = p, n, seeds, tell
         self.metrics = {  # by the names of `sample_metrics`
-            "sliced_w1": SlicedWasserstein(p),
-            "energy": EnergyDistance(p),
-            "cross_entropy_gap": CrossEntropyGap(p),
-            "mode_weights": ModeWeights(p),
-            "nonfinite": NonFinite(p),
+            "sliced_w1": SlicedWasserstein(p, sync_on_compute=False),  # one process measures, without the others
+            "energy": EnergyDistance(p, sync_on_compute=False),
+            "cross_entropy_gap": CrossEntropyGap(p, sync_on_compute=False),
+            "mode_weights": ModeWeights(p, sync_on_compute=False),
+            "nonfinite": NonFinite(p, sync_on_compute=False),
         }
-        for metric in self.metrics.values():
-            metric.distributed_available_fn = lambda: False  # one process measures; the others have nothing to add
         self.weights = torch.tensor(list(p.mode_weights.values()), dtype=torch.float64)
 
     def row(self, name: str, denoiser: str, steps: str, start: str, above: str, samples: Samples) -> Row:

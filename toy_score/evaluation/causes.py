@@ -1,9 +1,9 @@
-"""The table of an error budget; `toy_score.budget` says what its rows are and measures them."""
+"""The causes of an error, from the rows of an error budget, and its table; `budget` measures the rows."""
 
 import math
 from dataclasses import dataclass
 
-from toy_score.metrics.report import Floor
+from toy_score.metrics import Floor
 
 __all__ = ["METRICS", "SURE", "ErrorBudget", "Row"]
 
