@@ -64,10 +64,10 @@ def model(name: str, runs: Path) -> ScoreModule:
     """The model of a config, trained if need be."""
     found = sorted(runs.glob(f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"))
     if not found:
-        from toy_score.cli import run
+        from toy_score.__main__ import main
 
         root = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", str(runs / "lightning_logs")]
-        run(["fit", "--config", name, *root, "--trainer.logger.name", name])
+        main(["fit", "--config", name, *root, "--trainer.logger.name", name])
         found = sorted(runs.glob(f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"))
     return ScoreModule.load_from_checkpoint(found[-1])
 

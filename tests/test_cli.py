@@ -17,7 +17,9 @@ import yaml
 from toy_score import __main__ as entry
 from toy_score import __version__
 from toy_score.catalog import configs_folder, entries
-from toy_score.cli import FIT_DEFAULTS, groups_per_validation, next_version
+from toy_score.commands.fit import groups_per_validation
+from toy_score.commands.runs import next_version
+from toy_score.commands.settings import TRAINER_DEFAULTS
 from toy_score.files import locked
 
 CONFIGS = [entry.name for entry in entries("configs")]
@@ -116,7 +118,7 @@ def validated_at(run):
 @pytest.mark.parametrize("at_once", [None, 1, 10])
 def test_every_config_is_validated_at_least_15_times(name, at_once):
     config = yaml.safe_load((configs_folder() / f"{name}.yaml").read_text())
-    trainer = {"max_steps": FIT_DEFAULTS["max_steps"], "max_epochs": -1} | config.get("trainer", {})
+    trainer = {"max_steps": TRAINER_DEFAULTS["max_steps"], "max_epochs": -1} | config.get("trainer", {})
     data = config["data"] if isinstance(config["data"], dict) else {}  # a bare name has the defaults
     data = data.get("init_args", {})
     per_epoch = -(-data.get("n_train", 1_024_000) // data.get("batch_size", 1024))
@@ -503,7 +505,10 @@ MISTAKES = {
     "a word for a seed": (["fit", "--config", "ncsn_heart", "--seed_everything", "word"], ["type int", "word"]),
     "a module that is not there": (["fit", "--config", "ncsn_heart", "--data", "no.Data"], ["No module named 'no'"]),
     "data that are none": (["fit", "--config", "ncsn_heart", "--data", "toy_score.Heart"], ["toy_score.Heart is not"]),
-    "a part of no class": (["fit", "--config", "ncsn_heart", "--model.backbone.hidden", "[8]"], ["backbone", "class"]),
+    "a part of no class": (
+        ["fit", "--config", "ncsn_heart", "--model.standardisation.mean", "[8]"],
+        ["model.standardisation", "choose a concrete Standardisation first"],
+    ),
     "no steps": (["fit", "--config", "ncsn_heart", "--trainer.max_steps", "0"], ["max_steps", "0"]),
     "a misspelt flag": (["fit", "--config", "ncsn_heart", "--trainer.max_step", "3"], ["max_step"]),
     "a negative sigma": (
@@ -758,5 +763,9 @@ def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypat
         Path("run/config.yaml").touch()
     callback.on_exception(Trainer(), None, KeyboardInterrupt())
     command = "python -m toy_score fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt"
-    said = f"stopped at step 7, saved at step 0; to go on: {command}" if saved else "before there was anything to save"
+    said = (
+        f"stopped at step 7, saved at step 0; to continue:\n{command}\n"
+        if saved
+        else "before there was anything to save"
+    )
     assert said in capsys.readouterr().out

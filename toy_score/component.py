@@ -17,7 +17,16 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 
-__all__ = ["Component", "Described", "argument_names", "check_config", "from_config", "to_config", "written"]
+__all__ = [
+    "Component",
+    "Described",
+    "argument_names",
+    "check_config",
+    "defaults",
+    "from_config",
+    "to_config",
+    "written",
+]
 
 Optimizer = torch.optim.Optimizer
 
@@ -65,6 +74,19 @@ def _signature(function: Any) -> inspect.Signature:
         return inspect.signature(function, eval_str=True)
     except NameError:  # an annotation names what is imported for type checkers only
         return inspect.signature(function)
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """Describe an object that is built without arguments, `{"class_path": ..., "init_args": {...}}`.
+
+    `init_args` has every argument that has a default, described by plain values; those without a default are left out.
+    """
+    described = {
+        name: to_config(parameter.default)
+        for name, parameter in _parameters(cls).items()
+        if parameter.default is not parameter.empty
+    }
+    return {"class_path": _class_path(cls), "init_args": described}
 
 
 def to_config(value: Any) -> Any:

@@ -21,10 +21,10 @@ __all__ = ["OPTIONS", "SECTIONS", "Given", "Option", "Text", "parse"]
 SECTIONS = {
     "model": "the model: its class, and `--model.ARGUMENT` for each argument; `list modules`",
     "data": "the data: a class, and `--data.ARGUMENT`; XDataModule for each X of `list distributions`, PointsDataModule",
-    "trainer": "Lightning's Trainer: `--trainer.ARGUMENT`",
     "ema": "the average of the weights: `--ema.ARGUMENT`",
     "checkpoint": "when the run is saved: `--checkpoint.ARGUMENT`",
     "pictures": "when pictures are drawn: `--pictures.ARGUMENT`",
+    "trainer": "Lightning's Trainer: `--trainer.ARGUMENT`",
 }
 """The parts of a config, and what each is."""
 
@@ -58,9 +58,7 @@ OPTIONS = {
         str,
         "a checkpoint, the folder of a run, or `latest` for the newest run in lightning_logs; fit continues that run",
     ),
-    "init_from": Option(
-        str, "a checkpoint, likewise: fit starts a new run from its weights, at step 0", ("fit",)
-    ),
+    "init_from": Option(str, "a checkpoint, likewise: fit starts a new run from its weights, at step 0", ("fit",)),
     "n_samples": Option(int, "number of samples; data.n_samples by default", SAMPLING),
     "seed": Option(int, "seed of the samples; data.sample_seed by default", SAMPLING),
     "output": Option(
@@ -254,7 +252,9 @@ def _typed(name: str, value: Any) -> Any:
         return str(value)
     read = load(value) if isinstance(value, Text) else value
     if type(read) is not kind:
-        raise ValueError(f"--{name} must be {'true or false' if kind is bool else f'of type {kind.__name__}'}, got {value!s}")
+        raise ValueError(
+            f"--{name} must be {'true or false' if kind is bool else f'of type {kind.__name__}'}, got {value!s}"
+        )
     return read
 
 
@@ -276,5 +276,7 @@ def _read_config(name: Text) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{str(name)!r} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"the config {str(name)!r} has no `model:` or `data:` section; see `list configs` for examples")
+        raise ValueError(
+            f"the config {str(name)!r} has no `model:` or `data:` section; see `list configs` for examples"
+        )
     return content

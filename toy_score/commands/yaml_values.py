@@ -20,22 +20,23 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(_NUMBERS[0], re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(_NUMBERS[0], re.compile(r"^[-+]?[0-9]+(_[0-9]+)*$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     _NUMBERS[1],
     re.compile(r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
     list("-+.0123456789"),
 )
 _Loader.add_constructor(_NUMBERS[0], lambda loader, node: int(node.value))
-_Loader.add_constructor(_NUMBERS[1], lambda loader, node: float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan")))
+_Loader.add_constructor(_NUMBERS[1], lambda loader, node: float(re.sub(r"\.(?=[iInN])", "", node.value)))
 
 
 class _Dumper(yaml.SafeDumper):
     """Writes a list or a dict of plain values in one line."""
 
 
-_Dumper.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeDumper.yaml_implicit_resolvers.items()
+_Dumper.yaml_implicit_resolvers = {  # words that either of the two takes for numbers are quoted
+    first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, []), *_Loader.yaml_implicit_resolvers.get(first, [])]
+    for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
 }
 
 
