@@ -33,7 +33,7 @@ from toy_score import (
     UniformTimes,
     WarmupCosine,
 )
-from toy_score.component import check_config, from_config, to_config
+from toy_score.component import check_config, defaults, from_config, to_config
 
 COMPONENTS = [
     Heart(),
@@ -116,3 +116,39 @@ def test_foreign_classes_are_refused_before_they_are_imported(tmp_path, monkeypa
 def test_what_has_no_plain_description_is_refused():
     with pytest.raises(TypeError, match="cannot be described by plain values"):
         to_config(object())
+
+
+BUILT = [name for name in toy_score.__all__ if name.endswith("Module")]
+REQUIRED = {
+    "GaussianMixtureDataModule": {"means": [[0.0, 1.0]], "stds": 0.5},
+    "ScoreModule": {
+        name: to_config(value)
+        for name, value in {
+            "schedule": VE(),
+            "parameterisation": NoisePrediction(),
+            "conditioning": Sigma(),
+            "times": UniformTimes(),
+            "sampler": Heun(),
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_the_defaults_of_a_module_describe_what_it_is_without_arguments(name):
+    cls = getattr(toy_score, name)
+    required = REQUIRED.get(name, {})
+    described = defaults(cls)
+    assert_plain(described)
+    described["init_args"] |= required
+    check_config(described)
+    built = cls(**{name: from_config(value) for name, value in required.items()})
+    assert to_config(from_config(described)) == to_config(built) == described
+
+
+def test_network_and_optimizer_of_a_model_are_visible_defaults():
+    arguments = defaults(toy_score.EDMModule)["init_args"]
+    assert arguments["backbone"] == to_config(MLP())
+    assert arguments["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.01, "fused": True}}
+    first, second = toy_score.EDMModule(), toy_score.EDMModule()
+    assert first.backbone is not second.backbone

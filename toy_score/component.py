@@ -93,8 +93,8 @@ def to_config(value: Any) -> Any:
     """Describe a component, or an optimizer factory (`functools.partial`), by plain values.
 
     Returns:
-        `{"class_path": "toy_score.Heun", "init_args": {"n_steps": 18, ...}}` for a component; lists and
-        dicts item by item; plain values as they are.
+        `{"class_path": "toy_score.Heun", "init_args": {"n_steps": 18, ...}}` for a component; its `defaults` for a
+        class of components or networks; lists and dicts item by item; plain values as they are.
 
     Raises:
         TypeError: for an object that is neither plain nor a component.
@@ -106,7 +106,7 @@ def to_config(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: to_config(item) for key, item in value.items()}
     if isinstance(value, type):
-        return {"class_path": _class_path(value), "init_args": {}}
+        return defaults(value) if issubclass(value, Described) else {"class_path": _class_path(value), "init_args": {}}
     if isinstance(value, functools.partial):
         # jsonargparse wraps the class that a YAML file names: it is then the last positional argument.
         target = value.args[-1] if value.args else value.func

@@ -59,9 +59,9 @@ class ScoreModule(Described, pl.LightningModule):
         conditioning: the number that tells it the noise level.
         times: at which times a batch is perturbed.
         sampler: how samples are made, unless another is asked for.
-        backbone: the network; the study's MLP if None.
+        backbone: the network, or its class, from which one with default arguments is made.
         objective: the loss per row.
-        optimizer: from parameters to an optimizer; Adam (Kingma & Ba 2015) with a learning rate of 0.01 if None.
+        optimizer: from parameters to an optimizer; by default Adam (Kingma & Ba 2015).
         lr_schedule: factor of the learning rate over the course of the training.
         gradient_clip: largest norm of the gradient, > 0; no clipping if None.
         noise_seed: seed of the training noise; step k of process r sees the same noise in every run.
@@ -87,9 +87,9 @@ class ScoreModule(Described, pl.LightningModule):
         conditioning: Conditioning,
         times: TrainingTimes,
         sampler: Sampler,
-        backbone: Backbone | None = None,
+        backbone: Backbone | type[Backbone] = MLP,
         objective: Objective = DenoisingScoreMatching(),
-        optimizer: OptimizerCallable | None = None,
+        optimizer: OptimizerCallable = functools.partial(torch.optim.Adam, lr=1e-2, fused=True),
         lr_schedule: LRSchedule = WarmupCosine(),
         gradient_clip: float | None = None,
         noise_seed: int = 0,
@@ -107,10 +107,11 @@ class ScoreModule(Described, pl.LightningModule):
         if gradient_clip is not None and not gradient_clip > 0:
             raise ValueError(f"gradient_clip must be positive, got {gradient_clip}; leave it out for no clipping")
         self.automatic_optimization = False  # several steps in one training_step
-        self.denoiser = NetworkDenoiser(backbone or MLP(), schedule, parameterisation, conditioning)
+        network = backbone() if isinstance(backbone, type) else backbone
+        self.denoiser = NetworkDenoiser(network, schedule, parameterisation, conditioning)
         self.times, self.sampler, self.objective = times, sampler, objective
-        self.optimizer = optimizer or functools.partial(torch.optim.Adam, lr=1e-2, fused=True)
-        self.lr_schedule, self.gradient_clip, self.noise_seed = lr_schedule, gradient_clip, noise_seed
+        self.optimizer, self.lr_schedule = optimizer, lr_schedule
+        self.gradient_clip, self.noise_seed = gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
         self.standardisation = standardisation
         self.measure_likelihood = self.measure_fields = self.measure_budget = self.measure_for_papers = False
