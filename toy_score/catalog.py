@@ -165,7 +165,7 @@ def _base_name(base: ast.expr) -> str:
 
 
 def _call(node: ast.ClassDef) -> str:
-    """`Heun(n_steps=18, grid=Karras())`: the constructor with its defaults; what goes to a base by `**kwargs` is not shown."""
+    """`Heun(n_steps=18, grid=Karras())`: the constructor with its defaults, without what it hands on by `**kwargs`."""
     own = arguments(node.name)
     if (init := _constructor(node)) is not None:
         own = own[: len(init.args.args) - 1]

@@ -20,7 +20,7 @@ __all__ = ["OPTIONS", "SECTIONS", "Given", "Option", "Text", "parse"]
 
 SECTIONS = {
     "model": "the model: its class, and `--model.ARGUMENT` for each argument; `list modules`",
-    "data": "the data: a class, and `--data.ARGUMENT`; XDataModule for each X of `list distributions`, PointsDataModule",
+    "data": "the data: PointsDataModule, or XDataModule for an X of `list distributions`, and `--data.ARGUMENT`",
     "ema": "the average of the weights: `--ema.ARGUMENT`",
     "checkpoint": "when the run is saved: `--checkpoint.ARGUMENT`",
     "pictures": "when pictures are drawn: `--pictures.ARGUMENT`",

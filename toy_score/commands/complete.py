@@ -9,6 +9,7 @@ import importlib
 import inspect
 import types
 from collections.abc import Iterable, Iterator
+from inspect import Parameter
 from typing import Any, Union, get_args, get_origin
 
 import toy_score
@@ -23,15 +24,16 @@ from toy_score.component import (
     _parameters,
     check_config,
     defaults,
+    to_config,
 )
 from toy_score.words import did_you_mean
 
-__all__ = ["UnknownArgument", "complete", "complete_arguments"]
+__all__ = ["UnknownArgumentError", "complete", "complete_arguments"]
 
 PLAIN = {"builtins", "datetime", "pathlib", "types", "collections.abc", "typing"}
 
 
-class UnknownArgument(ValueError):
+class UnknownArgumentError(ValueError):
     """A setting that there is not, with the setting that was probably meant.
 
     Args:
@@ -73,7 +75,7 @@ def complete(change: Any, expected: Any, base: Any, where: str) -> Any:
         where: the name of the setting, for errors.
 
     Raises:
-        UnknownArgument: if a class has no such argument.
+        UnknownArgumentError: if a class has no such argument.
         ValueError: if there is no such class, or for a value of another type; it names the setting, the value, and what
             can be instead.
     """
@@ -100,15 +102,20 @@ def complete_arguments(cls: type, changes: dict[str, Any], base: dict[str, Any],
     arguments = dict(base)
     for name, change in changes.items():
         if name not in known:
-            unknown = UnknownArgument(name, f"{where}: {cls.__name__}", known)
+            unknown = UnknownArgumentError(name, f"{where}: {cls.__name__}", known)
             unknown.look_in(base, where)
             raise unknown
+        expected, default = _annotation(known[name]), known[name].default
+        none_is_default = _bases(expected) and not _fits(None, expected) and default is not Parameter.empty
+        if change in (None, "null") and none_is_default:  # version 0.1 wrote null for the default
+            arguments[name] = to_config(default)
+            continue
         try:
-            arguments[name] = complete(change, _annotation(known[name]), base.get(name), f"{where}.{name}")
-        except UnknownArgument as unknown:
+            arguments[name] = complete(change, expected, base.get(name), f"{where}.{name}")
+        except UnknownArgumentError as unknown:
             unknown.look_in(base, where)
             raise
-    missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
+    missing = [name for name, p in known.items() if p.default is Parameter.empty and name not in arguments]
     if missing and not issubclass(cls, Optimizer):
         raise ValueError(f"{where}: {cls.__name__} needs {missing[0]}; add --{where}.{missing[0]}")
     return {name: arguments[name] for name in known if name in arguments}

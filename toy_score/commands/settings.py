@@ -6,11 +6,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-import toy_score.data
-import toy_score.modules
 from toy_score.callbacks import EMA, Checkpoint, Pictures
 from toy_score.commands.arguments import Given
-from toy_score.commands.complete import UnknownArgument, complete, complete_arguments
+from toy_score.commands.complete import UnknownArgumentError, complete, complete_arguments
 from toy_score.commands.yaml_values import dump
 from toy_score.component import check_config, defaults
 from toy_score.data import ToyDataModule
@@ -73,7 +71,7 @@ def _the_other_section(settings: dict[str, Any], section: str) -> Iterator[None]
     """Look for an unknown argument in the sections that are there already as well."""
     try:
         yield
-    except UnknownArgument as unknown:
+    except UnknownArgumentError as unknown:
         for other in ("data", "model"):
             if other != section and other in settings:
                 unknown.look_in(settings[other], other)

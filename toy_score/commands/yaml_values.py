@@ -46,7 +46,7 @@ def load(text: str) -> Any:
     Raises:
         yaml.YAMLError: if it is not YAML.
     """
-    return yaml.load(text, _Loader)  # noqa: S506  derived from the safe loader
+    return yaml.load(text, _Loader)
 
 
 def dump(value: Any) -> str:
