@@ -21,6 +21,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._bar: tqdm | None = None
+        self._first = 0  # of a resumed run, the step where it goes on
         self._enabled = True
 
     def disable(self) -> None:
@@ -36,13 +37,21 @@ class ProgressBar(pl.callbacks.ProgressBar):
         if not self._enabled:
             return
         if self._bar is None:
-            self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, file=sys.stderr, initial=0)
+            self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, initial=self._first)
         self._bar.update(to - self._bar.n)
+
+    def _sampled(self, requests: Any, n: int) -> None:
+        """Count `n` of the samples that are asked for."""
+        total = sum(requests[i].n for i in range(len(requests)))
+        self._move((self._bar.n if self._bar else 0) + n, total, "samples")
 
     def _end(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -70,8 +79,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        requests = trainer.predict_dataloaders.dataset
-        self._move((self._bar.n if self._bar else 0) + batch.n, requests.total * len(requests.seeds), "samples")
+        self._sampled(trainer.predict_dataloaders.dataset, batch.n)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()
@@ -85,8 +93,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        requests = trainer.test_dataloaders.dataset
-        self._move((self._bar.n if self._bar else 0) + batch.n, requests.total * len(requests.seeds), "samples")
+        self._sampled(trainer.test_dataloaders.dataset, batch.n)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()

@@ -1,6 +1,7 @@
 """`fit`: train a model."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,20 @@ def run(given: Given) -> None:
         _take_weights(settings["init_from"], model, data)
     _keep_settings(settings, trainer)
     trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
+    say(verdict(trainer))
+
+
+def verdict(trainer: pl.Trainer) -> str:
+    """How the run ended, in one sentence: by its last validation."""
+    seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    checkpoint = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    then = f"; `test --ckpt_path {os.path.relpath(checkpoint)}` measures its samples" if checkpoint else ""
+    if "val/score_error" in seen:
+        error = seen["val/score_error"]
+        return f"Verdict: the score error is {error:.4f}, where 0 is exact and 1 a network that predicts nothing{then}."
+    if "val/loss" in seen:
+        return f"Verdict: the validation loss is {seen['val/loss']:.4f}{then}."
+    return f"Verdict: the run was not validated{then}."
 
 
 def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:
