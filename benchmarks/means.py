@@ -31,7 +31,7 @@ from toy_score import (
     UniformTimes,
 )
 from toy_score.callbacks import EMA
-from toy_score.cli import quiet
+from toy_score.commands.errors import quiet
 from toy_score.metrics import ScoreError
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]

@@ -14,7 +14,7 @@ import torch
 from benchmarks.timing import interleaved, main, trainer_only
 from toy_score import HeartDataModule, NCSNModule, UniformTimes
 from toy_score.callbacks import EMA
-from toy_score.cli import quiet
+from toy_score.commands.errors import quiet
 from toy_score.seeds import seed_of
 
 

@@ -35,7 +35,7 @@ from toy_score import (
     WarmupCosine,
 )
 from toy_score.callbacks import EMA
-from toy_score.cli import quiet
+from toy_score.commands.errors import quiet
 from toy_score.metrics import SlicedWasserstein
 
 BATCH, STEPS, LR, N, DRAWS = 1024, 6500, 0.02, 20_000, 4

@@ -27,8 +27,8 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         commands = {
             "--help": (["--help"], ("-m", "toy_score")),
             "import torch": ([], ("-c", "import torch")),
-            "import torch and Lightning": ([], ("-c", "import lightning.pytorch.cli")),
-            "import all that predict needs": ([], ("-c", "import toy_score.cli")),
+            "import torch and Lightning": ([], ("-c", "import lightning.pytorch")),
+            "import all that predict needs": ([], ("-c", "import toy_score.commands.fit")),
             "predict, 1000 samples of Heun with 20 steps": (predict, ("-m", "toy_score")),
             "fit, to the first ten steps": (plain, ("-m", "toy_score")),
             "fit, the same with a run folder, TensorBoard and the first and last pictures": (FIT, ("-m", "toy_score")),

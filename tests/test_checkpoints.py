@@ -69,11 +69,11 @@ def refused(capsys, *argv):
     return said[0]
 
 
-CLI = {"class_path": "toy_score.cli.ToyCLI", "init_args": {"argv": ["fit", "--trainer.callbacks", "evil.Callback"]}}
+GIVEN = {"class_path": "toy_score.commands.arguments.Given", "init_args": {"command": "fit", "options": {}}}
 STORE = {"class_path": "toy_score.compare.store.Store", "init_args": {"folder": "out", "settings": {}, "about": {}}}
 NESTED = {"class_path": "toy_score.Heun", "init_args": {"grid": {"class_path": "evil.Grid"}}}
 ATTACKS = {
-    "a class of another kind": ({"sampler": CLI}, "model.sampler", "toy_score.cli.ToyCLI"),
+    "a class of another kind": ({"sampler": GIVEN}, "model.sampler", "toy_score.commands.arguments.Given"),
     "a class that writes files": ({"schedule": STORE}, "model.schedule", "toy_score.compare.store.Store"),
     "a class of a foreign module": ({"times": {"class_path": "evil.Times"}}, "model.times", "--import evil"),
     "a foreign class within a component": ({"sampler": NESTED}, "model.sampler.grid", "evil.Grid"),

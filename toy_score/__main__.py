@@ -4,6 +4,8 @@ import importlib
 import os
 import shlex
 import sys
+from collections.abc import Iterable
+from typing import NoReturn
 
 from toy_score.version import __version__
 
@@ -16,23 +18,24 @@ toy_score: score-based generative models on the plane, where the truth is known
   python -m toy_score test     --ckpt_path RUN/checkpoints/last.ckpt
   python -m toy_score validate --ckpt_path RUN/checkpoints/last.ckpt
   python -m toy_score compare  --output DIR RUN1 RUN2.ckpt
-  python -m toy_score list     distributions | samplers | schedules | modules | configs
+  python -m toy_score list     distributions | samplers | schedules | modules | configs | runs | ...
 
 Commands
-  fit        train a model; logs, pictures and checkpoints go to lightning_logs/CONFIG/version_N; a run goes on from
-             its checkpoint with --ckpt_path, a new one starts from the weights of a checkpoint with --init_from
+  fit        train a model; logs, pictures and checkpoints go to lightning_logs/NAME/version_N; --ckpt_path continues
+             a run, --init_from starts a new one from the weights of a checkpoint
   predict    sample from a checkpoint into a .npy, .npz (with trajectories), .csv or .gif file
   test       measure a checkpoint against the truth: a table, and metrics.json beside the run
   validate   loss and score error of a checkpoint on the validation points
   compare    models x samplers x steps against the exact denoiser: tables, figures, and a page; `compare --help`
-  list       what there is to choose from
+  list       what there is to choose from; `list --help`
 
 Options
-  -h, --help   this page; `fit --help` shows every setting, `fit --model.help NCSNModule` those of a model
+  -h, --help   this page; `fit --help` shows all options, `fit --model.help NCSNModule` the settings of a model
   --version    the version
   --import M   import the module M, whose classes a checkpoint or a list of samplers may then name as M.Class
   --threads N  threads of each process on the CPU; without it OMP_NUM_THREADS of the environment, or else 1
 
+A checkpoint is a file, the folder of a run, or `latest`, the newest run in lightning_logs.
 Any setting of a config can be given on the command line, where it wins over configs and checkpoints:
   python -m toy_score predict --ckpt_path last.ckpt --output x.npy --model.sampler Heun --model.sampler.n_steps 10
 """
@@ -59,16 +62,33 @@ def main(argv: list[str] | None = None) -> None:
         from toy_score.compare import command
 
         command.run(argv[1:], shlex.join(["python", "-m", "toy_score", *given]))
-    elif not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        import difflib
-
-        near = difflib.get_close_matches(argv[0], COMMANDS, 1, 0.5)
-        advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}"
-        sys.exit(_refuse(f"there is no command {argv[0]!r}; {advice}"))
+    elif argv[0] in COMMANDS:
+        _command(argv[0], argv[1:])
+    elif argv[0].startswith("-"):
+        _refuse(f"there is no option {argv[0]!r} before the command; --help shows the commands")
     else:
-        from toy_score import cli
+        _refuse(f"there is no command {argv[0]!r}{_advice(argv[0], COMMANDS)}")
 
-        cli.run(argv)
+
+def _command(name: str, argv: list[str]) -> None:
+    """Run `fit`, `validate`, `test` or `predict`; what can be refused or explained without torch is, at once."""
+    from toy_score.commands.arguments import parse
+    from toy_score.commands.errors import one_line_errors, quiet
+
+    with one_line_errors():
+        given = parse(name, argv)
+        if given.help:
+            from toy_score.commands.help import show
+
+            show(given)
+            return
+        quiet()
+        if given.print_config:
+            from toy_score.commands.settings import checkpoint_settings, merged, written_out
+
+            print(written_out(merged(given, checkpoint_settings(given.options["ckpt_path"]))), end="")
+            sys.exit(0)
+        importlib.import_module(f"toy_score.commands.{name}").run(given)
 
 
 def _threaded(argv: list[str]) -> list[str]:
@@ -80,7 +100,7 @@ def _threaded(argv: list[str]) -> list[str]:
     numbers, others = _taken(argv, "--threads")
     for number in numbers:
         if not (number.isascii() and number.isdigit() and int(number)):
-            sys.exit(_refuse(f"--threads must be a whole number of at least 1, got {number!r}"))
+            _refuse(f"--threads must be a whole number of at least 1, got {number!r}")
     if numbers or not os.environ.get("OMP_NUM_THREADS"):
         number = numbers[-1] if numbers else "1"
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch reads both; so do the processes that DDP starts
@@ -97,9 +117,7 @@ def _imported(argv: list[str]) -> list[str]:
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever the code of others may raise
-            sys.exit(
-                _refuse(f"cannot import {name!r}: {error}; --import takes the name of a module, of a file NAME.py")
-            )
+            _refuse(f"cannot import {name!r}: {error}; --import takes the name of a module, of a file NAME.py")
     return others
 
 
@@ -118,18 +136,28 @@ def _taken(argv: list[str], flag: str) -> tuple[list[str], list[str]]:
 def _list(kinds: list[str]) -> None:
     from toy_score.catalog import KINDS, entries
 
+    if {"-h", "--help"} & set(kinds):
+        print(f"toy_score list: what there is to choose from\n\n  python -m toy_score list {' | '.join(KINDS)}")
+        return
     for kind in kinds:
         if kind not in KINDS:
-            sys.exit(_refuse(f"there is no list of {kind!r}; choose from {', '.join(KINDS)}"))
+            _refuse(f"there is no list of {kind!r}{_advice(kind, KINDS)}")
     for kind in kinds or KINDS:
         print(kind)
         for entry in entries(kind):
             print(f"  {entry.name}\n      {entry.summary}" if entry.summary else f"  {entry.name}")
 
 
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+def _advice(word: str, known: Iterable[str]) -> str:
+    from toy_score.words import did_you_mean
+
+    return did_you_mean(word, known) or f"; choose from {', '.join(known)}"
+
+
+def _refuse(message: str) -> NoReturn:
+    from toy_score.commands.errors import refuse
+
+    sys.exit(refuse(message))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """What there is to choose from, read off the source without importing it, so that `list` answers at once."""
 
 import ast
+import functools
+import inspect
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["KINDS", "Entry", "config_file", "configs_folder", "entries"]
+import toy_score
+
+__all__ = ["KINDS", "Argument", "Entry", "arguments", "config_file", "configs_folder", "entries"]
 
 ROOT = Path(__file__).parent
 
@@ -14,8 +18,13 @@ KINDS: dict[str, tuple[str, str] | None] = {
     "schedules": ("Schedule", "schedules"),
     "modules": ("ScoreModule", "modules"),
     "configs": None,
+    "grids": ("Grid", "samplers"),
+    "objectives": ("Objective", "objectives"),
+    "parameterisations": ("Parameterisation", "parameterisations"),
+    "backbones": ("Backbone", "backbones"),
+    "runs": None,
 }
-"""For each kind, the base class and where its kin live; configs are files."""
+"""For each kind, the base class and the room of its subclasses; configs and runs are files."""
 
 
 class Entry(NamedTuple):
@@ -25,27 +34,106 @@ class Entry(NamedTuple):
     summary: str
 
 
+class Argument(NamedTuple):
+    """An argument of a constructor: its name, its default as it is written, None if there is none, and what it is."""
+
+    name: str
+    default: str | None
+    about: str
+
+
 def entries(kind: str) -> list[Entry]:
-    """All there is of a kind, by name: the public classes at the ends of the family tree, or the configs."""
-    where = KINDS[kind]
-    if where is None:
+    """All there is of a kind, by name: the public classes that can be built, the configs, or the runs."""
+    if kind == "configs":
         return [Entry(_config_name(path), _first_comment(path)) for path in sorted(configs_folder().rglob("*.yaml"))]
-    root, place = where
-    files = sorted((ROOT / place).glob("*.py")) if (ROOT / place).is_dir() else [ROOT / place]
-    classes = {
+    if kind == "runs":
+        from toy_score.commands.runs import LAST, runs
+
+        return [Entry(str(run), "" if (run / LAST).is_file() else "without a checkpoint") for run in runs()]
+    root, place = KINDS[kind]
+    classes = _classes(place)
+    bases = {name: {_base_name(base) for base in node.bases} for name, node in classes.items()}
+
+    def is_subclass(name: str) -> bool:
+        return any(base == root or (base in classes and is_subclass(base)) for base in bases[name])
+
+    concrete = (set(classes) - set().union(*bases.values())) | (set(classes) & set(toy_score.__all__))
+    chosen = [classes[name] for name in sorted(concrete) if is_subclass(name) and not name.startswith("_")]
+    return [Entry(_call(node), _summary(node)) for node in chosen]
+
+
+def arguments(name: str) -> list[Argument]:
+    """The arguments of a public class of the package in order, those that it hands to its base last.
+
+    Raises:
+        KeyError: if there is no such class.
+    """
+    node = _all_classes()[name]
+    of = next((ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "of"), None)
+    if of is not None:  # the data module of a distribution
+        return [*arguments(of), *arguments(_base_name(node.bases[0]))]
+    about, init = _abouts(node), _constructor(node)
+    if init is None:
+        own = [Argument(ast.unparse(f.target), f.value and ast.unparse(f.value), "") for f in _fields(node)]
+        handed_on = True
+    else:
+        names = [a.arg for a in init.args.args[1:]]
+        defaults = [None] * (len(names) - len(init.args.defaults)) + [ast.unparse(d) for d in init.args.defaults]
+        own = [Argument(name, default, "") for name, default in zip(names, defaults, strict=True)]
+        handed_on = init.args.kwarg is not None
+    bases = [_base_name(base) for base in node.bases]
+    inherited = [a for base in bases if base in _all_classes() and handed_on for a in arguments(base)]
+    texts = {a.name: a.about for base in bases if base in _all_classes() for a in arguments(base)} | about
+    own = [a._replace(about=texts.get(a.name, "")) for a in own]
+    inherited = [a for a in inherited if a.name not in {mine.name for mine in own}]
+    return inherited + own if init is None else own + inherited  # a dataclass has the fields of its base first
+
+
+@functools.cache
+def _classes(place: str) -> dict[str, ast.ClassDef]:
+    """The classes of a room, by name."""
+    files = sorted((ROOT / place).glob("*.py")) if (ROOT / place).is_dir() else [(ROOT / place).with_suffix(".py")]
+    return {
         node.name: node
         for file in files
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef)
     }
-    bases = {name: {_base_name(base) for base in node.bases} for name, node in classes.items()}
 
-    def is_kin(name: str) -> bool:
-        return any(base == root or (base in classes and is_kin(base)) for base in bases[name])
 
-    ends = set(classes) - set().union(*bases.values())
-    chosen = [classes[name] for name in sorted(ends) if is_kin(name) and not name.startswith("_")]
-    return [Entry(_call(node), (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")) for node in chosen]
+@functools.cache
+def _all_classes() -> dict[str, ast.ClassDef]:
+    rooms = ("backbones", "callbacks", "data", "distributions", "modules", "objectives", "parameterisations")
+    rooms += ("samplers", "schedules")
+    return {name: node for room in rooms for name, node in _classes(room).items()}
+
+
+def _constructor(node: ast.ClassDef) -> ast.FunctionDef | None:
+    return next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
+
+
+def _fields(node: ast.ClassDef) -> list[ast.AnnAssign]:
+    """The fields of a dataclass that are arguments."""
+    fields = [f for f in node.body if isinstance(f, ast.AnnAssign)] if node.decorator_list else []
+    return [f for f in fields if f.target.id[0] != "_" and not ast.unparse(f.annotation).startswith("ClassVar")]
+
+
+def _summary(node: ast.ClassDef) -> str:
+    return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _abouts(node: ast.ClassDef) -> dict[str, str]:
+    """What the section `Args:` of a docstring says of each argument."""
+    found: dict[str, str] = {}
+    text = inspect.cleandoc(ast.get_docstring(node) or "").partition("Args:\n")[2].split("\n\n")[0]
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("    ") and line[4:5].strip():
+            name, _, about = line.strip().partition(": ")
+            found[name] = about
+        elif name:
+            found[name] += f" {line.strip()}"
+    return found
 
 
 def configs_folder() -> Path:
@@ -77,17 +165,8 @@ def _base_name(base: ast.expr) -> str:
 
 
 def _call(node: ast.ClassDef) -> str:
-    """`Heun(n_steps=18, grid=Karras())`: the constructor with its defaults."""
-    init = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
-    if init is None:  # a dataclass: its fields are the arguments
-        fields = [f for f in node.body if isinstance(f, ast.AnnAssign)] if node.decorator_list else []
-        return f"{node.name}({', '.join(f'{ast.unparse(f.target)}={_default(f)}' for f in fields)})"
-    names = [a.arg for a in init.args.args[1:]]
-    defaults = [ast.unparse(d) for d in init.args.defaults]
-    n_plain = len(names) - len(defaults)
-    pairs = zip(names[n_plain:], defaults, strict=True)
-    return f"{node.name}({', '.join([*names[:n_plain], *(f'{name}={default}' for name, default in pairs)])})"
-
-
-def _default(field: ast.AnnAssign) -> str:
-    return "..." if field.value is None else ast.unparse(field.value)
+    """`Heun(n_steps=18, grid=Karras())`: the constructor with its defaults, without what it hands on by `**kwargs`."""
+    own = arguments(node.name)
+    if (init := _constructor(node)) is not None:
+        own = own[: len(init.args.args) - 1]
+    return f"{node.name}({', '.join(a.name if a.default is None else f'{a.name}={a.default}' for a in own)})"

@@ -108,9 +108,7 @@ def to_config(value: Any) -> Any:
     if isinstance(value, type):
         return defaults(value) if issubclass(value, Described) else {"class_path": _class_path(value), "init_args": {}}
     if isinstance(value, functools.partial):
-        # jsonargparse wraps the class that a YAML file names: it is then the last positional argument.
-        target = value.args[-1] if value.args else value.func
-        return {"class_path": _class_path(target), "init_args": to_config(value.keywords)}
+        return {"class_path": _class_path(value.func), "init_args": to_config(value.keywords)}
     cls = type(value)
     if not issubclass(cls, Described):
         raise TypeError(f"{value!r} cannot be described by plain values; derive its class from one of toy_score")
@@ -199,7 +197,7 @@ def _fits(value: Any, expected: Any, where: str) -> bool:
     if isinstance(expected, type) and origin is None:
         number = isinstance(value, (int, float) if expected is float else expected)
         return number and (not isinstance(value, bool) or expected is bool)
-    if origin is Callable:  # an optimizer is described by its class
+    if origin in (Callable, type):  # an optimizer, or a class, is described by its class path
         return False
     _check(value, Any, where)
     return True
@@ -252,7 +250,7 @@ def _bases(expected: Any) -> tuple[type, ...]:
         return Described, Optimizer
     if origin in (Union, types.UnionType):
         return tuple(base for member in arguments for base in _bases(member))
-    if origin is Callable and arguments:  # `OptimizerCallable`: parameters to an optimizer
+    if origin is Callable and arguments:  # from parameters to an optimizer
         return _bases(arguments[-1])
     return (expected,) if isinstance(expected, type) and origin is None and expected is not types.NoneType else ()
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import signal
 import threading
@@ -13,6 +14,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from toy_score.component import Described, to_config
 from toy_score.files import replacing
 
 __all__ = ["AtomicCheckpointIO", "Checkpoint"]
@@ -132,10 +134,10 @@ class Checkpoint(ModelCheckpoint):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
         if trainer.is_global_zero and isinstance(exception, KeyboardInterrupt | SystemExit):
-            print(self._how_to_go_on(trainer), flush=True)
+            print(self._how_to_go_on(trainer, pl_module), flush=True)
 
-    def _how_to_go_on(self, trainer: pl.Trainer) -> str:
-        """How far the run has come, and the command that goes on with it."""
+    def _how_to_go_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
+        """How far the run has come, and the command that continues it, on a line of its own."""
         checkpoint, step = Path(os.path.relpath(self.dirpath or "")) / "last.ckpt", trainer.global_step
         if not checkpoint.is_file():
             return "stopped before there was anything to save"
@@ -145,9 +147,17 @@ class Checkpoint(ModelCheckpoint):
         command = ["python", "-m", "toy_score", "fit"]
         command += ["--config", str(configs[-1])] if configs else []
         command += ["--ckpt_path", str(checkpoint)]
+        command += [word for module in _foreign_modules(trainer, pl_module) for word in ("--import", module)]
         saved = "" if step == self._last_global_step_saved else f", saved at step {self._last_global_step_saved}"
-        return f"stopped at step {step}{saved}; to go on: {shlex.join(command)}"
+        return f"stopped at step {step}{saved}; to continue:\n{shlex.join(command)}"
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         super().teardown(trainer, pl_module, stage)
         self._restore_handlers()
+
+
+def _foreign_modules(trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[str]:
+    """The modules of the user's own classes, which a command must import before it reads a checkpoint of them."""
+    described = [part for part in (pl_module, getattr(trainer, "datamodule", None)) if isinstance(part, Described)]
+    paths = re.findall(r"'class_path': '([^']+)\.[^.']+'", str([to_config(part) for part in described]))
+    return [path for path in dict.fromkeys(paths) if path.partition(".")[0] not in ("toy_score", "torch")]

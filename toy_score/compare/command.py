@@ -8,6 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from toy_score.commands.errors import one_line_errors, quiet, refuse
+from toy_score.words import did_you_mean
+
 if TYPE_CHECKING:
     from toy_score.compare.contestants import Cell
     from toy_score.compare.grid import Protocol
@@ -26,18 +29,24 @@ else. Interrupted, the same command goes on where it was."""
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
-    def error(self, message: str) -> NoReturn:
-        from toy_score.cli import gist
-
+    def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
-        print(f"error: {gist(message, known)}", file=sys.stderr)
-        raise SystemExit(2)
+        for word in argv:
+            name = word.partition("=")[0].lstrip("-")
+            if word.startswith("--") and name not in known:
+                self.error(f"compare has no option --{name}{did_you_mean(name, known) or '; see compare --help'}")
+        return super().parse_args(argv)
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(refuse(message))
 
 
 def parser() -> Parser:
     """The options, without importing what they are for."""
     p = Parser("toy_score compare", description=DESCRIPTION, allow_abbrev=False)
-    p.add_argument("models", nargs="+", metavar="RUN", help="a checkpoint, the folder of a run, or a quoted pattern")
+    p.add_argument(
+        "models", nargs="+", metavar="RUN", help="a checkpoint, the folder of a run, `latest`, or a quoted pattern"
+    )
     p.add_argument("--output", required=True, metavar="DIR", help="the folder for the results, made if it is not there")
     p.add_argument(
         "--samplers",
@@ -60,6 +69,8 @@ def parser() -> Parser:
     p.add_argument(
         "--overwrite",
         type=_bool,
+        nargs="?",
+        const=True,
         default=False,
         metavar="true|false",
         help="start anew if the folder holds a comparison with other settings",
@@ -68,10 +79,8 @@ def parser() -> Parser:
 
 
 def run(argv: list[str], command: str) -> None:
-    """Run the command, kept with the results as it was given; exits as `cli.one_line_errors` says."""
+    """Run the command, kept with the results as it was given; exits as `errors.one_line_errors` says."""
     args = parser().parse_args(argv)
-    from toy_score.cli import one_line_errors, quiet
-
     quiet()
     with one_line_errors():
         _run(args, command)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from toy_score.commands.runs import checkpoint_file
 from toy_score.compare.samplers import OWN, Written
 from toy_score.component import check_config, from_config
 from toy_score.data import ToyDataModule
@@ -106,17 +107,27 @@ def _load(path: Path, name: str, device: str, paths: Sequence[Path]) -> Contesta
 def checkpoint_paths(words: Sequence[str]) -> list[Path]:
     """The checkpoints that the words name, each once: a file, `RUN/checkpoints/last.ckpt` of a folder, a pattern.
 
+    A run without a checkpoint is skipped, which is printed.
+
     Raises:
-        FileNotFoundError: if nothing fits a pattern. (What is no checkpoint is refused where it is read.)
+        FileNotFoundError: if nothing fits a pattern, if there is no such file, or if no run has a checkpoint.
     """
     found: dict[Path, Path] = {}
     for word in words:
         fitting = [word] if not glob.has_magic(word) or Path(word).exists() else sorted(glob.glob(word))
         if not fitting:
             raise FileNotFoundError(f"nothing fits {word!r}; name checkpoints or folders of runs")
-        for path in map(Path, fitting):
-            path = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+        for name in fitting:
+            try:
+                path = checkpoint_file(name)
+            except FileNotFoundError as error:
+                if not Path(name).is_dir():
+                    raise
+                print(f"skipped: {error}")
+                continue
             found.setdefault(path.resolve(), path)
+    if not found:
+        raise FileNotFoundError("none of the runs has a checkpoint; train one with fit")
     return list(found.values())
 
 

@@ -8,12 +8,12 @@ import functools
 import math
 import re
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
@@ -35,6 +35,9 @@ from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
 
 __all__ = ["ScoreModule"]
+
+OptimizerCallable = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+"""Makes an optimizer of parameters."""
 
 
 class ScoreModule(Described, pl.LightningModule):

@@ -1,0 +1,99 @@
+"""The progress bar: optimizer steps of the run, or samples."""
+
+import sys
+from typing import Any
+
+import lightning.pytorch as pl
+from tqdm import tqdm
+
+__all__ = ["ProgressBar"]
+
+SHOWN = {"val/loss": "loss", "val/score_error": "score error"}
+
+
+class ProgressBar(pl.callbacks.ProgressBar):
+    """Counts the optimizer steps of `fit`, with the loss and the score error of the last validation, or the samples.
+
+    A bar begins with the first group of steps and ends with the last, so that what other callbacks print before and
+    after stands on lines of its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: tqdm | None = None
+        self._first = 0  # of a resumed run, the step where it goes on
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def print(self, *words: Any, **options: Any) -> None:
+        tqdm.write(" ".join(map(str, words)), file=sys.stdout)
+
+    def _move(self, to: int, total: int | None, unit: str) -> None:
+        if not self._enabled:
+            return
+        if self._bar is None:
+            self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, initial=self._first)
+        self._bar.update(to - self._bar.n)
+
+    def _sampled(self, requests: Any, n: int) -> None:
+        """Count `n` of the samples that are asked for."""
+        total = sum(requests[i].n for i in range(len(requests)))
+        self._move((self._bar.n if self._bar else 0) + n, total, "samples")
+
+    def _end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        length = getattr(pl_module, "_run_length", None)
+        self._move(trainer.global_step, length, "steps")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._bar is not None and trainer.state.fn == "fit":
+            seen = trainer.callback_metrics
+            self._bar.set_postfix({short: f"{float(seen[name]):.4f}" for name, short in SHOWN.items() if name in seen})
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._end()
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._sampled(trainer.predict_dataloaders.dataset, batch.n)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end()
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._sampled(trainer.test_dataloaders.dataset, batch.n)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end()

@@ -1,0 +1,282 @@
+"""The words of a command: options, and settings of the model, the data and the trainer. Nothing heavy is imported.
+
+What can be refused without knowing any class is refused here: an unknown option, a missing value or config, a command
+that needs a checkpoint and has none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toy_score.catalog import config_file, entries
+from toy_score.commands.runs import checkpoint_file
+from toy_score.commands.yaml_values import load
+from toy_score.words import did_you_mean
+
+__all__ = ["OPTIONS", "SECTIONS", "Given", "Option", "Text", "parse"]
+
+SECTIONS = {
+    "model": "the model: its class, and `--model.ARGUMENT` for each argument; `list modules`",
+    "data": "the data: PointsDataModule, or XDataModule for an X of `list distributions`, and `--data.ARGUMENT`",
+    "ema": "the average of the weights: `--ema.ARGUMENT`",
+    "checkpoint": "when the run is saved: `--checkpoint.ARGUMENT`",
+    "pictures": "when pictures are drawn: `--pictures.ARGUMENT`",
+    "trainer": "Lightning's Trainer: `--trainer.ARGUMENT`",
+}
+"""The parts of a config, and what each is."""
+
+COMMANDS = ("fit", "validate", "test", "predict")
+SAMPLING = ("test", "predict")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command.
+
+    Attributes:
+        type: int, str or bool; one of type bool may stand alone, which means true.
+        help: what it does; `{default}` is its default.
+        commands: those that have it.
+        default: without the option; a dict has one for each command.
+    """
+
+    type: type
+    help: str
+    commands: Sequence[str] = COMMANDS
+    default: Any = None
+
+    def default_of(self, command: str) -> Any:
+        return self.default.get(command) if isinstance(self.default, dict) else self.default
+
+
+OPTIONS = {
+    "name": Option(str, "name of the run, lightning_logs/NAME/version_N; that of the config by default", ("fit",)),
+    "ckpt_path": Option(
+        str,
+        "a checkpoint, the folder of a run, or `latest` for the newest run in lightning_logs; fit continues that run",
+    ),
+    "init_from": Option(str, "a checkpoint, likewise: fit starts a new run from its weights, at step 0", ("fit",)),
+    "n_samples": Option(int, "number of samples; data.n_samples by default", SAMPLING),
+    "seed": Option(int, "seed of the samples; data.sample_seed by default", SAMPLING),
+    "output": Option(
+        str,
+        "the file to write: .npy, .npz, .csv or .gif for predict (default samples.npy); "
+        ".json for test (default metrics.json in the folder of the run)",
+        SAMPLING,
+        {"predict": "samples.npy"},
+    ),
+    "overwrite": Option(bool, "replace an existing output", SAMPLING, False),
+    "likelihood": Option(bool, "measure the likelihood as well", ("test",), False),
+    "fields": Option(bool, "measure curl, symmetry and straightness as well", ("test",), False),
+    "budget": Option(bool, "measure how much each cause adds to the error as well", ("test",), False),
+    "papers": Option(bool, "measure exact W2, MMD and KSD as well", ("test",), False),
+    "seed_everything": Option(int, "seed of the initial weights (default 0)", COMMANDS, 0),
+}
+
+
+class Text(str):
+    """A value as it was typed, whose type is not known yet; `alone` is an option without a value, which means true."""
+
+    alone = False
+
+
+class Alone(Text):
+    """`true`, of an option without a value."""
+
+    alone = True
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command was given.
+
+    Attributes:
+        command: its name.
+        options: all options of the command by name; what no config and no flag says has its default.
+        configs: the contents of the configs, in order.
+        flags: for each section, the tree of its settings on the command line.
+        config_names: as they were written.
+        help: what to explain: "" nothing, "command", or the name of a section.
+        print_config: whether only the settings are wanted.
+    """
+
+    command: str
+    options: dict[str, Any]
+    configs: list[dict[str, Any]] = field(default_factory=list)
+    flags: dict[str, Any] = field(default_factory=dict)
+    config_names: list[str] = field(default_factory=list)
+    help: str = ""
+    help_class: str | None = None
+    print_config: bool = False
+
+    def flag(self, path: str) -> str | None:
+        """The text of a setting on the command line, e.g. of `model.guide`; None if it is not there."""
+        node: Any = self.flags
+        for part in path.split("."):
+            node = node.get(part) if isinstance(node, dict) else None
+        return node.get("class_path") if isinstance(node, dict) else node
+
+    def layers(self, section: str) -> list[Any]:
+        """The changes of a section: of the configs in order, then of the flags."""
+        changes = [config[section] for config in self.configs if config.get(section) is not None]
+        return changes + ([self.flags[section]] if section in self.flags else [])
+
+
+def parse(command: str, argv: Sequence[str]) -> Given:
+    """Read the words that follow a command.
+
+    Raises:
+        ValueError, FileNotFoundError: for the first word that is refused.
+    """
+    words, named, configs = _words(argv), {}, []
+    help_of, help_class, print_config, flags = "", None, False, {}
+    for name, value in words:
+        section, _, rest = name.partition(".")
+        if name in ("help", "h"):
+            help_of = "command"
+        elif name in ("config", "c"):
+            configs.append(value)
+        elif name == "print_config":
+            print_config = True
+        elif rest == "help" and section in SECTIONS:
+            help_of, help_class = section, None if value.alone else str(value)
+        elif section in SECTIONS:
+            _insert(flags, name.split("."), value)
+        elif name in OPTIONS:
+            named[name] = value
+        else:
+            raise ValueError(f"{command} has no option --{name}{_advice(command, name)}")
+    contents = [_read_config(name) for name in configs]
+    options: dict[str, Any] = {}
+    for config in contents:
+        for name, value in config.items():
+            if name in OPTIONS:
+                options[name] = value
+            elif name not in SECTIONS:
+                near = did_you_mean(name, [*SECTIONS, *OPTIONS])
+                raise ValueError(f"a config has no setting {name!r}{near or '; it has ' + ', '.join(SECTIONS)}")
+    options |= {name: value for name, value in named.items() if not (help_of or print_config) or command}
+    if not help_of:
+        _check_commands(command, named)
+    options = {
+        name: _typed(name, options[name] if options.get(name) is not None else option.default_of(command))
+        for name, option in OPTIONS.items()
+        if command in option.commands
+    }
+    for name in ("ckpt_path", "init_from"):
+        if name in options and name not in named and command != "fit":
+            options[name] = None  # a config of a run says where that run began
+    _choose_checkpoint(options, named)
+    if not help_of:
+        for name in ("ckpt_path", "init_from"):
+            if options.get(name) is not None:
+                options[name] = str(checkpoint_file(options[name]))
+        if command != "fit" and not print_config and options["ckpt_path"] is None:
+            raise ValueError(f"{command} needs a checkpoint: add --ckpt_path RUN/checkpoints/last.ckpt, or latest")
+        if command == "fit" and options["ckpt_path"] is options["init_from"] is None:
+            for section in ("model", "data"):
+                if section not in flags and not any(config.get(section) for config in contents):
+                    raise ValueError(f"fit needs {_NEEDED[section]}")
+    return Given(command, options, contents, flags, [str(name) for name in configs], help_of, help_class, print_config)
+
+
+_NEEDED = {
+    "model": "a model: add --config, for example --config ncsn_heart (see `list configs`)",
+    "data": "data: add --data, for example --data HeartDataModule (see `list distributions`)",
+}
+
+
+def _words(argv: Sequence[str]) -> list[tuple[str, Text]]:
+    """Pairs of an option, without dashes, and its value."""
+    found: list[tuple[str, Text]] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--") and word not in ("-c", "-h"):
+            quote = "; quote a value that has spaces" if found and any(c in found[-1][1] for c in "[{(") else ""
+            raise ValueError(f"unexpected word {word!r}: options begin with --{quote}")
+        name, equals, value = word.partition("=")
+        name = name.lstrip("-")
+        if not equals and words and not words[0].startswith("--") and name not in ("h", "help", "print_config"):
+            equals, value = "=", words.pop(0)
+        found.append((name, Text(value) if equals else Alone("true")))
+    return found
+
+
+def _insert(tree: dict[str, Any], path: list[str], value: Text) -> None:
+    """Put a value into a tree of settings; that of a node with settings of its own is its class."""
+    *parents, last = [part for part in path if part != "init_args"]
+    for parent in parents:
+        below = tree.setdefault(parent, {})
+        tree[parent] = tree = below if isinstance(below, dict) else {"class_path": below}
+    if isinstance(tree.get(last), dict):
+        tree[last]["class_path"] = value
+    else:
+        tree[last] = value
+
+
+def _check_commands(command: str, named: dict[str, Text]) -> None:
+    for name, value in named.items():
+        if command not in OPTIONS[name].commands:
+            if name == "init_from":
+                raise ValueError(
+                    f"{command} does not take --init_from, which starts a run of fit; use --ckpt_path {value}"
+                )
+            raise ValueError(f"{command} has no option --{name}; {' and '.join(OPTIONS[name].commands)} have it")
+
+
+def _choose_checkpoint(options: dict[str, Any], named: dict[str, Text]) -> None:
+    """The config that a run keeps may name either; the command line decides which one holds now."""
+    resumed, start = named.get("ckpt_path"), named.get("init_from")
+    if resumed and start:
+        raise ValueError(
+            f"--ckpt_path {resumed} continues a run, --init_from {start} starts a new one; choose one of them"
+        )
+    if resumed and "init_from" in options:
+        options["init_from"] = None
+    elif start:
+        options["ckpt_path"] = None
+
+
+def _typed(name: str, value: Any) -> Any:
+    """The value of an option, of its type."""
+    kind = OPTIONS[name].type
+    if value is None or (isinstance(value, Text) and value == "null"):
+        return None
+    if isinstance(value, Text) and value.alone and kind is not bool:
+        raise ValueError(f"--{name} needs a value: {OPTIONS[name].help}")
+    if kind is str:
+        return str(value)
+    read = load(value) if isinstance(value, Text) else value
+    if type(read) is not kind:
+        raise ValueError(
+            f"--{name} must be {'true or false' if kind is bool else f'of type {kind.__name__}'}, got {value!s}"
+        )
+    return read
+
+
+def _advice(command: str, name: str) -> str:
+    known = [option for option, about in OPTIONS.items() if command in about.commands]
+    return did_you_mean(name, [*known, "config", *SECTIONS]) or f"; see {command} --help"
+
+
+def _read_config(name: Text) -> dict[str, Any]:
+    if name.alone:
+        raise ValueError("--config needs a value: a path, or a name (see `list configs`)")
+    path = config_file(name)
+    if path is None:
+        names = [entry.name for entry in entries("configs")]
+        near = did_you_mean(name.removeprefix("configs/").removesuffix(".yaml"), names, 0.8)
+        raise FileNotFoundError(f"there is no config {str(name)!r}{near or '; a path, or one of ' + ', '.join(names)}")
+    try:
+        content = load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{str(name)!r} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"the config {str(name)!r} has no `model:` or `data:` section; see `list configs` for examples"
+        )
+    return content

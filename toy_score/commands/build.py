@@ -1,0 +1,140 @@
+"""Model, data and trainer of a command, built once from its settings."""
+
+import importlib
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_only
+
+from toy_score.callbacks import ProgressBar
+from toy_score.commands.arguments import Given
+from toy_score.commands.settings import checkpoint_settings, merged
+from toy_score.component import from_config, to_config, written
+from toy_score.data import ToyDataModule
+from toy_score.files import locked
+from toy_score.modules import ScoreModule, trained_units
+
+__all__ = ["Built", "locked_output", "say", "trainer_of"]
+
+say = rank_zero_only(print)
+
+KEPT = ("backbone", "optimizer", "lr_schedule")
+"""Settings of a model that a resumed run keeps, since their state is in the checkpoint."""
+
+
+class Built:
+    """A command's settings, and what is built of them.
+
+    Attributes:
+        given: the words of the command.
+        stored: the descriptions of model and data in the checkpoint; empty without one.
+        settings: all settings, merged.
+        model, data: the objects.
+    """
+
+    def __init__(self, given: Given):
+        self.given = given
+        start = given.options.get("ckpt_path") or given.options.get("init_from")
+        self.stored = checkpoint_settings(start, given.flag("data") is not None)
+        self.settings = settings = merged(given, self.stored)
+        if given.command in ("test", "predict"):
+            _choose_samples(settings)
+        if self.stored:
+            _check_paths(given, self.stored, settings)
+            _keep_what_belongs_to_the_weights(given, self.stored["model"], settings["model"])
+        pl.seed_everything(settings["seed_everything"], workers=True, verbose=False)
+        self.data: ToyDataModule = from_config(settings["data"], ToyDataModule, "data")
+        self.model: ScoreModule = from_config(settings["model"], ScoreModule, "model")
+        self._announce()
+
+    def _announce(self) -> None:
+        """Print what beats the checkpoint: of the objects, since `null` stands for a default in some arguments."""
+        silent = {"n_samples", "sample_seed"}
+        if self.given.command == "fit" and self.settings["ckpt_path"]:
+            silent |= set(KEPT)  # a difference in these is refused
+        for part, stored in self.stored.items():
+            chosen = to_config(self.model if part == "model" else self.data)
+            if chosen["class_path"] != stored["class_path"]:
+                say(f"{part}: {written(chosen)} (the checkpoint has {written(stored)})")
+                continue
+            for key, value in stored["init_args"].items():
+                now = chosen["init_args"][key]
+                if differs(now, value) and key not in silent:
+                    say(f"{part}.{key}: {written(now)} (the checkpoint has {written(value)})")
+
+
+def _choose_samples(settings: dict[str, Any]) -> None:
+    """The number and the seed of the samples are options, too."""
+    data = settings["data"]["init_args"]
+    if settings["n_samples"] is None and str(settings["output"]).endswith(".gif"):
+        settings["n_samples"] = 600  # more would hide one another
+    for option, argument in (("n_samples", "n_samples"), ("seed", "sample_seed")):
+        if settings[option] is not None:
+            data[argument] = settings[option]
+
+
+def _check_paths(given: Given, stored: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Ask for the guide that the checkpoint names, and say which file of points is read because it names it."""
+    model, data = settings["model"]["init_args"], settings["data"]["init_args"]
+    guide = stored["model"]["init_args"].get("guide")
+    asked = guide is None or model["guide"] is not None or given.flag("model.guide") is not None
+    if not asked and model["guidance"] != 1:
+        raise ValueError(
+            f"the checkpoint names the guide {guide!r}, and a path in a checkpoint is not opened unasked: "
+            f"add --model.guide {guide}, or --model.guidance 1 for samples without guidance"
+        )
+    path = stored.get("data", {"init_args": {}})["init_args"].get("path")
+    if path and given.command != "predict" and data.get("path") == path:
+        say(f"data.path: {path} (named by the checkpoint)")
+
+
+def _keep_what_belongs_to_the_weights(given: Given, stored: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """The class of the model and its standardisation, which nothing may change."""
+    if chosen["class_path"] != stored["class_path"]:
+        held, other = (spec["class_path"].rpartition(".")[2] for spec in (stored, chosen))
+        advice = f"; leave out --model {given.flag('model')}" if given.flag("model") else f", the config has {other}"
+        raise ValueError(f"the checkpoint holds a {held}{advice}")
+    if units := chosen["init_args"]["standardisation"]:
+        trained_units(stored, from_config(units))
+    else:
+        chosen["init_args"]["standardisation"] = stored["init_args"]["standardisation"]
+
+
+def differs(chosen: Any, stored: Any) -> bool:
+    """Whether two descriptions disagree in anything that the stored one says."""
+    if isinstance(stored, dict) and isinstance(chosen, dict):
+        stored = {key: value for key, value in stored.items() if value != {}}  # no arguments may be left unsaid
+        return any(key not in chosen or differs(chosen[key], value) for key, value in stored.items())
+    return written(chosen) != written(stored)
+
+
+def trainer_of(arguments: dict[str, Any], callbacks: list[pl.Callback], **changes: Any) -> pl.Trainer:
+    """The trainer of these settings, with the callbacks after those that the settings name."""
+    built = {name: instantiated(value) for name, value in (arguments | changes).items()}
+    own = built["callbacks"] or []
+    bar = built["enable_progress_bar"]
+    if bar is None:
+        built["enable_progress_bar"] = bar = sys.stderr.isatty()
+    own = own if isinstance(own, list) else [own]
+    has_bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own)
+    bars = [ProgressBar()] if bar and not has_bar else []
+    return pl.Trainer(**built | {"callbacks": [*own, *bars, *callbacks]})
+
+
+def instantiated(value: Any) -> Any:
+    """What a description in the trainer's settings describes: a callback, a logger, a strategy."""
+    if isinstance(value, list):
+        return [instantiated(item) for item in value]
+    if not (isinstance(value, dict) and "class_path" in value):
+        return value
+    module, _, name = value["class_path"].rpartition(".")
+    arguments = {name: instantiated(item) for name, item in value["init_args"].items()}
+    return getattr(importlib.import_module(module), name)(**arguments)
+
+
+def locked_output(path: str | Path) -> AbstractContextManager[None]:
+    """Keep other commands from writing a file; of several processes, the first holds the lock."""
+    return locked(path) if rank_zero_only.rank == 0 else nullcontext()

@@ -1,0 +1,215 @@
+"""`fit`: train a model."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport
+from toy_score.commands.arguments import Given
+from toy_score.commands.build import Built, say, trainer_of
+from toy_score.commands.runs import LOGS, next_version, run_name
+from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
+from toy_score.component import to_config, written
+from toy_score.data import PointsDataModule, ToyDataModule
+from toy_score.modules import Constant, ScoreModule, read_checkpoint, trained_units
+
+__all__ = ["groups_per_validation", "run"]
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard's, whose folder `version_N` is made when it is first asked for; of two runs, each gets its own."""
+
+    @property
+    def version(self) -> int | str:
+        if self._number is None and rank_zero_only.rank == 0:  # the other processes are told where it is
+            self._number = next_version(Path(self.root_dir))
+        return self._number or 0
+
+    _number: int | None = None
+
+
+def run(given: Given) -> None:
+    """Train, and leave the run in its folder."""
+    built = Built(given)
+    settings, model, data = built.settings, built.model, built.data
+    settings["name"] = settings["name"] or run_name(given.config_names[-1] if given.config_names else None)
+    trainer = _trainer(settings, data)
+    _check_length(trainer, model, data)
+    if settings["ckpt_path"] is not None:
+        _check_resumable(settings["ckpt_path"], model, trainer, data)
+    data.setup("fit")  # data that cannot be read are refused before there is a folder
+    if data.standardisation is None:  # otherwise the data module takes that of the model
+        model.check_units(data)
+    if settings["init_from"] is not None:
+        _take_weights(settings["init_from"], model, data)
+    _keep_settings(settings, trainer)
+    trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
+    say(verdict(trainer))
+
+
+def verdict(trainer: pl.Trainer) -> str:
+    """How the run ended, in one sentence: by its last validation."""
+    seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    checkpoint = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    then = f"; `test --ckpt_path {os.path.relpath(checkpoint)}` measures its samples" if checkpoint else ""
+    if "val/score_error" in seen:
+        error = seen["val/score_error"]
+        return f"Verdict: the score error is {error:.4f}, where 0 is exact and 1 a network that predicts nothing{then}."
+    if "val/loss" in seen:
+        return f"Verdict: the validation loss is {seen['val/loss']:.4f}{then}."
+    return f"Verdict: the run was not validated{then}."
+
+
+def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:
+    arguments = dict(settings["trainer"])
+    logger, steps = arguments["logger"], arguments["val_check_interval"]
+    if logger is None or logger is True:
+        logger = {"class_path": "TensorBoardLogger", "init_args": {"save_dir": str(LOGS), "name": settings["name"]}}
+        logger["init_args"]["default_hp_metric"] = False
+    if isinstance(logger, dict) and logger["class_path"].endswith("TensorBoardLogger"):
+        versioned = logger["init_args"].get("version") is not None
+        arguments["logger"] = (TensorBoardLogger if versioned else RunLogger)(**logger["init_args"])
+    ema = [EMA(**settings["ema"])] if settings["ema"]["decay"] != 0 else []
+    callbacks = [*ema, Checkpoint(**settings["checkpoint"]), Pictures(**settings["pictures"]), RunReport()]
+    if not (isinstance(steps, int) or steps == arguments["check_val_every_n_epoch"]):
+        return trainer_of(arguments, callbacks)  # Lightning's own intervals: of time, or of epochs
+    if steps is not None and steps < 1:
+        raise ValueError(f"trainer.val_check_interval must be at least 1 step, got {steps}")
+    trainer = trainer_of(arguments, callbacks, val_check_interval=1)
+    if not trainer.fast_dev_run:
+        per_epoch = math.ceil(data.batches_per_epoch / trainer.world_size)
+        trainer.val_check_interval = groups_per_validation(
+            steps, trainer.max_steps, trainer.max_epochs, per_epoch, data.steps_at_once
+        )
+    return trainer
+
+
+def _keep_settings(settings: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
+    log_dir = trainer.log_dir  # collective: every process asks
+    if log_dir is None or trainer.fast_dev_run or not trainer.is_global_zero:
+        return
+    folder = Path(log_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"config-{n}.yaml" if (n := len(list(folder.glob("config*.yaml")))) else "config.yaml"
+    (folder / name).write_text(written_out(settings), encoding="utf-8")
+
+
+def _check_length(trainer: pl.Trainer, model: ScoreModule, data: ToyDataModule) -> None:
+    """Refuse a run without a step, or with settings of the trainer that would not do what they say."""
+    for name in ("max_steps", "max_epochs", "limit_train_batches"):
+        if getattr(trainer, name) == 0:
+            raise ValueError(f"trainer.{name} must be at least 1, got 0")
+    if trainer.overfit_batches:
+        raise ValueError(
+            f"trainer.overfit_batches {trainer.overfit_batches} would not repeat batches; "
+            "train on few points instead: --data.fresh false --data.n_train 1024"
+        )
+    if trainer.accumulate_grad_batches != 1:
+        raise ValueError(
+            f"trainer.accumulate_grad_batches {trainer.accumulate_grad_batches} is not supported; "
+            "use a larger --data.batch_size"
+        )
+    if trainer.gradient_clip_val:
+        raise ValueError(
+            f"trainer.gradient_clip_val {trainer.gradient_clip_val} is not supported; use --model.gradient_clip"
+        )
+    model.run_length(trainer, data)
+
+
+def _check_resumable(path: str, model: ScoreModule, trainer: pl.Trainer, data: ToyDataModule) -> None:
+    """Refuse to continue a run that is over, or with settings that its state in the checkpoint would undo."""
+    checkpoint, length = read_checkpoint(path), model.run_length(trainer, data)
+    reached, planned = checkpoint["global_step"], checkpoint.get("run_length")
+    other = f"start a new run from the weights: --init_from {path}"
+    if length is not None and reached >= length:
+        limit = "max_steps" if trainer.max_steps == length else "max_epochs"
+        raise ValueError(
+            f"{path!r} is at step {reached}, where --trainer.{limit} {getattr(trainer, limit)} ends; "
+            f"ask for more steps to continue, or {other}"
+        )
+    timer = next((callback for callback in trainer.callbacks if isinstance(callback, Timer)), None)
+    seconds = checkpoint["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0.0)
+    if timer is not None and seconds >= timer.time_remaining():
+        raise ValueError(f"{path!r} has trained for {seconds:.0f} s; ask for more --trainer.max_time, or {other}")
+    kept = kept_settings(checkpoint)
+    for name, value in chosen_settings(model, trainer).items():
+        if name in kept and value != kept[name]:
+            raise ValueError(
+                f"{name} is {written(value)}, in the checkpoint {written(kept[name])}; "
+                f"a resumed run keeps the latter; set that, or {other}"
+            )
+    if planned not in (None, length) and not isinstance(model.lr_schedule, Constant):
+        say(f"length: {length} steps (the checkpoint has {planned}); the learning-rate schedule follows it")
+
+
+def _take_weights(path: str, model: ScoreModule, data: ToyDataModule) -> None:
+    """Start from the averaged weights of a checkpoint, in the units in which they work."""
+    checkpoint = read_checkpoint(path)
+    stored, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    shapes = {name: weights.shape for name, weights in state.items()}
+    if shapes != {name: weights.shape for name, weights in model.state_dict().items()}:
+        raise ValueError(
+            f"the weights of {path!r} are those of {written(stored['init_args']['backbone'])}, they do not fit "
+            f"{written(to_config(model.backbone))}; leave out --model.backbone"
+        )
+    model.load_state_dict(state)
+    model.standardisation = trained_units(stored, model.standardisation)
+    if model.standardisation is not None and not isinstance(data, PointsDataModule):
+        raise ValueError(
+            f"the weights of {path!r} work in standardised units; continue with points: --data PointsDataModule"
+        )
+    say(f"weights:     those of {path} after {checkpoint['global_step']} steps")
+
+
+def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, Any]:
+    """Those settings of a run, by their names, whose state is in its checkpoints."""
+    optimizer = model.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    ema = next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
+    average = ema.state_dict() if ema else {}
+    return _named(to_config(model), type(optimizer).__name__, optimizer.defaults, average)
+
+
+def kept_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The same settings as a checkpoint has them; those of the optimizer as its state says."""
+    model, group = checkpoint["hyper_parameters"], checkpoint["optimizer_states"][0]["param_groups"][0]
+    group = {**group, "lr": group.get("initial_lr", group["lr"])}  # before the schedule's factor
+    average = checkpoint["callbacks"].get("EMA", {})
+    return _named(model, _class_name(model["init_args"]["optimizer"]), group, average)
+
+
+def _named(model: dict[str, Any], optimizer: str, group: dict[str, Any], average: dict[str, Any]) -> dict[str, Any]:
+    settings = {"model": _class_name(model)}
+    settings |= {f"model.{name}": model["init_args"][name] for name in ("backbone", "lr_schedule")}
+    settings |= {"model.optimizer": optimizer, **{f"model.optimizer.{name}": value for name, value in group.items()}}
+    settings |= {"ema": "on" if average else "off"}
+    settings |= {f"ema.{name}": average[name] for name in ("decay", "every_n_steps") if name in average}
+    return to_config(settings)
+
+
+def _class_name(description: dict[str, Any]) -> str:
+    return description["class_path"].rpartition(".")[2]
+
+
+def groups_per_validation(
+    steps: int | None, max_steps: int, max_epochs: int | None, per_epoch: int, at_once: int
+) -> int:
+    """After how many groups of `at_once` optimizer steps, Lightning's batches, validation follows, >= 1.
+
+    Args:
+        steps: optimizer steps between validations; if None, a 25th of the run. All shipped configs divide by that.
+        max_steps, max_epochs: where the run ends, -1 or None if not there.
+        per_epoch: optimizer steps in an epoch, the last group of which may be smaller.
+        at_once: optimizer steps in a group.
+    """
+    if steps is None:
+        ends = [max_steps, (max_epochs or -1) * per_epoch]
+        steps = min((end for end in ends if end > 0), default=TRAINER_DEFAULTS["max_steps"]) // 25
+    return max(steps * math.ceil(per_epoch / at_once) // per_epoch, 1)
