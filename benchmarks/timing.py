@@ -24,7 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, after a call to warm up; they take turns, so that a busy moment befalls all."""
+    """Median seconds of each, after a call to warm up; they take turns, so a busy moment affects all."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for repeat in range(repeats + 1):
         for name, function in functions.items():
@@ -38,7 +38,7 @@ def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[s
 
 
 def trainer_only(steps: int, **settings: Any) -> pl.Trainer:
-    """A Trainer that trains for so many steps and does nothing else: no files, no bars, no validation."""
+    """A Trainer that trains for this number of steps and does nothing else: no files, no bars, no validation."""
     return pl.Trainer(
         max_steps=steps,
         max_epochs=-1,
@@ -51,7 +51,7 @@ def trainer_only(steps: int, **settings: Any) -> pl.Trainer:
     )
 
 
-# A process counts the memory of the one that it was split from: it is started by one that has hardly any.
+# The peak memory of a process includes that of its parent at the fork, so a small process starts it.
 LAUNCH = """
 import os, sys, time
 start = time.perf_counter()
@@ -68,11 +68,11 @@ class Run:
     Attributes:
         seconds: wall time.
         megabytes: peak memory of its main process.
-        said: what it printed.
+        printed: what it printed.
     """
 
-    def __init__(self, seconds: float, megabytes: float, said: str):
-        self.seconds, self.megabytes, self.said = seconds, megabytes, said
+    def __init__(self, seconds: float, megabytes: float, printed: str):
+        self.seconds, self.megabytes, self.printed = seconds, megabytes, printed
 
 
 def run(folder: str | Path, *argv: object, python: tuple[str, ...] = ("-m", "toy_score"), threads: int = 0) -> Run:
@@ -86,11 +86,11 @@ def run(folder: str | Path, *argv: object, python: tuple[str, ...] = ("-m", "toy
         command = [sys.executable, "-c", LAUNCH, usage.name, sys.executable, *python, *map(str, argv)]
         status = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=environment).returncode
         out.seek(0)
-        said = out.read()
+        printed = out.read()
         if status:
-            raise SystemExit(f"{' '.join(map(str, argv))} failed:\n{said}")
+            raise SystemExit(f"{' '.join(map(str, argv))} failed:\n{printed}")
         seconds, kilobytes = usage.read().split()
-    return Run(float(seconds), float(kilobytes) / 1024, said)
+    return Run(float(seconds), float(kilobytes) / 1024, printed)
 
 
 def command(folder: str | Path, *argv: object) -> str:

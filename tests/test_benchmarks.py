@@ -1,4 +1,4 @@
-"""The benchmarks of speed run, and mean what they say; no time is asserted."""
+"""The benchmarks run and measure what they promise; no time is asserted."""
 
 import argparse
 import importlib.util
@@ -25,9 +25,9 @@ def test_what_is_compared_takes_turns():
     assert all(seconds > 0 for seconds in found.values())
 
 
-def test_a_command_is_timed_with_its_own_memory_and_its_failure_is_told(tmp_path):
+def test_a_command_is_timed_with_its_own_memory_and_its_failure_is_shown(tmp_path):
     hundred = run(tmp_path, "print('done', len(bytearray(10**8)))", python=("-c",))
-    assert hundred.said == "done 100000000\n"
+    assert hundred.printed == "done 100000000\n"
     assert hundred.seconds > 0
     assert 95 < hundred.megabytes - run(tmp_path, "pass", python=("-c",)).megabytes < 120
     with pytest.raises(SystemExit, match="no luck"):
@@ -96,9 +96,9 @@ def test_the_tables_of_sampling_and_growth_can_be_made():
     assert [row["parameters"] for row in growth.widths(16, [8, 128])] == [122, 17_282]
 
 
-def test_every_means_is_measured_against_doing_without_it():
+def test_every_optimisation_is_measured_against_doing_without_it():
     ratios, errors = means.measure(argparse.Namespace(quick=True, device="cpu")).values()
-    assert len({row["means"] for row in ratios}) == len(ratios) == 11
+    assert len({row["optimisation"] for row in ratios}) == len(ratios) == 11
     assert len({row["score error"] for row in errors}) == 3  # each training is another
 
 

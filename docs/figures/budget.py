@@ -44,8 +44,8 @@ def main() -> None:
         table = runs / f"{name}.txt"
         if not table.exists():
             argv = ["test", "--ckpt_path", trained(config, runs, *fit), "--output", f"{name}.json", *test]
-            said = command(runs, *argv, "--budget", "true", "--overwrite", "true")
-            table.write_text(re.search(r"error budget of .*?(?=\n\n?metrics:)", said, re.DOTALL)[0].rstrip() + "\n")
+            printed = command(runs, *argv, "--budget", "true", "--overwrite", "true")
+            table.write_text(re.search(r"error budget of .*?(?=\n\n?metrics:)", printed, re.DOTALL)[0].rstrip() + "\n")
         shutil.copy(runs / f"{name}_budget.png", IMAGES / f"budget_{name}.png")
         print(table.read_text(), flush=True)
     tables = [f"```\n{table.read_text()}```\n" for name in CASES if (table := runs / f"{name}.txt").exists()]

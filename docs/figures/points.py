@@ -64,11 +64,11 @@ def measure(name: str, folder: Path) -> dict[str, object]:
         seconds.append(training)
         w2.append(exact_w2(x, fresh).item())
         floor.append(exact_w2(points(name, "real points", k), fresh).item())
-        found = judge(name, data)
+        found = memorisation(name, data)
         found.update(data.standardisation(x))
-        said = found.summary()
-        excess.append(said["excess"])
-        chance.append(said["excess_floor"])
+        summary = found.summary()
+        excess.append(summary["excess"])
+        chance.append(summary["excess_floor"])
         optimum.append(optimal(name, data).summary()["excess"])
     return {
         "command": f"python -m docs.figures.points {name}",
@@ -93,22 +93,22 @@ def points(name: str, purpose: str, k: int = 0) -> Tensor:
 def fitted(name: str, folder: Path, k: int = 0) -> tuple[float, PointsDataModule, Path]:
     """A fit to a file of points by the command line: its seconds, the data as it saw them, its checkpoint."""
     np.savetxt(folder / "my.csv", points(name, "training points", k).numpy(), "%.8g", ",", header="x,y", comments="")
-    said = command(folder, "fit", "--config", "edm_points", "--data.path", "my.csv")
+    printed = command(folder, "fit", "--config", "edm_points", "--data.path", "my.csv")
     data = PointsDataModule(str(folder / "my.csv"))
     data.setup()
     checkpoint = folder / "lightning_logs/edm_points/version_0/checkpoints/last.ckpt"
-    return float(re.search(r"training:\s+([\d.]+) s", said)[1]), data, checkpoint
+    return float(re.search(r"training:\s+([\d.]+) s", printed)[1]), data, checkpoint
 
 
-def judge(name: str, data: PointsDataModule) -> Memorisation:
-    """The metric, with fresh points of the truth in the model's coordinates."""
+def memorisation(name: str, data: PointsDataModule) -> Memorisation:
+    """The metric, with fresh exact points in the model's coordinates."""
     return Memorisation(data.distribution, data.standardisation(points(name, "judging points")))
 
 
 def optimal(name: str, data: PointsDataModule) -> Memorisation:
     """The metric for samples of the optimal denoiser of the training points."""
     truth = ExactDenoiser(data.distribution, EDM(sigma_min=0.002, sigma_max=80.0))
-    found = judge(name, data)
+    found = memorisation(name, data)
     found.update(Heun(n_steps=18)(truth, YARDSTICK, torch.Generator().manual_seed(seed_of("yardstick"))))
     return found
 
@@ -138,7 +138,7 @@ def picture(name: str = "moons") -> None:
     with tempfile.TemporaryDirectory() as folder:
         _, data, checkpoint = fitted(name, Path(folder))
         model = ScoreModule.load_from_checkpoint(checkpoint)
-    found, seed = judge(name, data), torch.Generator().manual_seed(0)
+    found, seed = memorisation(name, data), torch.Generator().manual_seed(0)
     with torch.no_grad():
         z = model.sampler(model.denoiser, len(data.distribution), seed)
     found.update(z)
@@ -151,12 +151,12 @@ def picture(name: str = "moons") -> None:
     in_units(figure, data.standardisation)
     ax = axes[0, 2]
     samples, best = found.summary()["histogram"], optimal(name, data).summary()["histogram"]
-    for told, label, colour in (
+    for counts, label, colour in (
         (samples["fresh"], "fresh points", REAL),
         (samples["samples"], "samples", GENERATED),
         (best["samples"], "the optimal denoiser's samples", EXACT),
     ):
-        ax.stairs(told, samples["edges"], color=colour, linewidth=1.6, label=label)
+        ax.stairs(counts, samples["edges"], color=colour, linewidth=1.6, label=label)
     ax.set(xscale="log", xlim=(1e-4, 3), xlabel="distance to the nearest training point", ylim=(0, 0.5))
     ax.set_title("share at each distance", fontsize=TITLE - 1)
     ax.tick_params(labelsize=TICK)
