@@ -86,7 +86,8 @@ def _command(name: str, argv: list[str]) -> None:
         if given.print_config:
             from toy_score.commands.settings import checkpoint_settings, merged, written_out
 
-            print(written_out(merged(given, checkpoint_settings(given.options["ckpt_path"]))), end="")
+            start = given.options.get("ckpt_path") or given.options.get("init_from")
+            print(written_out(merged(given, checkpoint_settings(start))), end="")
             sys.exit(0)
         importlib.import_module(f"toy_score.commands.{name}").run(given)
 

@@ -11,6 +11,18 @@ import toy_score
 __all__ = ["KINDS", "Argument", "Entry", "arguments", "config_file", "configs_folder", "entries"]
 
 ROOT = Path(__file__).parent
+ROOMS = (
+    "backbones",
+    "callbacks",
+    "data",
+    "distributions",
+    "modules",
+    "objectives",
+    "parameterisations",
+    "samplers",
+    "schedules",
+)
+"""Where the classes are whose arguments `--help` explains."""
 
 KINDS: dict[str, tuple[str, str] | None] = {
     "distributions": ("Distribution", "distributions"),
@@ -50,8 +62,10 @@ def entries(kind: str) -> list[Entry]:
         from toy_score.commands.runs import LAST, runs
 
         return [Entry(str(run), "" if (run / LAST).is_file() else "without a checkpoint") for run in runs()]
-    root, place = KINDS[kind]
-    classes = _classes(place)
+    place = KINDS[kind]
+    if place is None:
+        raise ValueError(f"{kind} are not classes")
+    root, classes = place[0], _classes(place[1])
     bases = {name: {_base_name(base) for base in node.bases} for name, node in classes.items()}
 
     def is_subclass(name: str) -> bool:
@@ -74,7 +88,7 @@ def arguments(name: str) -> list[Argument]:
         return [*arguments(of), *arguments(_base_name(node.bases[0]))]
     about, init = _abouts(node), _constructor(node)
     if init is None:
-        own = [Argument(ast.unparse(f.target), f.value and ast.unparse(f.value), "") for f in _fields(node)]
+        own = [Argument(ast.unparse(f.target), ast.unparse(f.value) if f.value else None, "") for f in _fields(node)]
         handed_on = True
     else:
         names = [a.arg for a in init.args.args[1:]]
@@ -103,9 +117,7 @@ def _classes(place: str) -> dict[str, ast.ClassDef]:
 
 @functools.cache
 def _all_classes() -> dict[str, ast.ClassDef]:
-    rooms = ("backbones", "callbacks", "data", "distributions", "modules", "objectives", "parameterisations")
-    rooms += ("samplers", "schedules")
-    return {name: node for room in rooms for name, node in _classes(room).items()}
+    return {name: node for room in ROOMS for name, node in _classes(room).items()}
 
 
 def _constructor(node: ast.ClassDef) -> ast.FunctionDef | None:
@@ -115,7 +127,9 @@ def _constructor(node: ast.ClassDef) -> ast.FunctionDef | None:
 def _fields(node: ast.ClassDef) -> list[ast.AnnAssign]:
     """The fields of a dataclass that are arguments."""
     fields = [f for f in node.body if isinstance(f, ast.AnnAssign)] if node.decorator_list else []
-    return [f for f in fields if f.target.id[0] != "_" and not ast.unparse(f.annotation).startswith("ClassVar")]
+    return [
+        f for f in fields if ast.unparse(f.target)[0] != "_" and not ast.unparse(f.annotation).startswith("ClassVar")
+    ]
 
 
 def _summary(node: ast.ClassDef) -> str:

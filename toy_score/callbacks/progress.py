@@ -40,8 +40,9 @@ class ProgressBar(pl.callbacks.ProgressBar):
             self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, initial=self._first)
         self._bar.update(to - self._bar.n)
 
-    def _sampled(self, requests: Any, n: int) -> None:
+    def _sampled(self, loader: Any, n: int) -> None:
         """Count `n` of the samples that are asked for."""
+        requests = loader.dataset
         total = sum(requests[i].n for i in range(len(requests)))
         self._move((self._bar.n if self._bar else 0) + n, total, "samples")
 
@@ -79,7 +80,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._sampled(trainer.predict_dataloaders.dataset, batch.n)
+        self._sampled(trainer.predict_dataloaders, batch.n)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()
@@ -93,7 +94,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._sampled(trainer.test_dataloaders.dataset, batch.n)
+        self._sampled(trainer.test_dataloaders, batch.n)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()

@@ -132,7 +132,8 @@ def parse(command: str, argv: Sequence[str]) -> Given:
         ValueError, FileNotFoundError: for the first word that is refused.
     """
     words, named, configs = _words(argv), {}, []
-    help_of, help_class, print_config, flags = "", None, False, {}
+    help_of, help_class, print_config = "", None, False
+    flags: dict[str, Any] = {}
     for name, value in words:
         section, _, rest = name.partition(".")
         if name in ("help", "h"):

@@ -204,6 +204,7 @@ def _bases(expected: Any) -> tuple[type, ...]:
 def _class_named(name: str, bases: tuple[type, ...], where: str) -> type:
     """The concrete class of a short name or of a path, if it is a subclass of one of the bases."""
     kind = _kind(bases)
+    cls: Any
     if "." in name:
         module, _, last = name.rpartition(".")
         try:

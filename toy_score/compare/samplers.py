@@ -1,7 +1,6 @@
 """Samplers as written on the command line, and the argument of each that sets its number of evaluations."""
 
 import ast
-import difflib
 import inspect
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import toy_score
 from toy_score.catalog import entries
 from toy_score.component import Component, argument_names, from_config, to_config
 from toy_score.samplers import PredictorCorrector, Sampler
+from toy_score.words import did_you_mean
 
 __all__ = ["OWN", "Written", "parse_samplers", "short", "with_steps", "work"]
 
@@ -67,7 +67,7 @@ def _read(item: ast.expr, names: list[str]) -> Written:
     if label == OWN:
         return Written(label, None, fixed=True)
     if name not in names and not ("." in name and issubclass(_class_named(name) or object, Sampler)):
-        raise ValueError(f"there is no sampler {name!r}{_nearest(name, names)}; `list samplers` tells them")
+        raise ValueError(f"there is no sampler {name!r}{did_you_mean(name, names)}; `list samplers` tells them")
     config = _config(item)
     try:
         sampler = from_config(config, Sampler, name)
@@ -88,14 +88,14 @@ def _config(node: ast.expr) -> Any:
     name = ast.unparse(node.func if isinstance(node, ast.Call) else node)
     cls = _class_named(name)
     if cls is None:
-        raise ValueError(f"there is no {name!r}{_nearest(name, toy_score.__all__)}")
+        raise ValueError(f"there is no {name!r}{did_you_mean(name, toy_score.__all__)}")
     known, arguments = argument_names(cls), {}
     if isinstance(node, ast.Call):
         arguments = dict(zip(known, node.args, strict=False)) | {k.arg or "**": k.value for k in node.keywords}
     for argument in arguments:
         if argument not in known:
             raise ValueError(
-                f"{name} has no argument {argument!r}{_nearest(str(argument), known)}; it has {', '.join(known)}"
+                f"{name} has no argument {argument!r}{did_you_mean(str(argument), known)}; it has {', '.join(known)}"
             )
     path = name if "." in name else f"toy_score.{name}"
     return {"class_path": path, "init_args": {k: _config(v) for k, v in arguments.items()}}
@@ -111,11 +111,6 @@ def _class_named(name: str) -> type[Component] | None:
 def _says_work(config: dict[str, Any]) -> bool:
     arguments = config["init_args"]
     return bool(set(WORK) & set(arguments)) or ("predictor" in arguments and _says_work(arguments["predictor"]))
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, 1, 0.5)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def work(sampler: Sampler) -> int | None:
