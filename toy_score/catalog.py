@@ -81,6 +81,7 @@ def _call(node: ast.ClassDef) -> str:
     init = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
     if init is None:  # a dataclass: its fields are the arguments
         fields = [f for f in node.body if isinstance(f, ast.AnnAssign)] if node.decorator_list else []
+        fields = [f for f in fields if not ast.unparse(f.annotation).startswith("ClassVar")]
         return f"{node.name}({', '.join(f'{ast.unparse(f.target)}={_default(f)}' for f in fields)})"
     names = [a.arg for a in init.args.args[1:]]
     defaults = [ast.unparse(d) for d in init.args.defaults]
