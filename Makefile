@@ -1,4 +1,5 @@
 # make demo | make test | make lint | make readme | make bench | make figures. Everything is installed in .venv, once; later runs reuse it.
+# Another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

@@ -496,6 +496,7 @@ def test_the_catalog_lists_exactly_the_classes_there_are():
         names = {c.__name__ for c in concrete if not c.__name__.startswith("_")}
         assert {e.name.split("(")[0] for e in entries(kind)} == names
         assert all(e.summary for e in entries(kind))
+    assert "DDPM(beta_min=0.0001, beta_max=0.02, n_steps=1000)" in {e.name for e in entries("schedules")}
 
 
 # Bad input: (arguments, what the line must name)

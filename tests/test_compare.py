@@ -31,7 +31,7 @@ from toy_score import (
 )
 from toy_score.compare import grid, page
 from toy_score.compare.contestants import unique_names, wide_schedule
-from toy_score.compare.samplers import parse_samplers, short
+from toy_score.compare.samplers import parse_samplers, short, with_steps
 from toy_score.compare.store import locked_folder
 from toy_score.compare.summary import best
 from toy_score.compare.tables import number
@@ -407,6 +407,17 @@ def test_a_sampler_does_the_work_that_the_grid_asks_for_unless_it_is_written_out
     assert len(written) == 1
     assert written[0].at([3, 9]) == expected
     assert all(parse_samplers(short(sampler))[0].sampler == sampler for sampler in expected)  # written as it is read
+
+
+@pytest.mark.parametrize("text", ["Heun] + [DDIM", "Heun(", "Heun] if 1 else [DDIM"])
+def test_what_is_no_list_of_samplers_is_refused(text):
+    with pytest.raises(ValueError, match="cannot read the samplers"):
+        parse_samplers(text)
+
+
+def test_a_sampler_without_a_number_of_steps_takes_none():
+    with pytest.raises(ValueError, match="AdaptiveDormandPrince takes no number of steps"):
+        with_steps(AdaptiveDormandPrince(), 5)
 
 
 def row(nfe, w1, sd=0.001, nonfinite=0):

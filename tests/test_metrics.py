@@ -9,11 +9,12 @@ from laws import laws
 from torchmetrics import MetricCollection
 
 from toy_score.denoisers import ExactDenoiser
-from toy_score.distributions import EightGaussians, GaussianMixture, Heart, SplitNormal
+from toy_score.distributions import Checkerboard, EightGaussians, GaussianMixture, Heart, SplitNormal
 from toy_score.evaluation import Report
 from toy_score.metrics import (
     STUDY_LEVELS,
     EnergyDistance,
+    GaussianisedTest,
     ModeReverseKL,
     ModesFound,
     ModeTotalVariation,
@@ -414,3 +415,11 @@ def test_every_metric_can_be_plotted(p):
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert axes.get_xaxis().get_visible()
     assert error.plot(ax=axes)[0] is figure
+    assert len(error.plot([error.compute(), 2.0 * error.compute()])[1].lines) == 2  # a curve for each
+
+
+def test_a_metric_refuses_a_distribution_that_lacks_what_it_needs():
+    with pytest.raises(TypeError, match="GaussianisedTest needs a distribution with `pull`, got Checkerboard"):
+        GaussianisedTest(Checkerboard())
+    with pytest.raises(TypeError, match="NearModes needs a distribution with `deviations`, got Heart"):
+        NearModes(Heart())
