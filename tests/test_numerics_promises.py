@@ -10,11 +10,27 @@ from scipy import stats
 
 from toy_score.backbones import MLP
 from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
-from toy_score.distributions import EightGaussians, FortyGaussians, GaussianGrid, Heart, SplitNormal
+from toy_score.distributions import (
+    Checkerboard,
+    EightGaussians,
+    FortyGaussians,
+    GaussianGrid,
+    Heart,
+    Rings,
+    SplitNormal,
+)
 from toy_score.metrics import CrossEntropyGap, GaussianisedTest
-from toy_score.parameterisations import EDMPreconditioning, LogSigma
-from toy_score.samplers import DormandPrince, EulerMaruyama, NoiseStream
-from toy_score.schedules import EDM, VE, VP, Cosine, LinearFlow, SubVP
+from toy_score.parameterisations import (
+    DataPrediction,
+    EDMPreconditioning,
+    FlowPrediction,
+    LogSigma,
+    NoisePrediction,
+    ScorePrediction,
+    VelocityPrediction,
+)
+from toy_score.samplers import DDIM, DormandPrince, EulerMaruyama, NoiseStream, Trailing
+from toy_score.schedules import DDPM, EDM, VE, VP, Cosine, LinearFlow, SubVP
 
 f64 = torch.float64
 
@@ -139,3 +155,76 @@ def test_the_far_tail_of_a_cut_gaussian_is_right_to_the_first_omitted_term():
             inside = tau * (2 * mpmath.npdf(z) / mpmath.erfc(-z / mpmath.sqrt(2)) + z)
             rounding = 2.0**-52 * (1 + abs(float(m)))
             assert value == pytest.approx(float(inside), rel=float(706 / z**8), abs=rounding)
+
+
+# Schedules
+
+STEEP = [DDPM(1e-4, 0.25), DDPM(1e-4, 0.5), DDPM(0.5, 0.999, 100), VP(0.1, 200.0), VP(0.1, 2e5), SubVP(0.1, 2e5)]
+PREDICTIONS = [
+    DataPrediction(),
+    EDMPreconditioning(),
+    FlowPrediction(),
+    NoisePrediction(),
+    ScorePrediction(),
+    VelocityPrediction(),
+]
+
+
+@pytest.mark.parametrize("schedule", STEEP, ids=repr)
+def test_a_steep_schedule_ends_before_the_signal_is_lost(schedule):
+    """At `sigma / alpha <= 1e6`; the last step of DDPM's ladder that is left stands where it stood."""
+    assert 1e5 < schedule.ratios[1] <= 1e6 * (1 + 1e-9)
+    assert schedule.ladder[0].item() == schedule.t_max < 1
+    assert schedule.ladder[-1].item() == pytest.approx(schedule.t_min)
+    if isinstance(schedule, DDPM):
+        last = round(schedule.t_max * schedule.n_steps)
+        alpha = (1 - schedule.betas[:last]).sqrt().prod().item()
+        assert schedule.alpha(schedule.ladder[:1]).item() == pytest.approx(alpha, rel=1e-9)
+        beyond = alpha * math.sqrt(1 - schedule.betas[last])
+        assert math.sqrt(1 - beyond**2) / beyond > 1e6
+
+
+@pytest.mark.parametrize("schedule", [DDPM(), DDPM(1e-3, 0.3, 50), VP(), SubVP()], ids=repr)
+def test_a_usual_schedule_ends_at_time_1(schedule):
+    assert schedule.t_max == 1.0
+    assert len(schedule.ladder) == schedule.n_steps
+
+
+@pytest.mark.parametrize("schedule", STEEP, ids=repr)
+@pytest.mark.parametrize("p", [Heart(), SplitNormal(), Checkerboard(), Rings(), EightGaussians()], ids=repr)
+def test_the_truth_is_finite_at_the_top_of_a_steep_schedule(p, schedule):
+    """Float32; there the denoised point is the mean of the data."""
+    truth, x = ExactDenoiser(p, schedule), torch.randn(50, 2, generator=generator())
+    for method in ("denoise", "noise", "score", "velocity"):
+        assert getattr(truth, method)(x, schedule.t_max).isfinite().all()
+    assert (truth.denoise(x, schedule.t_max) - p.reference().mean(dim=0)).abs().max() < 2e-3
+    samples = DDIM(20, 1.0)(truth, 200, generator())
+    assert samples.isfinite().all()
+    assert samples.abs().max() < 3 * p.bounds
+
+
+@pytest.mark.parametrize("schedule", STEEP, ids=repr)
+@pytest.mark.parametrize("parameterisation", PREDICTIONS, ids=repr)
+def test_a_network_is_finite_at_the_top_of_a_steep_schedule(parameterisation, schedule):
+    torch.manual_seed(0)
+    net = NetworkDenoiser(MLP((8,)), schedule, parameterisation, LogSigma())
+    x = torch.randn(50, 2, generator=generator())
+    for method in ("denoise", "noise", "score", "velocity"):
+        assert getattr(net, method)(x, schedule.t_max).isfinite().all()
+
+
+@pytest.mark.parametrize("sigma_min", [1e-2, 1e-5, 1e-8, 1e-12])
+def test_the_inverse_of_the_cosine_schedule_does_not_cancel_near_the_data(sigma_min):
+    """Relative error of the noise level at the time found for it."""
+    schedule = Cosine(sigma_min=sigma_min)
+    assert schedule.ratios[0] == pytest.approx(sigma_min, rel=1e-12)
+    ratio = torch.logspace(math.log10(sigma_min), 2, 200, dtype=f64)
+    assert torch.allclose(schedule.ratio(schedule.time_of(ratio)), ratio, rtol=1e-11)
+
+
+@pytest.mark.parametrize("schedule", [DDPM(), VP(), Cosine(), LinearFlow(), EDM()], ids=repr)
+@pytest.mark.parametrize("n", [1, 4, 10])
+def test_trailing_steps_are_equally_long_down_to_the_data(schedule, n):
+    """`t_max (n - k) / n`: for DDPM's 1000 steps and n = 10 it is 1000, 900, ..., 100 (Lin et al. 2024, table 2)."""
+    expected = [schedule.t_max * (n - k) / n for k in range(n)]
+    assert Trailing()(schedule, n).tolist() == pytest.approx(expected, rel=1e-12)
