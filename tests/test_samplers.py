@@ -604,9 +604,9 @@ def test_grids_are_spaced_as_they_say():
     assert log_snr.diff().tolist() == pytest.approx([log_snr.diff()[0].item()] * 8)
     angle = LinearFlow().ratio(Angular(0.5)(LinearFlow(), 9)).div(0.5).atan()
     assert angle.diff().tolist() == pytest.approx([angle.diff()[0].item()] * 8)
-    trailing = Trailing()(VP(), 10)
-    assert trailing.diff().tolist() == pytest.approx([(VP().t_min - 1) / 10] * 9)
-    assert trailing[-1].item() == pytest.approx(VP().t_min + (1 - VP().t_min) / 10)
+    assert (1000 * Trailing()(DDPM(), 10)).tolist() == pytest.approx(list(range(1000, 0, -100)))  # Lin et al. 2024
+    assert Trailing()(VP(), 10).tolist() == pytest.approx([k / 10 for k in range(10, 0, -1)])
+    assert Trailing()(DDPM(), 5000)[-1].item() == DDPM().t_min
     assert Uniform()(DDPM(), 1000).tolist() == pytest.approx(DDPM().ladder.tolist())
 
 

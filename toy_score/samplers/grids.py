@@ -35,10 +35,14 @@ class Uniform(Grid):
 
 @dataclass(frozen=True)
 class Trailing(Grid):
-    """Evenly spaced in time, the last step, to the data, as long as the others (Lin et al. 2024, table 2)."""
+    """Evenly spaced in time, the last step, to the data at `t = 0`, as long as the others (Lin et al. 2024, table 2).
+
+    Ten steps of DDPM's 1000 begin at 1000, 900, ..., 100. With so many steps that the last would begin below `t_min`,
+    it begins at `t_min`.
+    """
 
     def __call__(self, schedule: Schedule, n: int) -> Tensor:
-        return torch.linspace(schedule.t_max, schedule.t_min, n + 1, dtype=torch.float64)[:-1]
+        return torch.linspace(schedule.t_max, max(schedule.t_max / n, schedule.t_min), n, dtype=torch.float64)
 
 
 @dataclass(frozen=True)

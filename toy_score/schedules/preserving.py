@@ -18,6 +18,10 @@ from toy_score.schedules.base import Schedule, check_levels
 
 __all__ = ["DDPM", "VP", "Cosine", "SubVP"]
 
+NO_SIGNAL = 1e6
+"""The noise level `sigma / alpha` at which steep schedules end: nothing of the data is left beyond, and alpha soon is 0 in
+float32."""
+
 
 class _VariancePreserving(Schedule):
     """What follows from `log alpha` where `alpha^2 + sigma^2 = 1`."""
@@ -40,13 +44,18 @@ class _VariancePreserving(Schedule):
     def diffusion(self, t: Tensor) -> Tensor:
         return torch.sqrt(-2.0 * self.drift(t))
 
+    @cached_property
+    def _time_without_signal(self) -> float:
+        """The time, perhaps above 1, at which `sigma / alpha` is `NO_SIGNAL`."""
+        return self.time_of(torch.tensor(NO_SIGNAL, dtype=torch.float64)).item()
+
 
 @dataclass(frozen=True)
 class VP(_VariancePreserving):
     """Variance preserving: `log alpha(t) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2`, `alpha^2 + sigma^2 = 1`.
 
     DDPM's chain in continuous time, `dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw` with a linear `beta` (Song et al. 2021,
-    eqs. 11 and 32-33).
+    eqs. 11 and 32-33). The schedule ends at `t = 1`, or where `sigma / alpha` is 1e6 if `beta` rises steeply.
 
     Args:
         beta_min: `beta(0)`, > 0; the paper's 0.1.
@@ -68,7 +77,11 @@ class VP(_VariancePreserving):
             raise ValueError(
                 f"betas must satisfy 0 < beta_min < beta_max, got {self.beta_min} and {self.beta_max}; swap them?"
             )
-        check_levels(self.sigma_min, self.ratio(torch.ones((), dtype=torch.float64)).item())
+        check_levels(self.sigma_min, self.ratio(torch.tensor(self.t_max, dtype=torch.float64)).item())
+
+    @property
+    def t_max(self) -> float:
+        return min(1.0, self._time_without_signal)
 
     @cached_property
     def t_min(self) -> float:
@@ -151,8 +164,11 @@ class Cosine(_VariancePreserving):
 
     def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
         cos0, sin0 = math.cos(self._theta0), math.sin(self._theta0)
-        sin = torch.sqrt(sin0**2 - cos0**2 * torch.expm1(2.0 * log_alpha))
-        return (torch.atan2(sin, cos0 * log_alpha.exp()) - self._theta0) / self._speed
+        # sin(theta - theta0) and cos(theta - theta0) as sums of positive terms: theta - theta0 cancels near the data.
+        rise = -(cos0**2) * torch.expm1(2.0 * log_alpha)  # sin^2(theta) - sin^2(theta0)
+        sin = torch.sqrt(sin0**2 + rise)
+        sin_step = cos0 * (rise / (sin + sin0) - sin0 * torch.expm1(log_alpha))
+        return torch.atan2(sin_step, cos0**2 * log_alpha.exp() + sin0 * sin) / self._speed
 
     def drift(self, t: Tensor) -> Tensor:
         return -self._speed * torch.tan(self._theta0 + self._speed * t)
@@ -163,7 +179,8 @@ class DDPM(_VariancePreserving):
     """The ladder of `n_steps` steps of DDPM: `alpha(i / T)^2 = prod_{j <= i} (1 - beta_j)`, `sigma^2 = 1 - alpha^2`.
 
     `beta_1 ... beta_T` rise linearly from `beta_min` to `beta_max` (Ho et al. 2020, section 4). Step `i` of T sits at
-    `t = i / T`; between two steps, `log alpha` is interpolated linearly, that is, `beta` is constant.
+    `t = i / T`; between two steps, `log alpha` is interpolated linearly, that is, `beta` is constant. A steep ladder
+    ends at the last step where `sigma / alpha` is at most 1e6, since nothing of the data is left beyond.
 
     Args:
         beta_min: variance of the first step, in (0, 1).
@@ -191,6 +208,15 @@ class DDPM(_VariancePreserving):
     @property
     def t_min(self) -> float:
         return 1.0 / self.n_steps
+
+    @property
+    def t_max(self) -> float:
+        return self._last / self.n_steps
+
+    @property
+    def _last(self) -> int:
+        """The step at which the ladder ends: T unless it is too steep, at least 2."""
+        return max(2, min(self.n_steps, math.floor(self.n_steps * self._time_without_signal)))
 
     @cached_property
     def betas(self) -> Tensor:
@@ -225,4 +251,4 @@ class DDPM(_VariancePreserving):
 
     @cached_property
     def ladder(self) -> Tensor:
-        return torch.arange(self.n_steps, 0, -1, dtype=torch.float64) / self.n_steps
+        return torch.arange(self._last, 0, -1, dtype=torch.float64) / self.n_steps
