@@ -296,8 +296,7 @@ class ToyCLI(LightningCLI):
         if self.config.fit.ckpt_path is not None:
             self._check_resumable(self.config.fit.ckpt_path)
         self.datamodule.setup("fit")  # data that cannot be read are told of before there is a folder
-        if self.datamodule.standardisation is None:  # otherwise the data module takes that of the model
-            self.model.check_units(self.datamodule)
+        self.model.check_units(self.datamodule.known(self.model.standardisation))
         if self.config.fit.init_from is not None:
             self._take_weights(self.config.fit.init_from)
         logger = self.trainer.logger
@@ -372,8 +371,8 @@ class ToyCLI(LightningCLI):
                 f"the weights of {path!r} are those of {written(stored['init_args']['backbone'])}, they do not fit "
                 f"{written(to_config(self.model.backbone))}; leave out --model.backbone"
             )
+        self.model.on_load_checkpoint(checkpoint)
         self.model.load_state_dict(state)
-        self.model.standardisation = trained_units(stored, self.model.standardisation)
         if self.model.standardisation is not None and not isinstance(self.datamodule, PointsDataModule):
             raise ValueError(
                 f"the weights of {path!r} work in standardised units; continue with points: --data PointsDataModule"
