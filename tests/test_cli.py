@@ -661,7 +661,7 @@ def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
 
     model = ScoreModule.load_from_checkpoint(ckpt)
     seeded = torch.Generator().manual_seed(seed_of("samples", 0))
-    assert np.allclose(samples[-500:], Heun(50)(model.sampled, 500, seeded, first=44_500), atol=1e-5)
+    assert np.allclose(samples[-500:], Heun(50)(model.sampling_denoiser, 500, seeded, first=44_500), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.csv", "x.npz", "x.gif"])

@@ -310,17 +310,18 @@ def test_points_are_split_once_and_standardised_by_the_training_points(tmp_path)
     x = np.random.default_rng(0).normal(size=(1000, 2)) * [3.0, 1e-3] + [1e4, 5.0]
     path = saved(tmp_path / "my.csv", x)
     data = set_up(path, held_out=0.2)
-    train, held_out = data.distribution.points, data.held_out_points.points
+    known = data.known()
+    train, held_out = known.distribution.points, known.held_out.points
     assert (len(train), len(held_out)) == (800, 200)
     assert train.dtype == torch.float32
     assert torch.allclose(train.mean(0), torch.zeros(2), atol=1e-5)
     assert torch.allclose(train.std(0), torch.ones(2), atol=1e-4)
-    back = data.standardisation.undo(torch.cat([train, held_out]).double()).numpy()
+    back = known.standardisation.inverse(torch.cat([train, held_out]).double()).numpy()
     assert np.allclose(np.sort(back, axis=0), np.sort(x, axis=0), rtol=1e-9, atol=1e-9)
     again, other = set_up(path, held_out=0.2), set_up(path, held_out=0.2, data_seed=1)
-    assert torch.equal(again.held_out_points.points, held_out)
-    assert not torch.equal(other.held_out_points.points, held_out)
-    assert data.distribution.nearest(data.batch(3).x)[0].max() < 1e-6
+    assert torch.equal(again.known().held_out.points, held_out)
+    assert not torch.equal(other.known().held_out.points, held_out)
+    assert known.distribution.nearest(data.batch(3).x)[0].max() < 1e-6
     assert len(data.validation_points().x) == 200
 
 
@@ -352,7 +353,7 @@ def test_files_that_cannot_be_trained_on_are_refused(tmp_path):
 def test_standardisation_is_undone_exactly_and_is_plain_values():
     x = 1e6 + torch.rand(100, 2, generator=generator(), dtype=f64)
     units = Standardisation.of(x)
-    assert torch.allclose(units.undo(units(x)), x, rtol=1e-15)
+    assert torch.allclose(units.inverse(units(x)), x, rtol=1e-15)
     assert from_config(to_config(units)) == units
     with pytest.raises(ValueError, match="the scale of an axis must be positive"):
         Standardisation([0.0, 0.0], [1.0, 0.0])

@@ -47,7 +47,7 @@ class Standardisation(Component):
         mean, scale = self._as(x)
         return ((x.double() - mean) / scale).to(x.dtype)
 
-    def undo(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor) -> Tensor:
         """From the units of the model to those of the data; worked out in float64, in the dtype of `z`."""
         mean, scale = self._as(z)
         return (z.double() * scale + mean).to(z.dtype)

@@ -65,7 +65,7 @@ def measure(name: str, folder: Path) -> dict[str, object]:
         w2.append(exact_w2(x, fresh).item())
         floor.append(exact_w2(points(name, "real points", k), fresh).item())
         found = memorisation(name, data)
-        found.update(data.standardisation(x))
+        found.update(data.known().standardisation(x))
         summary = found.summary()
         excess.append(summary["excess"])
         chance.append(summary["excess_floor"])
@@ -102,7 +102,7 @@ def fitted(name: str, folder: Path, k: int = 0) -> tuple[float, PointsDataModule
 
 def memorisation(name: str, data: PointsDataModule) -> Memorisation:
     """The metric, with fresh exact points in the model's coordinates."""
-    return Memorisation(data.distribution, data.standardisation(points(name, "judging points")))
+    return Memorisation(data.known().distribution, data.known().standardisation(points(name, "judging points")))
 
 
 def optimal(name: str, data: PointsDataModule) -> Memorisation:
@@ -148,7 +148,7 @@ def picture(name: str = "moons") -> None:
         (axes[0, 1], z, GENERATED, "samples"),
     ):
         square(ax, data.distribution.bounds, title).scatter(*x.T.numpy(), s=1.5, color=colour, alpha=0.5, linewidths=0)
-    in_units(figure, data.standardisation)
+    in_units(figure, data.known().standardisation)
     ax = axes[0, 2]
     samples, best = found.summary()["histogram"], optimal(name, data).summary()["histogram"]
     for counts, label, colour in (

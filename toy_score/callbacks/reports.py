@@ -136,13 +136,14 @@ class TestReport(pl.Callback):
         return self.path.with_name(f"{self.path.stem}_{name}.png")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if pl_module.judge is None:
+        data = pl_module.target
+        if data is None or data.reference is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
         self._evaluation = Evaluation(
-            pl_module.judge,
+            data.reference,
             trainer.test_dataloaders.dataset.seeds,
-            pl_module.sampled,
-            pl_module.training_points,
+            pl_module.sampling_denoiser,
+            data.training_points,
             self.options,
             trainer.datamodule.data_seed,
             pl_module.device,
@@ -164,7 +165,7 @@ class TestReport(pl.Callback):
             self._evaluation.update(outputs, batch)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        model, name = pl_module, pl_module.judge.name.replace("_", " ")
+        model, name = pl_module, self._evaluation.reference.name.replace("_", " ")
         nfe = model.sampler.nfe(model.schedule)
         self._title = f"{model.name} on {name}"
         self._report = self._evaluation.report(f"{self._title}, {model.sampler!r}, {nfe} evaluations a sample")
@@ -179,7 +180,7 @@ class TestReport(pl.Callback):
                 self._picture(name).unlink(missing_ok=True)
         if self.options.budget:  # it takes a while: the other metrics are kept by then
             budget = self._evaluation.error_budget(
-                self._report, pl_module.sampler, pl_module.guided_truth, _progress(trainer)
+                self._report, pl_module.sampler, pl_module.guided_reference, _progress(trainer)
             )
             print(f"\n{budget}")
             metrics = {**metrics, "error_budget": budget.as_dict()}

@@ -173,14 +173,13 @@ class SampleWriter(BasePredictionWriter):
         self._forget()
 
     def _animation(self, model: pl.LightningModule, n: int, seed: int) -> bytes:
-        p, exact = model.distribution, model.sampled_truth
-        p = exact.distribution if exact is not None else p
+        p, exact = None if model.target is None else model.target.distribution, model.reference_denoiser
         real = None if p is None else p.sample(n, torch.Generator().manual_seed(seed_of("pictured points")))
         title = model.name if p is None else f"{model.name} on the {p.name.replace('_', ' ')}"
         if model.standardisation is not None:
             title += ", in standardised units"  # those of the noise level that is written on it
         generator = torch.Generator(model.device).manual_seed(seed)
-        return animation(model.sampler, model.sampled, generator, title, exact, real, n=n)
+        return animation(model.sampler, model.sampling_denoiser, generator, title, exact, real, n=n)
 
     @rank_zero_only
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -18,7 +18,7 @@ from toy_score.commands.runs import LOGS, next_version, run_name
 from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule
-from toy_score.modules import Constant, ScoreModule, read_checkpoint, trained_units
+from toy_score.modules import Constant, ScoreModule, read_checkpoint
 
 __all__ = ["groups_per_validation", "run"]
 
@@ -45,8 +45,7 @@ def run(given: Given) -> None:
     if settings["ckpt_path"] is not None:
         _check_resumable(settings["ckpt_path"], model, trainer, data)
     data.setup("fit")  # data that cannot be read are refused before there is a folder
-    if data.standardisation is None:  # otherwise the data module takes that of the model
-        model.check_units(data)
+    model.check_units(data.known(model.standardisation))
     if settings["init_from"] is not None:
         _take_weights(settings["init_from"], model, data)
     _keep_settings(settings, trainer)
@@ -160,8 +159,8 @@ def _take_weights(path: str, model: ScoreModule, data: ToyDataModule) -> None:
             f"the weights of {path!r} are those of {written(stored['init_args']['backbone'])}, they do not fit "
             f"{written(to_config(model.backbone))}; leave out --model.backbone"
         )
+    model.on_load_checkpoint(checkpoint)
     model.load_state_dict(state)
-    model.standardisation = trained_units(stored, model.standardisation)
     if model.standardisation is not None and not isinstance(data, PointsDataModule):
         raise ValueError(
             f"the weights of {path!r} work in standardised units; continue with points: --data PointsDataModule"

@@ -93,15 +93,15 @@ def _load(path: Path, name: str, device: str, paths: Sequence[Path]) -> Contesta
     config: Any = checkpoint.get("hyper_parameters")
     data = checkpoint.get("datamodule_hyper_parameters")
     check_config(config, ScoreModule, "model")
-    distribution = getattr(from_config(data, ToyDataModule, "data"), "distribution", None) if data else None
-    if distribution is None:
+    known = from_config(data, ToyDataModule, "data").known() if data else None
+    if known is None:
         raise ValueError(f"the truth of the data of {str(path)!r} is not known: there is nothing to compare it with")
     guide = (config.get("init_args") or {}).get("guide")  # opened only if it is one of the models that the user names
     named = guide is not None and Path(guide).resolve() in {other.resolve() for other in paths}
     arguments = {"guide": guide} if named else {}
     model = ScoreModule.load_from_checkpoint(path, map_location=device, **arguments).to(device)
-    truth = distribution if model.label is None else distribution.given(model.label)
-    return Contestant(name, NETWORK, model.sampled, truth, (model.sampler,), digest(path))
+    truth = known.distribution if model.label is None else known.distribution.given(model.label)
+    return Contestant(name, NETWORK, model.sampling_denoiser, truth, (model.sampler,), digest(path))
 
 
 def checkpoint_paths(words: Sequence[str]) -> list[Path]:

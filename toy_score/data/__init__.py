@@ -1,6 +1,7 @@
 """Data modules: points to train on, and requests for samples."""
 
-from toy_score.data.base import Batch, SampleRequest, ToyDataModule
+from toy_score.data.base import ToyDataModule
+from toy_score.data.known import Batch, KnownData
 from toy_score.data.points import PointsDataModule
 from toy_score.data.toys import (
     AnisotropicGaussiansDataModule,
@@ -21,6 +22,7 @@ from toy_score.data.toys import (
     SwissRollDataModule,
     TwoSpiralsDataModule,
 )
+from toy_score.requests import SampleRequest
 
 __all__ = [
     "AnisotropicGaussiansDataModule",
@@ -33,6 +35,7 @@ __all__ = [
     "GaussianGridDataModule",
     "GaussianMixtureDataModule",
     "HeartDataModule",
+    "KnownData",
     "MoonsDataModule",
     "NCSNMixtureDataModule",
     "PinwheelDataModule",

@@ -9,7 +9,7 @@ training step itself.
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -17,19 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from toy_score.component import Described
+from toy_score.data.known import Batch, KnownData
 from toy_score.distributions import Distribution
 from toy_score.requests import SampleRequest, chunk_size, draw_seeds, sample_requests
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 
-__all__ = ["Batch", "SampleRequest", "ToyDataModule"]
-
-
-class Batch(NamedTuple):
-    """A batch: points `x`, `(n, 2)`, and their class labels `(n,)`, if they have any."""
-
-    x: Tensor
-    labels: Tensor | None = None
+__all__ = ["ToyDataModule"]
 
 
 class ToyDataModule(Described, pl.LightningDataModule):
@@ -58,9 +52,6 @@ class ToyDataModule(Described, pl.LightningDataModule):
     """
 
     distribution: Distribution
-
-    standardisation: Standardisation | None = None
-    """Between the units of the file and those of the points handed to the model; None if they are the same."""
 
     def __init_subclass__(cls, of: type[Distribution] | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -96,8 +87,24 @@ class ToyDataModule(Described, pl.LightningDataModule):
         self.n_samples, self.repeats = n_samples, repeats
         self.data_seed, self.sample_seed = data_seed, sample_seed
         self._skipped: set[int] = set()
+        self._known: KnownData | None = None
         self._points: Batch | None = None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def known(self, standardisation: Standardisation | None = None) -> KnownData | None:
+        """What is known of the data, made when it is first asked for; None before a file of points is read.
+
+        Args:
+            standardisation: of the model, where it has one already; points in a file are handed to it in these units.
+        """
+        if self._known is None or standardisation not in (None, self._known.standardisation):
+            self._known, self._points = self._describe(standardisation), None
+        return self._known
+
+    def _describe(self, standardisation: Standardisation | None) -> KnownData | None:
+        """What is known of the data, in the units of a model; only points of a file can be in any."""
+        training = None if self.fresh else self._draw(self.n_train, "training points", 0, torch.device("cpu"))
+        return KnownData(self.distribution, training=training, source=type(self).__name__)
 
     def _draw(self, n: int, purpose: str, number: int, device: torch.device) -> Batch:
         # Drawn on the CPU, so that a run on a GPU sees the same points.
@@ -110,10 +117,6 @@ class ToyDataModule(Described, pl.LightningDataModule):
             raise ValueError(f"point {row} of the data is {x[row].tolist()}; remove or repair it")
         labels = labels.to(device, non_blocking=True) if self.labels else None
         return Batch(x.to(device, non_blocking=True), labels)
-
-    def training_points(self) -> Batch | None:
-        """The fixed set that is trained on; None if points are drawn anew for every batch."""
-        return None if self.fresh else self._draw(self.n_train, "training points", 0, torch.device("cpu"))
 
     def validation_points(self) -> Batch:
         """The points on which the loss is validated, never trained on."""
@@ -130,7 +133,7 @@ class ToyDataModule(Described, pl.LightningDataModule):
         if self.fresh:
             return self._draw(self.batch_size, "training points", k, device)
         if self._points is None or self._points.x.device != device:
-            x, labels = self.training_points()
+            x, labels = self.known().training
             self._points = Batch(x.to(device), labels if labels is None else labels.to(device))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(seed_of("order of training points", self.data_seed, epoch))

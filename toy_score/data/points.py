@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from toy_score.data.base import Batch, ToyDataModule
+from toy_score.data.base import ToyDataModule
+from toy_score.data.known import Batch, KnownData
 from toy_score.distributions import Points
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
@@ -21,11 +22,8 @@ class PointsDataModule(ToyDataModule):
     """The points in a file; the model works in their standardised coordinates and returns samples in their units.
 
     A batch is drawn from the training points with replacement. The file is read when a command needs it, which
-    `predict` does not: the checkpoint holds mean and scale. Besides the arguments, it has, once `setup` was called:
-
-    - `distribution`: the training points, standardised, all that is known of the truth;
-    - `held_out_points`: those that were not trained on, standardised likewise;
-    - `standardisation`: the model's, if it has one already, or else that of the training points.
+    `predict` does not: the checkpoint holds mean and scale. Once `setup` has read it, `known()` is what is known of the
+    points, in the units of the model, or else standardised by the training points.
 
     Args:
         path: of a `.csv`, `.npy` or `.npz` file, or a picture; see `toy_score.distributions.reading`.
@@ -40,8 +38,6 @@ class PointsDataModule(ToyDataModule):
     Raises:
         ValueError: if a number is out of range; in `setup`, if there is no path, or what it leads to are not points.
     """
-
-    distribution: Points
 
     def __init__(
         self,
@@ -65,6 +61,7 @@ class PointsDataModule(ToyDataModule):
         if not 0 < held_out < 1:
             raise ValueError(f"held_out is a share of the points in (0, 1), got {held_out}")
         self.path, self.held_out = path, held_out
+        self._split: tuple[Points, Points] | None = None
 
     def setup(self, stage: str = "fit") -> None:
         """Read the file, unless only samples are asked for."""
@@ -81,11 +78,19 @@ class PointsDataModule(ToyDataModule):
         generator = torch.Generator().manual_seed(seed_of("held-out points", self.data_seed))
         shuffled = points.subset(len(points), generator)
         n = len(points) - max(round(self.held_out * len(points)), 1)
-        model = getattr(self.trainer, "lightning_module", None)
-        units = getattr(model, "standardisation", None) or Standardisation.of(shuffled.points[:n])
-        self.standardisation = units
-        self.distribution = self._standardised(shuffled[:n], units)
-        self.held_out_points = self._standardised(shuffled[n:], units)
+        self._split, self._known = (shuffled[:n], shuffled[n:]), None
+
+    @property
+    def distribution(self) -> Points:  # type: ignore[override]
+        """The training points, in the units of the model."""
+        return self.known().distribution
+
+    def _describe(self, standardisation: Standardisation | None) -> KnownData | None:
+        if self._split is None:
+            return None
+        units = standardisation or Standardisation.of(self._split[0].points)
+        training, held_out = (self._standardised(part, units) for part in self._split)
+        return KnownData(training, held_out, self._batch(training), units, type(self).__name__)
 
     def _standardised(self, part: Points, units: Standardisation) -> Points:
         names = None if part.labels is None else list(part.mode_weights)
@@ -93,15 +98,12 @@ class PointsDataModule(ToyDataModule):
         standardised.name = f"points of {Path(self.path).name}"
         return standardised
 
-    def training_points(self) -> Batch:
-        return self._batch(self.distribution)
-
     def validation_points(self) -> Batch:
-        return self._batch(self.held_out_points[:N_VALIDATED])
+        return self._batch(self.known().held_out[:N_VALIDATED])
 
     def test_dataloader(self) -> DataLoader[Any]:
         """As many samples as half of the training points at most: their floor is that of so many real points."""
-        return self._requests(min(self.n_samples, len(self.distribution) // 2), self.repeats)
+        return self._requests(min(self.n_samples, len(self.known().distribution) // 2), self.repeats)
 
     def _batch(self, points: Points) -> Batch:
         return Batch(points.points, points.labels if self.labels else None)

@@ -1,6 +1,7 @@
 """Lightning modules: one training loop, and the models that choose its parts."""
 
-from toy_score.modules.base import ScoreModule, read_checkpoint, trained_units
+from toy_score.modules.base import ScoreModule
+from toy_score.modules.checkpoints import read_checkpoint, trained_units
 from toy_score.modules.ddpm import DDPMModule
 from toy_score.modules.edm import EDMModule
 from toy_score.modules.flow_matching import FlowMatchingModule

@@ -1,0 +1,67 @@
+"""What is known of the data, as one object that does not change."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+from toy_score.distributions import Distribution, Points
+from toy_score.standardisation import Standardisation
+
+__all__ = ["Batch", "KnownData"]
+
+
+class Batch(NamedTuple):
+    """A batch: points `x`, `(n, 2)`, and their class labels `(n,)`, if they have any."""
+
+    x: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class KnownData:
+    """What is known of the data, in the units of the model. A data module makes it, for the module to keep.
+
+    Attributes:
+        distribution: the exact distribution; the training points, as `Points`, where only points are known.
+        held_out: points that are not trained on; None where the exact distribution is known.
+        training: the fixed set that is trained on; None if points are drawn anew for every batch.
+        standardisation: from the units of the data to those of the model; None if they are the same.
+        source: the name of the data module, for messages.
+    """
+
+    distribution: Distribution
+    held_out: Points | None = None
+    training: Batch | None = None
+    standardisation: Standardisation | None = None
+    source: str = ""
+
+    @property
+    def exact(self) -> Distribution | None:
+        """The exact distribution; None where only points are known."""
+        return None if isinstance(self.distribution, Points) else self.distribution
+
+    @property
+    def reference(self) -> Distribution | None:
+        """What samples are compared with: the exact distribution, or else the points that were held out."""
+        return self.held_out if self.exact is None else self.exact
+
+    @property
+    def training_points(self) -> Points | None:
+        """The fixed set that is trained on, without labels; None if there is none."""
+        return None if self.training is None else Points(self.training.x)
+
+    def of_class(self, label: int) -> "KnownData":
+        """What is known of one class.
+
+        Raises:
+            ValueError: if there is no such class, or if the training points come without labels.
+        """
+        training = self.training
+        if training is not None:
+            if training.labels is None:
+                raise ValueError(f"the training points of class {label} are not known; add --data.labels true")
+            rows = training.labels == label
+            training = Batch(training.x[rows], training.labels[rows])
+        held_out = None if self.held_out is None else self.held_out.given(label)
+        return replace(self, distribution=self.distribution.given(label), held_out=held_out, training=training)

@@ -1,0 +1,106 @@
+"""Checkpoints: plain values and tensors that describe a model and its data completely."""
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from toy_score.component import check_config, from_config, to_config
+from toy_score.standardisation import Standardisation
+from toy_score.version import __version__
+
+__all__ = ["check_weights", "model_of", "read_checkpoint", "trained_units"]
+
+
+def model_of(checkpoint: dict[str, Any], expected: type, path: str, arguments: dict[str, Any]) -> Any:
+    """The model that a checkpoint describes, still without its weights, which fit it.
+
+    Args:
+        checkpoint: the contents of a checkpoint, as `read_checkpoint` returns them.
+        expected: a base class of all models.
+        path: of the checkpoint, for messages.
+        arguments: constructor arguments that replace those of the checkpoint.
+
+    Raises:
+        ValueError: as `component.check_config` says; if its samples need a guide and `arguments` names none; for
+            another `standardisation` than that of the training; or if the weights do not fit the model.
+    """
+    config, arguments = checkpoint.get("hyper_parameters"), dict(arguments)
+    check_config(config, expected, "model")
+    trained_units(config, arguments.pop("standardisation", None))
+    init_args = {**(config.get("init_args") or {}), **{name: to_config(value) for name, value in arguments.items()}}
+    module = from_config({**config, "init_args": init_args}, expected, "model")
+    if module.guide is not None and module.guidance != 1 and "guide" not in arguments:
+        raise ValueError(
+            f"{path!r} names the guide {module.guide!r}, and a path in a checkpoint is not opened "
+            f"unasked: name it again, as guide={module.guide!r} in Python or among the models of compare"
+        )
+    check_weights(module, checkpoint["state_dict"])
+    return module
+
+
+def check_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Check that the weights of a checkpoint fit a model, name by name and shape by shape.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in module.state_dict().items()}:
+        name = type(module.backbone).__name__
+        raise ValueError(f"the weights in the checkpoint do not fit this {name}; leave out --model.backbone")
+
+
+def trained_units(config: dict[str, Any], chosen: Standardisation | None = None) -> Standardisation | None:
+    """The standardisation with which the weights of a checkpoint were trained, from the description of its model.
+
+    Raises:
+        ValueError: if another one is `chosen`: the network would be evaluated in units that it was not trained in.
+    """
+    stored = (config.get("init_args") or {}).get("standardisation")
+    trained = from_config(stored, Standardisation | None, "model.standardisation")
+    if chosen is not None and chosen != trained:
+        raise ValueError(f"the network was trained with standardisation {trained}, not {chosen}; leave out the latter")
+    return trained
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The contents of a checkpoint of this project: plain values and tensors, whose checksums are right.
+
+    Nothing in it is executed or imported. What it describes is not checked here but where it is built, by
+    `component.check_config`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, no checkpoint of toy_score, or written by a newer version, or if a weight is not
+            finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint {str(path)!r}; fit writes lightning_logs/RUN/checkpoints/last.ckpt"
+        )
+    try:
+        with zipfile.ZipFile(path) as file:
+            # torch does not compare the checksums, and leaves the weights in a record marked as a folder uninitialised.
+            if file.testzip() is not None or any(record.external_attr & 0x10 for record in file.infolist()):
+                raise ValueError("a checksum or a mark is wrong")
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception:  # zipfile and torch raise whatever the damaged bytes happen to provoke
+        raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
+    version = checkpoint.get("toy_score_version") if isinstance(checkpoint, dict) else None
+    if not re.match(r"\d+\.\d+", str(version)) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise ValueError(f"{str(path)!r} is not a checkpoint of toy_score")
+    if _release(version) > _release(__version__):
+        raise ValueError(f"{str(path)!r} was written by toy_score {version}, this is {__version__}; upgrade toy_score")
+    for name in ("state_dict", "current_model_state"):  # the averaged weights, if there are any, and the others
+        for key, weights in checkpoint.get(name, {}).items():
+            if not weights.isfinite().all():
+                raise ValueError(f"the weights {key!r} in {str(path)!r} are not finite; use an earlier checkpoint")
+    return checkpoint
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])

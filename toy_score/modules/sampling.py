@@ -1,0 +1,226 @@
+"""What a trained model is for: samples, trajectories and log densities, in the units of the data."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from toy_score.backbones import Backbone
+from toy_score.data import KnownData, ToyDataModule
+from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
+from toy_score.distributions import Distribution
+from toy_score.evaluation import Finding, diagnose
+from toy_score.likelihood import ProbabilityFlow
+from toy_score.modules.checkpoints import model_of, read_checkpoint
+from toy_score.parameterisations import Conditioning, Parameterisation
+from toy_score.requests import SampleRequest
+from toy_score.samplers import Sampler, Trajectory
+from toy_score.schedules import Schedule
+from toy_score.standardisation import Standardisation
+
+__all__ = ["SamplingModule"]
+
+
+class SamplingModule(pl.LightningModule):
+    """A denoiser with a sampler: it answers `predict` and `test`, and calls from Python.
+
+    `ScoreModule` adds the constructor, which describes the attributes, and the training.
+    """
+
+    denoiser: NetworkDenoiser
+    sampler: Sampler
+    label: int | None
+    guidance: float
+    guide: str | None
+    standardisation: Standardisation | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data: KnownData | None = None  # see `setup`
+        self._guides: dict[tuple[str | None, torch.device], NetworkDenoiser] = {}
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    # The parts of the denoiser, by the names of the constructor's arguments.
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.denoiser.backbone
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    @property
+    def parameterisation(self) -> Parameterisation:
+        return self.denoiser.parameterisation
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return self.denoiser.conditioning
+
+    @property
+    def sampling_denoiser(self) -> Denoiser:
+        """The denoiser that makes the samples: the network, conditioned on the label, and guided, as now set."""
+        strong = self.denoiser if self.label is None else self.denoiser.given(self.label)
+        if self.guidance == 1:
+            return strong
+        if self.guide is None:
+            return Guided(strong, self.denoiser, self.guidance)
+        weak = self._guide_denoiser()
+        weak = weak if self.label is None or not weak.backbone.n_labels else weak.given(self.label)
+        return Guided(strong, weak, self.guidance)
+
+    def _guide_denoiser(self) -> NetworkDenoiser:
+        """The guide's network, read once for each device."""
+        key = self.guide, self.device
+        if key not in self._guides:
+            guide = SamplingModule.load_from_checkpoint(self.guide, guide=None, guidance=1.0).to(self.device)
+            if guide.standardisation != self.standardisation:
+                raise ValueError(
+                    f"the guide {str(self.guide)!r} was trained with standardisation {guide.standardisation}, the "
+                    f"model with {self.standardisation}; train both on the same points"
+                )
+            self._guides[key] = guide.denoiser
+        return self._guides[key]
+
+    @property
+    def name(self) -> str:
+        """The model's name for titles: the class without `Module`."""
+        return type(self).__name__.removesuffix("Module")
+
+    # What is known of the data: nothing before a trainer has set the model up, and nothing of foreign data modules
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """The exact distribution of the data, or the training points where only points are known; None if unknown."""
+        return None if self.data is None else self.data.distribution
+
+    @property
+    def truth(self) -> ExactDenoiser | None:
+        """The exact denoiser of the data; None if their exact distribution is not known."""
+        exact = None if self.data is None else self.data.exact
+        return None if exact is None else ExactDenoiser(exact, self.schedule)
+
+    @property
+    def target(self) -> KnownData | None:
+        """What is known of the data that the samples should resemble: those of the label's class if there is one."""
+        return self.data if self.data is None or self.label is None else self.data.of_class(self.label)
+
+    @property
+    def reference_denoiser(self) -> ExactDenoiser | None:
+        """What a perfect network would answer without guidance: the truth, of the label's class if there is one."""
+        return self.truth if self.truth is None or self.label is None else self.truth.given(self.label)
+
+    @property
+    def guided_reference(self) -> Denoiser | None:
+        """What a perfect network would answer with the guidance; None if there is no guidance, or no known truth."""
+        if self.guidance == 1 or self.truth is None:
+            return None
+        weak = self.truth if self.guide is None else self.sampling_denoiser.weak
+        return Guided(self.reference_denoiser, weak, self.guidance)
+
+    def doctor(self) -> list[Finding]:
+        """Whether a perfect network would succeed with these choices, see `diagnose`; empty if no data are known."""
+        p = self.distribution
+        return [] if p is None else diagnose(p, self.schedule, self.sampler, self.parameterisation)
+
+    def setup(self, stage: str) -> None:
+        datamodule = self.trainer.datamodule
+        self.data = datamodule.known(self.standardisation) if isinstance(datamodule, ToyDataModule) else None
+
+    def check_units(self, data: KnownData | None) -> None:
+        """Check that points come in the units of the model; nothing is known of those of foreign data modules.
+
+        Raises:
+            ValueError: if the points have another standardisation than the model.
+        """
+        if data is not None and data.standardisation != self.standardisation:
+            raise ValueError(
+                f"the model works with standardisation {self.standardisation}, the points of "
+                f"{data.source} come with {data.standardisation}; use the data that the model was trained on, "
+                "or leave out --model.standardisation"
+            )
+
+    # Sampling
+
+    def sample(self, n: int, seed: int = 0, sampler: Sampler | None = None) -> Tensor:
+        """`n` samples, `(n, 2)`, in the units of the data, on the module's device, by its own sampler or another."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return self._in_units((sampler or self.sampler)(self.sampling_denoiser, n, generator))
+
+    def trajectory(self, n: int, seed: int = 0, every: int = 1, skip: int = 0) -> Trajectory:
+        """The paths of the first `n` of those samples, in the units of the data, by the module's own sampler.
+
+        Noise levels stay in the units of the model.
+        """
+        generator = torch.Generator(self.device).manual_seed(seed)
+        path = self.sampler.trajectory(self.sampling_denoiser, n, generator, every, skip)
+        return Trajectory(self._in_units(path.x), path.ratio, path.alpha)
+
+    def log_prob(self, x: Tensor, tolerance: float = 1e-4) -> Tensor:
+        """Log density of the samples at points `x`, `(n, 2)`, in the units of the data: in nats, `(n,)`.
+
+        The density `q` that the probability flow (Song et al. 2021, section 4.3) of the sampling denoiser, with its
+        label and guidance, gives to the standardised points `z`, and the Jacobian of the standardisation:
+
+            log p(x) = log q(z) - log scale_1 - log scale_2,    z = (x - mean) / scale.
+
+        Samples keep the noise of the lowest level, so `p` is the density of the data with noise of standard deviation
+        `sigma_min scale_i` along axis `i`.
+
+        Args:
+            x: the points, float64 where float32 has too few digits for them; standardised in float64.
+            tolerance: of the steps of the flow, > 0, in the units of the model; see `ProbabilityFlow`.
+
+        Raises:
+            ValueError: if `tolerance` is not positive.
+        """
+        units, z = self.standardisation, x.double()
+        z = (z if units is None else units(z)).to(self.device, self.dtype)
+        log_jacobian = 0.0 if units is None else sum(map(math.log, units.scale))
+        return ProbabilityFlow(self.sampling_denoiser, tolerance).log_prob(z) - log_jacobian
+
+    def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
+        return {"first": request.first, "samples": self._in_units(self._samples(request))}
+
+    def _samples(self, request: SampleRequest) -> Tensor:
+        """Samples in the units of the model."""
+        return self.sampler(self.sampling_denoiser, request.n, self._generator(request.seed), request.first)
+
+    def _in_units(self, z: Tensor) -> Tensor:
+        return z if self.standardisation is None else self.standardisation.inverse(z)
+
+    # Testing: the samples, which a callback feeds to an evaluation
+
+    def on_test_start(self) -> None:
+        self.check_units(self.data)
+
+    def test_step(self, request: SampleRequest, batch_idx: int) -> Tensor:
+        """The samples that are asked for, `(n, 2)`, in the units of the model."""
+        return self._samples(request)
+
+    def _generator(self, seed: int) -> torch.Generator:
+        if self.device not in self._generators:
+            self._generators[self.device] = torch.Generator(self.device)
+        return self._generators[self.device].manual_seed(seed)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, map_location: Any = "cpu", **kwargs: Any) -> Any:
+        """The model that a checkpoint holds, with its averaged weights where it has any.
+
+        Args:
+            kwargs: constructor arguments that replace those of the checkpoint, e.g. `sampler=Heun(10)`.
+
+        Raises:
+            FileNotFoundError, ValueError: as `read_checkpoint` and `model_of` say.
+            TypeError: if the checkpoint holds a model of another class than `cls`.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        module = model_of(checkpoint, SamplingModule, str(checkpoint_path), kwargs)
+        if not isinstance(module, cls):
+            raise TypeError(f"{checkpoint_path} holds a {type(module).__name__}, not a {cls.__name__}")
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.eval()
