@@ -296,7 +296,8 @@ class ToyCLI(LightningCLI):
         if self.config.fit.ckpt_path is not None:
             self._check_resumable(self.config.fit.ckpt_path)
         self.datamodule.setup("fit")  # data that cannot be read are told of before there is a folder
-        self.model.check_units(self.datamodule.known(self.model.standardisation))
+        if self.model.standardisation is not None:  # otherwise the model takes that of the data
+            self.model.check_units(self.datamodule.known(self.model.standardisation))
         if self.config.fit.init_from is not None:
             self._take_weights(self.config.fit.init_from)
         logger = self.trainer.logger
