@@ -45,7 +45,8 @@ def run(given: Given) -> None:
     if settings["ckpt_path"] is not None:
         _check_resumable(settings["ckpt_path"], model, trainer, data)
     data.setup("fit")  # data that cannot be read are refused before there is a folder
-    model.check_units(data.known(model.standardisation))
+    if model.standardisation is not None:  # otherwise the model takes that of the data
+        model.check_units(data.known(model.standardisation))
     if settings["init_from"] is not None:
         _take_weights(settings["init_from"], model, data)
     _keep_settings(settings, trainer)

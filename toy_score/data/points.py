@@ -79,6 +79,7 @@ class PointsDataModule(ToyDataModule):
         shuffled = points.subset(len(points), generator)
         n = len(points) - max(round(self.held_out * len(points)), 1)
         self._split, self._known = (shuffled[:n], shuffled[n:]), None
+        self._units = Standardisation.of(shuffled.points[:n])
 
     @property
     def distribution(self) -> Points:  # type: ignore[override]
@@ -88,7 +89,7 @@ class PointsDataModule(ToyDataModule):
     def _describe(self, standardisation: Standardisation | None) -> KnownData | None:
         if self._split is None:
             return None
-        units = standardisation or Standardisation.of(self._split[0].points)
+        units = standardisation or self._units
         training, held_out = (self._standardised(part, units) for part in self._split)
         return KnownData(training, held_out, self._batch(training), units, type(self).__name__)
 

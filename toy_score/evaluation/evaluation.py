@@ -94,11 +94,14 @@ class Evaluation:
         self.truth = ExactDenoiser(reference, denoiser.schedule) if exact and denoiser is not None else None
         metrics = sample_metrics(reference, options.papers).to(device)
         self._of_samples = {seed: metrics.clone() for seed in self.seeds}
-        self._score = self._likelihood = self._fields = self._memorisation = None
+        self._score: ScoreError | None = None
+        self._likelihood: Likelihood | None = None
+        self._fields: Fields | None = None
+        self._memorisation: Memorisation | None = None
         if self.truth is not None:
             self._score = ScoreError().to(device)
             self._likelihood = Likelihood(self.truth).to(device) if options.likelihood else None
-            self._fields = Fields(self.truth).to(device) if options.fields else None
+            self._fields = Fields(self.truth).to(self.device) if options.fields else None
         if training_points is not None:
             generator = torch.Generator().manual_seed(seed_of("fresh points", data_seed))
             fresh = reference.points if isinstance(reference, Points) else reference.sample(N_FRESH, generator)
@@ -110,7 +113,7 @@ class Evaluation:
         self._of_samples[request.seed].update(samples)
         if self._memorisation is not None:
             self._memorisation.update(samples)
-        if self._score is None:
+        if self._score is None or self.denoiser is None or self.truth is None:
             return
         generator = torch.Generator(self.device)
         generator.manual_seed(seed_of("test points", request.seed, request.first))
@@ -135,14 +138,16 @@ class Evaluation:
             counted = max(round(n * (1.0 - lost)), 2)
             real = self.training_points if isinstance(self.reference, Points) else None
             floors = noise_floors(self.reference, counted, papers=self.options.papers, real=real)
-        score, level_at = self._score, None if self.truth is None else self.truth.schedule.level_at
+        score, levels = self._score, []
+        if score is not None and self.truth is not None:
+            levels = [self.truth.schedule.level_at(s).ratio for s in score.levels]  # the nearest that the schedule has
         return Report(
             title=title,
             distribution=self.reference,
             n=n,
             readings=readings,
             floors=floors,
-            levels=[level_at(s).ratio for s in score.levels] if score else [],  # the nearest that the schedule has
+            levels=levels,
             score_error=score.compute().tolist() if score else [],
             score_error_se=score.standard_error().tolist() if score else [],
             likelihood=self._likelihood.summary() if self._likelihood else None,
@@ -162,7 +167,7 @@ class Evaluation:
         Raises:
             ValueError: without an exact reference or without a denoiser.
         """
-        if self.truth is None:
+        if self.truth is None or self.denoiser is None:
             raise ValueError("an error budget needs an exact reference and a denoiser")
         return error_budget(
             self.truth,

@@ -111,7 +111,7 @@ class Report:
         named = [name for name in self.floors if not (few and name in MODE_TOTALS)]
         draws = f", means over {self.repeats} draws" if self.repeats > 1 else ""
         if isinstance(self.distribution, Points):
-            draws += f", compared with {len(self.distribution)} held-out points; perfect are the training points"
+            draws += f", compared with {len(self.distribution)} held-out points; 'perfect samples' are training points"
         lines = [self.title, f"{self.n} samples{draws}", "", *self._score_lines(d["score_error"]["mean"])]
         lines += [f"{'metric':<30}{'value':>10}{'perfect samples':>24}{'z':>8}"]
         lines += [_row(ALL[name].label, **d[name]) for name in named]

@@ -200,6 +200,12 @@ class Fields:
             metric.to(device)
         return self
 
+    def reset(self) -> None:
+        """Forget the points."""
+        self._seen = 0
+        for metric in (*self.symmetry.values(), *self.straightness.values()):
+            metric.reset()
+
     def update(self, model: Denoiser, x0: Tensor, generator: Generator) -> None:
         """Add noisy versions of the points `x0`, `(n, 2)`: the first 20 000, and 1000 trajectories, altogether."""
         x0, rows = x0[: max(POINTS - self._seen, 0)], min(len(x0), max(TRAJECTORIES - self._seen, 0))
