@@ -1,12 +1,12 @@
-# make demo | make test | make lint | make readme | make bench. Everything lives in .venv; what is installed is not installed again.
+# make demo | make test | make lint | make readme | make bench | make figures. Everything is installed in .venv, once; later runs reuse it.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint readme bench clean
+.PHONY: demo test lint readme bench figures clean
 
-# Train, sample, measure: a minute, most of it for measuring.
+# Train, sample, measure: about a minute.
 demo: $(READY)
 	$(BIN)/python -m toy_score fit --config configs/ncsn_heart.yaml
 	@run=$$(ls -td lightning_logs/ncsn_heart/version_* | head -n 1) && \
@@ -24,14 +24,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Every command of the README in a fresh clone, some ten minutes; `--quick` takes this environment and short trainings.
+# Run every command of the README in a fresh clone: about ten minutes. `--quick` uses this environment and short trainings.
 readme: $(READY)
 	$(BIN)/python docs/paste_readme.py
 
-# All figures of the documents on speed and quality, the better part of an hour; each line alone does one part.
+# Measure speed and quality again: about an hour. Each line can be run alone.
 bench: $(READY)
-	$(BIN)/python -m benchmarks.exact
-	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.time_to_quality
 	$(BIN)/python -m benchmarks.overhead
@@ -43,6 +41,18 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.means
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.power
+
+# Draw the figures of the documents again, and make the tables beside them: about an hour.
+figures: $(READY)
+	$(BIN)/python -m docs.figures.gallery
+	$(BIN)/python -m docs.figures.framework
+	$(BIN)/python -m docs.figures.pictures
+	$(BIN)/python -m docs.figures.samplers
+	$(BIN)/python -m docs.figures.budget
+	$(BIN)/python -m docs.figures.section3
+	$(BIN)/python -m docs.figures.points
+	$(BIN)/python -m docs.figures.points --picture
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

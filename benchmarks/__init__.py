@@ -1,6 +1,7 @@
-"""Measurements: speed always as a ratio to something measured beside it, quality always with its floor.
+"""Measurements of speed, as ratios to something measured in the same run, and of quality, with the noise floor.
 
-They have one thread, as the commands have, unless OMP_NUM_THREADS says otherwise.
+They use one thread, like the commands, unless OMP_NUM_THREADS is set. `timing.py` is the harness. *The original study*
+is the project named in README.md; `study.py` re-creates its training loops.
 """
 
 import os

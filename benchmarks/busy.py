@@ -3,7 +3,7 @@
     python -m benchmarks.busy [--quick]
 
 Each training is a whole command, `fit`, alone and beside as many busy loops as the machine has cores. The four take
-turns; medians of the time of a step, without start-up. A training that is not done after a minute is cut off there.
+turns; medians of the time of a step, without start-up. A training is stopped after a minute.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def milliseconds(config: str, steps: int, threads: int, loops: int) -> float:
     ]
     argv += ["--trainer.max_steps", steps, "--trainer.max_time", "00:00:01:00", "--trainer.limit_val_batches", 0]
     with tempfile.TemporaryDirectory() as folder, busy_loops(loops):
-        seconds, done = re.search(r"training:\s+([\d.]+) s, (\d+) steps", run(folder, *argv).said).groups()
+        seconds, done = re.search(r"training:\s+([\d.]+) s, (\d+) steps", run(folder, *argv).printed).groups()
     return 1000 * float(seconds) / int(done)
 
 

@@ -1,8 +1,8 @@
-"""How time and memory grow: with the number of samples, of steps, with the width of the network.
+"""How time and memory grow with the number of samples, the number of steps, and the width of the network.
 
     python -m benchmarks.growth [--quick]
 
-Samples are made by the command line, a process for each number, whose peak memory the system tells. Steps and widths
+Samples are made by the command line, one process for each number; the system reports its peak memory. Steps and widths
 are timed in this process.
 """
 

@@ -1,8 +1,9 @@
-"""The means of speed one by one, each against doing without it, in turns: what helps, and what does not.
+"""Each optimisation of speed against the code without it, measured in turns.
 
     python -m benchmarks.means [--quick]
 
-A ratio above 1 says how many times faster it is with the means. Networks are the study's, 3 -> 128 -> 128 -> 2.
+A ratio above 1 says how many times faster it is with the optimisation. Networks are those of the original study, 3 ->
+128 -> 128 -> 2.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from toy_score.commands.errors import quiet
 from toy_score.metrics import ScoreError
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
-"""Without the means, and with it."""
+"""Without the optimisation, and with it."""
 
 
 def sampling(n: int) -> dict[str, Pair]:
@@ -138,13 +139,13 @@ def compiled(n: int, repeats: int) -> dict[str, Any]:
     try:
         step(fast)
     except Exception as error:  # whatever a machine without a compiler raises
-        return {"means": f"{n} rows, torch.compile", "ratio": type(error).__name__}
+        return {"optimisation": f"{n} rows, torch.compile", "ratio": type(error).__name__}
     cost = time.perf_counter() - start
     seconds = interleaved({"eager": lambda: step(net), "compiled": lambda: step(fast)}, repeats)
     gain = seconds["eager"] - seconds["compiled"]
     after = f"pays after {cost / gain:.0f} steps" if gain > 0 else "never pays"
     name = f"{n} rows, torch.compile of forward and backward ({cost:.0f} s to compile; {after})"
-    return {"means": name, "ratio": f"{seconds['eager'] / seconds['compiled']:.2f}"}
+    return {"optimisation": name, "ratio": f"{seconds['eager'] / seconds['compiled']:.2f}"}
 
 
 def trained(antithetic: bool, precision: str, steps: int) -> tuple[float, float]:
@@ -190,12 +191,12 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         row = {"training of as many rows and steps": what, "score error": f"{error:.5f}", "seconds": f"{seconds:.1f}"}
         errors.append(row)
         print(row, flush=True)
-    return {"With the means against without it, one call": rows, f"After {steps} steps of 1024 rows": errors}
+    return {"With the optimisation against without it, one call": rows, f"After {steps} steps of 1024 rows": errors}
 
 
 def _ratio(name: str, pair: Pair, repeats: int) -> dict[str, Any]:
     seconds = interleaved({"without": pair[0], "with": pair[1]}, repeats)
-    row = {"means": name, "ratio": f"{seconds['without'] / seconds['with']:.2f}"}
+    row = {"optimisation": name, "ratio": f"{seconds['without'] / seconds['with']:.2f}"}
     print(row, flush=True)
     return row
 

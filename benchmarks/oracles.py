@@ -1,25 +1,24 @@
-"""How many exact scores a second each distribution gives.
+"""How many exact scores a second each distribution computes.
 
-    python -m benchmarks.oracles
+    python -m benchmarks.oracles [--quick]
 
-A million points of the noisy law at sigma = 0.5, in float32, on one thread and on two; the median of some repetitions.
-Results go to `benchmarks/results/`.
+A million points of the noisy distribution at sigma = 0.5, in float32, on one thread and on two; the median of five
+calls.
 """
 
-import json
-import statistics
-import time
-from pathlib import Path
+import argparse
+from statistics import median
+from time import perf_counter
+from typing import Any
 
 import torch
 
-from benchmarks.quality import machine
-from toy_score import __version__, distributions
+from benchmarks.timing import main
+from toy_score import distributions
 from toy_score.catalog import entries
 from toy_score.distributions import Distribution
 
-RESULTS = Path(__file__).parent / "results"
-N, SIGMA, REPETITIONS, THREADS = 1_000_000, 0.5, 5, (1, 2)
+SIGMA, REPETITIONS, THREADS = 0.5, 5, (1, 2)
 NEED_ARGUMENTS = {"GaussianMixture", "Points"}
 
 
@@ -29,40 +28,29 @@ def zoo() -> list[Distribution]:
     return [getattr(distributions, name)() for name in names if name not in NEED_ARGUMENTS]
 
 
-def main() -> None:
-    """Measure all and write `results/oracles.json` and `results/oracles.md`."""
-    results = {}
+def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """A row per distribution."""
+    n, rows = 1000 if options.quick else 1_000_000, []
     for p in zoo():
-        results[repr(p)] = {str(threads): throughput(p, threads) for threads in THREADS}
-        print(f"{p!r}: " + ", ".join(f"{rate:.3g}/s on {k}" for k, rate in results[repr(p)].items()), flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    said = {"machine": machine(), "toy_score": __version__, "n": N, "sigma": SIGMA, "scores_per_second": results}
-    (RESULTS / "oracles.json").write_text(json.dumps(said, indent=2) + "\n")
-    (RESULTS / "oracles.md").write_text(table(results) + f"\n{N:,} points, float32, sigma = {SIGMA}. {machine()}\n")
+        rates = {f"{k} thread{'s' * (k > 1)}": f"{throughput(p, n, k) / 1e6:.2f}" for k in THREADS}
+        rows.append({"distribution": f"`{p!r}`", **rates})
+    return {f"million scores a second, {n:,} points, float32, sigma = {SIGMA}": rows}
 
 
-def throughput(p: Distribution, threads: int) -> float:
+def throughput(p: Distribution, n: int, threads: int) -> float:
     """Exact scores a second."""
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(0)
-    x = p.sample(N, generator) + SIGMA * torch.randn(N, 2, generator=generator)
+    x = p.sample(n, generator) + SIGMA * torch.randn(n, 2, generator=generator)
     seconds = []
     with torch.inference_mode():
-        p.score(x[: N // 10], SIGMA)
+        p.score(x[: n // 10], SIGMA)
         for _ in range(REPETITIONS):
-            start = time.perf_counter()
+            start = perf_counter()
             p.score(x, SIGMA)
-            seconds.append(time.perf_counter() - start)
-    return N / statistics.median(seconds)
-
-
-def table(results: dict[str, dict[str, float]]) -> str:
-    """The results as Markdown, in millions."""
-    lines = ["| distribution | million scores a second, 1 thread | 2 threads |", "|---|---|---|"]
-    for name, rates in results.items():
-        lines.append(f"| `{name}` | " + " | ".join(f"{rate / 1e6:.2f}" for rate in rates.values()) + " |")
-    return "\n".join([*lines, ""])
+            seconds.append(perf_counter() - start)
+    return n / median(seconds)
 
 
 if __name__ == "__main__":
-    main()
+    main("oracles", measure, __doc__)

@@ -1,4 +1,4 @@
-"""What the Trainer adds to a training step: our step through Lightning against the same step in a bare loop.
+"""The cost of the Trainer in a training step: our step through Lightning against the same step in a bare loop.
 
     python -m benchmarks.overhead [--quick]
 

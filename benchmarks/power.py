@@ -1,12 +1,12 @@
-"""From how many samples on each metric finds a planted error.
+"""The number of samples from which each metric detects a known error.
 
     python -m benchmarks.power
 
-For each distribution, errors are planted in samples, in a score and in a sampler, and all metrics are shown the first
-1000, 3162, ... of the same samples. An error counts as found when a metric is five standard deviations off its floor
-(16 draws of perfect samples, the same n), or when the p-value of the one-sample test is below 1e-6, at this n and all
-larger ones. The same samplers without the error are shown as well: what is found in them is their own discretisation.
-Writes `benchmarks/results/power.json`, `power.md` and `docs/images/power.png`.
+For each distribution, known errors are added to samples, to a score and to a sampler, and all metrics measure the first
+1000, 3162, ... of the same samples. An error is detected if a metric is five standard deviations from its noise floor
+(16 draws of exact samples, the same n), or if the p-value of the one-sample test is below 1e-6, at this n and all
+larger ones. The same samplers without the error are controls: what is detected in them is their discretisation. Writes
+`benchmarks/results/power.json`, `power.md` and `docs/images/power.png`.
 """
 
 import json

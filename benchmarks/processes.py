@@ -1,9 +1,9 @@
-"""Two processes against one, a thread each, in sampling.
+"""Sampling with two processes against one, with one thread each.
 
     python -m benchmarks.processes [--quick]
 
-Both are whole commands, `predict` with and without `--trainer.devices 2 --trainer.strategy ddp`. Start-up is taken
-out by the difference of a large and a small number of samples.
+Both are whole commands, `predict` with and without `--trainer.devices 2 --trainer.strategy ddp`. The difference between
+a large and a small number of samples removes the start-up.
 """
 
 import argparse

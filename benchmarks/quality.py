@@ -1,104 +1,60 @@
-"""Quality and training time of the configs, beside the study's loop measured in the same run.
+"""Quality and training time of the configs, beside the original study's training loop measured in the same run.
 
-    python -m benchmarks.quality                          # the four fast configs
-    python -m benchmarks.quality original/ncsn_heart ...  # any others
+    python -m benchmarks.quality                     # all that docs/results.md shows, about twenty minutes
+    python -m benchmarks.quality ncsn_heart ...      # some of them; printed, not written
 
-Each config is fitted and tested by the command line, as a user would. The study's loop is timed for a few epochs
-before and after each fit and extrapolated to its 1000 epochs. Results go to `benchmarks/results/`.
+Each config is fitted and tested by the command line, as a user would. The loop of the original study is timed for a few
+epochs before and after each fit and extrapolated to its 1000 epochs. `floor` is the noise floor: the value that exact
+samples get.
 """
 
+import argparse
 import json
-import platform
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from benchmarks.study import LOSSES, seconds_per_epoch
-from toy_score import __version__
+from benchmarks.timing import command, main
 
-RESULTS = Path(__file__).parent / "results"
-FAST = ["ncsn_heart", "ncsn_split_normal", "ddpm_heart", "ddpm_split_normal"]
+CONFIGS = [f"{model}_{toy}" for model in ("ncsn", "ddpm", "edm") for toy in ("heart", "split_normal")]
+CONFIGS += ["original/ncsn_heart", "original/ddpm_heart"]
 STUDY_EPOCHS = 1000
 
 
-def main(configs: list[str]) -> None:
-    """Measure the configs and write `results/quality.json` and `results/quality.md`."""
-    file = RESULTS / "quality.json"
-    results = json.loads(file.read_text()) if file.exists() else {}
-    for config in configs:
-        print(f"{config} ...", flush=True)
-        results[config] = measure(config)
-        print(json.dumps(results[config], indent=2), flush=True)
-        RESULTS.mkdir(exist_ok=True)
-        file.write_text(json.dumps(results, indent=2) + "\n")
-        (RESULTS / "quality.md").write_text(table(results))
+def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """A row per config."""
+    return {"20 000 samples, the mean of four draws": [row(config, options.quick) for config in options.parts]}
 
 
-def measure(config: str) -> dict[str, object]:
+def row(config: str, quick: bool = False) -> dict[str, str]:
     """Fit and test one config in an empty folder."""
     model, distribution = config.split("/")[-1].split("_", 1)
-    known = model in LOSSES  # the study has no other models
+    known = model in LOSSES  # the original study has no other models
+    shorter = (["--trainer.max_steps", 20], ["--n_samples", 500]) if quick else ([], [])
     before = seconds_per_epoch(model, distribution) if known else 0.0
     with tempfile.TemporaryDirectory() as folder:
-        said = command(folder, "fit", "--config", config)
-        seconds = float(re.search(r"training:\s+([\d.]+) s", said)[1])
+        printed = command(folder, "fit", "--config", config, *shorter[0])
+        seconds = float(re.search(r"training:\s+([\d.]+) s", printed)[1])
         run = next(Path(folder).glob("lightning_logs/*/version_0"))
-        command(folder, "test", "--ckpt_path", run / "checkpoints/last.ckpt", "--output", "metrics.json")
+        checkpoint = run / "checkpoints/last.ckpt"
+        command(folder, "test", "--ckpt_path", checkpoint, "--output", "metrics.json", *shorter[1])
         metrics = json.loads((Path(folder) / "metrics.json").read_text())
     study = STUDY_EPOCHS * (before + seconds_per_epoch(model, distribution)) / 2 if known else None
+    w1 = metrics["sliced_w1"]
     return {
-        "command": f"python -m benchmarks.quality {config}",
-        "machine": machine(),
-        "toy_score": __version__,
-        "training_seconds": seconds,
-        "study_seconds_extrapolated": None if study is None else round(study, 1),
-        "speed_up": None if study is None else round(study / seconds, 1),
-        "metrics": metrics,
+        "config": f"`{config}`",
+        "training": f"{seconds:.1f} s",
+        "original loop": f"{study:.0f} s" if known else "",
+        "times faster": f"{study / seconds:.0f}" if known else "",
+        "score error": f"{metrics['score_error']['mean']:.5f}",
+        "sliced W1 (floor)": f"{w1['value']:.4f} ({w1['floor']:.4f})",
+        "ratio": f"{w1['ratio']:.2f}",
+        "energy": f"{metrics['energy']['value']:.5f}",
+        "right half": f"{metrics['mode_weights']['right']['share']:.3f}",
     }
 
 
-def command(folder: str, *argv: object) -> str:
-    """Run toy_score in a folder; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "toy_score", *map(str, argv)], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"toy_score {' '.join(map(str, argv))} failed:\n{done.stderr}")
-    return done.stdout
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    cpu = next((line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), "unknown CPU")
-    return f"{cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def _cpu_lines() -> list[str]:
-    info = Path("/proc/cpuinfo")
-    return info.read_text().splitlines() if info.exists() else []
-
-
-def table(results: dict[str, dict]) -> str:
-    """The results as Markdown."""
-    lines = [
-        "| config | training | study's loop | ratio | score error | sliced W1 (floor) | ratio | energy | right half |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for config, r in results.items():
-        m = r["metrics"]
-        w = m["sliced_w1"]
-        study = f"{r['study_seconds_extrapolated']:.0f} s | {r['speed_up']:.0f} x" if r["speed_up"] else "|"
-        lines.append(
-            f"| `{config}` | {r['training_seconds']:.1f} s | {study} "
-            f"| {m['score_error']['mean']:.5f} | {w['value']:.4f} ({w['floor']:.4f}) | {w['ratio']:.2f} "
-            f"| {m['energy']['value']:.5f} | {m['mode_weights']['right']['share']:.3f} |"
-        )
-    return "\n".join([*lines, "", next(iter(results.values()))["machine"], ""])
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:] or FAST)
+    main("quality", measure, __doc__, CONFIGS)

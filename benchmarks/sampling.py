@@ -1,12 +1,12 @@
-"""Sampling throughput against the roofline, the network alone on the same rows, and against the study's sampler.
+"""Sampling throughput against the roofline, the network alone on the same rows, and against the original sampler.
 
     python -m benchmarks.sampling [--quick] [--device cuda]
 
-The roofline is the time that the network alone needs for the evaluations that a sampler makes, all rows at once or 4096
-at a time, whichever is quicker; 1 means that the sampler costs nothing beside it. The study's sampler is re-created
-from its description: all rows in one batch, the noise level joined to every row, and gradients recorded, so that the
-graph of the whole walk stays in memory, 45 MB a step. It is given 100 steps in a process of its own, where that memory
-has to be found as it would have to be for all 1000, and its rate is extrapolated.
+The roofline is the time of the network alone for the evaluations of a sampler, with all rows at once or 4096 at a time,
+whichever is faster; 1 means that the rest of the sampler takes no time. The sampler of the original study is re-created
+from its description: all rows in one batch, the noise level as a third input of each row, and gradients recorded, so
+the graph of all steps stays in memory, 45 MB a step. It runs 100 steps in a new process, which must allocate this
+memory, and its rate is extrapolated to 1000.
 """
 
 import argparse
@@ -55,7 +55,7 @@ STUDY_STEPS = 100
 
 
 def study_sampler(net: torch.nn.Module, n: int, steps: int, device: str) -> torch.Tensor:
-    """Langevin dynamics as the study runs it, some steps at its lowest level."""
+    """Langevin dynamics as in the original study, some steps at its lowest level."""
     x, sigma, step = 3.0 * torch.rand(n, 2, device=device) - 1.5, torch.tensor(0.01, device=device), 1e-4
     for _ in range(steps):
         score = net(torch.cat([x, sigma.expand(n, 1)], dim=1))
@@ -64,12 +64,12 @@ def study_sampler(net: torch.nn.Module, n: int, steps: int, device: str) -> torc
 
 
 def study_step(n: int, steps: int, device: str) -> float:
-    """Seconds of a step of the study's sampler, in this process."""
+    """Seconds of a step of the original study's sampler, in this process."""
     torch.manual_seed(0)
     net = network().to(device)
     study_sampler(net, n, 1, device)
     begun = time.perf_counter()
-    study_sampler(net, n, steps, device).sum().item()  # a GPU has then done what it was told
+    study_sampler(net, n, steps, device).sum().item()  # waits for the GPU
     return (time.perf_counter() - begun) / steps
 
 

@@ -1,8 +1,8 @@
-"""How long commands take before they do what they are for, wall time by phase.
+"""The start-up of the commands: wall time by phase.
 
     python -m benchmarks.startup [--quick]
 
-Each command runs as a process of its own, several times, in turn with the others; medians.
+Each command runs several times as a separate process, in turn with the others; medians.
 """
 
 import argparse

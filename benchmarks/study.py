@@ -1,4 +1,4 @@
-"""The study's training loops, re-created from their description, as the yardstick for speed and quality.
+"""The training loops of the original study, re-created from their description, as the reference for speed and quality.
 
 A `DataLoader` with four workers serves batches of 128 out of 10 000 points; Adam with a learning rate of 1e-4; NCSN
 makes ten passes per batch, one per noise level, one after the other; DDPM makes one, at a random step of a thousand.
@@ -48,7 +48,7 @@ LOSSES: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {"ncsn": ncsn_loss, "
 
 
 def seconds_per_epoch(model: str, distribution: str, epochs: int = 3) -> float:
-    """Wall time of an epoch of the study's loop, after one to warm up."""
+    """Wall time of an epoch of the original study's loop, after one to warm up."""
     points = DISTRIBUTIONS[distribution]().sample(N_POINTS, torch.Generator().manual_seed(0))
     loader = DataLoader(TensorDataset(points), BATCH, shuffle=True, num_workers=WORKERS)
     net, loss_of = network(), LOSSES[model]

@@ -1,14 +1,14 @@
-"""Seconds of training until the study's quality is reached, against the study's loop.
+"""Seconds of training until the original study's quality is reached, against the original study's loop.
 
     python -m benchmarks.time_to_quality [--quick]
 
-The marks are what the study's settings reach on the heart in 1000 epochs (`configs/original/`): for NCSN a normalised
-score error, averaged over its ten noise levels, of 0.00099 and a sliced W1 of 0.0313; for DDPM 0.03141 and 0.0757. Our
-config, with the same network, is trained by the command line with `--trainer.max_steps` raised until it reaches both,
-in 20 000 points and samples by its own sampler. What counts is the wall time of the training that does, its
-learning-rate schedule fitted to its length, with all that `fit` does; the time spent on pictures is told beside it. The
-study's loop is timed for some epochs before and after, and extrapolated from its rate to its 1000. Start-up and imports
-are in neither.
+The marks are the quality of the original study's settings on the heart after 1000 epochs (`configs/original/`): for
+NCSN a normalised score error, averaged over its ten noise levels, of 0.00099 and a sliced W1 of 0.0313; for DDPM
+0.03141 and 0.0757. Our config, with the same network, is trained by the command line with `--trainer.max_steps` raised
+until it reaches both, in 20 000 points and samples by its own sampler. The result is the wall time of the first
+training that reaches both, with a learning-rate schedule of its length and everything that `fit` does; the time for
+pictures is a column of its own. The original study's loop is timed for some epochs before and after, and extrapolated
+to its 1000. Start-up and imports are not included.
 """
 
 import argparse
@@ -50,10 +50,10 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         before = seconds_per_epoch(loop, "heart", 1 if options.quick else 3)
         for steps in [20] if options.quick else LADDER:
             with tempfile.TemporaryDirectory() as folder:
-                said = run(folder, "fit", "--config", config, "--trainer.max_steps", steps).said
+                printed = run(folder, "fit", "--config", config, "--trainer.max_steps", steps).printed
                 found = quality(next(Path(folder).glob("**/last.ckpt")), 200 if options.quick else 20_000)
             training, drawing = (
-                float(re.search(rf"{what}:\s+([\d.]+) s", said)[1]) for what in ("training", "drawing")
+                float(re.search(rf"{what}:\s+([\d.]+) s", printed)[1]) for what in ("training", "drawing")
             )
             reached = all(found[name] <= mark for name, mark in marks.items())
             rows.append(
@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
                     "without pictures": f"{study / (training - drawing):.0f} x",
                 }
                 break
-    return {"Training to the study's quality; the last row of each config counts": rows}
+    return {"Training to the original study's quality; the last row of each config counts": rows}
 
 
 if __name__ == "__main__":

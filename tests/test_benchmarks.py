@@ -1,16 +1,20 @@
-"""The benchmarks of speed run, and mean what they say; no time is asserted."""
+"""The benchmarks run and measure what they promise; no time is asserted."""
 
 import argparse
+import importlib.util
 from functools import partial
+from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
-from benchmarks import busy, growth, means, overhead, peers, sampling, study, time_to_quality, timing
+from benchmarks import busy, growth, means, oracles, overhead, peers, quality, sampling, study, time_to_quality, timing
 from benchmarks.timing import interleaved, markdown, run
 from toy_score import Heart, HeartDataModule, Heun, NCSNModule
 from toy_score.callbacks import Checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_what_is_compared_takes_turns():
@@ -21,9 +25,9 @@ def test_what_is_compared_takes_turns():
     assert all(seconds > 0 for seconds in found.values())
 
 
-def test_a_command_is_timed_with_its_own_memory_and_its_failure_is_told(tmp_path):
+def test_a_command_is_timed_with_its_own_memory_and_its_failure_is_shown(tmp_path):
     hundred = run(tmp_path, "print('done', len(bytearray(10**8)))", python=("-c",))
-    assert hundred.said == "done 100000000\n"
+    assert hundred.printed == "done 100000000\n"
     assert hundred.seconds > 0
     assert 95 < hundred.megabytes - run(tmp_path, "pass", python=("-c",)).megabytes < 120
     with pytest.raises(SystemExit, match="no luck"):
@@ -92,9 +96,9 @@ def test_the_tables_of_sampling_and_growth_can_be_made():
     assert [row["parameters"] for row in growth.widths(16, [8, 128])] == [122, 17_282]
 
 
-def test_every_means_is_measured_against_doing_without_it():
+def test_every_optimisation_is_measured_against_doing_without_it():
     ratios, errors = means.measure(argparse.Namespace(quick=True, device="cpu")).values()
-    assert len({row["means"] for row in ratios}) == len(ratios) == 11
+    assert len({row["optimisation"] for row in ratios}) == len(ratios) == 11
     assert len({row["score error"] for row in errors}) == 3  # each training is another
 
 
@@ -115,6 +119,32 @@ def test_our_rows_are_measured_whatever_other_libraries_are_installed(capsys):
     assert all(float(row["of the floor"]) > 1 for row in rows)  # 20 steps do not do
 
 
+def test_scores_a_second_are_measured_for_every_distribution():
+    threads = torch.get_num_threads()
+    (rows,) = oracles.measure(argparse.Namespace(quick=True)).values()
+    torch.set_num_threads(threads)
+    assert [row["distribution"] for row in rows] == [f"`{p!r}`" for p in oracles.zoo()]
+    assert all(float(row["1 thread"]) > 0 for row in rows)
+
+
+def test_the_quality_of_a_config_is_measured_by_commands_alone():
+    ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"])).values()
+    assert row["config"] == "`edm_heart`"
+    assert float(row["ratio"]) > 1  # 20 steps do not do
+
+
+def test_part_of_a_benchmark_is_printed_and_not_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
+    rows = lambda options: {"title": [{"part": part} for part in options.parts]}  # noqa: E731
+    monkeypatch.setattr("sys.argv", ["benchmarks.x", "b"])
+    timing.main("x", rows, "", ["a", "b"])
+    assert "| b |" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("sys.argv", ["benchmarks.x"])
+    timing.main("x", rows, "", ["a", "b"])
+    assert (tmp_path / "x.md").read_text().endswith("| part |\n|---|\n| a |\n| b |\n")
+
+
 def test_quality_is_that_of_the_checkpoint(tmp_path):
     keep = Checkpoint()
     keep.dirpath = str(tmp_path)
@@ -128,8 +158,9 @@ def test_quality_is_that_of_the_checkpoint(tmp_path):
 
 def test_a_sweep_finds_the_best_of_its_trials(capsys):
     pytest.importorskip("optuna")
-    from benchmarks import sweep
-
+    spec = importlib.util.spec_from_file_location("sweep", ROOT / "examples/sweep.py")
+    sweep = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sweep)
     sweep.main(["--trials", "2", "--steps", "2"])
     assert "best of 2: score error" in capsys.readouterr().out
 

@@ -443,7 +443,7 @@ def test_the_figures_show_every_point_on_common_axes():
     assert drawn == {((9, 8.0), (19, 1.1)), ((10, 30.0),)}
     assert a.get_ylim()[0] < 1.0 < 30.0 < a.get_ylim()[1]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["Heun", "exact denoiser, same schedule", "perfect samples"]
+    assert labels == ["Heun", "exact denoiser, same schedule", "exact samples"]
 
 
 def test_a_dark_figure_is_legible_and_keeps_the_colours_of_what_is_drawn():

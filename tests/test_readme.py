@@ -145,7 +145,13 @@ def test_the_python_of_the_readme_compiles_and_its_names_exist():
 
 
 def test_no_page_installs_the_package_from_a_registry():
-    sources = [*PAGES, ROOT / "CONTRIBUTING.md", *ROOT.glob("toy_score/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+    sources = [
+        *PAGES,
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("toy_score/**/*.py"),
+        *ROOT.glob("benchmarks/*.py"),
+        *ROOT.glob("examples/*.py"),
+    ]
     for source in sources:
         assert not re.search(r"pip install\W+toy[-_]score", source.read_text(encoding="utf-8")), source
 

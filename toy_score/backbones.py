@@ -1,4 +1,4 @@
-"""Networks: they map a point, and a number that conditions them on the noise level, to a vector."""
+"""Networks: functions of a point and of a number that encodes the noise level; the output is a vector."""
 
 import itertools
 import math
@@ -98,7 +98,7 @@ class Fourier(Embedding):
 class Backbone(Described, nn.Module, ABC):
     """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a conditioning number `c`, `(n, 1)` or `(1, 1)`.
 
-    Where it knows class labels, they are integers `(n,)` or `(1,)`; -1 or None stands for no label.
+    Class labels, if there are any, are integers `(n,)` or `(1,)`; -1 or None stands for no label.
     """
 
     n_labels: int = 0
@@ -125,9 +125,9 @@ def forward_jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
 class MLP(Backbone):
     """The multilayer perceptron that all models share: (x, c) -> hidden layers -> 2.
 
-    The default, 3 -> 128 -> 128 -> 2 with softplus, is the study's network of 17 282 parameters, and the shape that
-    Song & Ermon (2019, appendix B.1) use for their toy example. A class label adds a learned vector to the first layer,
-    as a one-hot input would; no label adds nothing.
+    The default, 3 -> 128 -> 128 -> 2 with softplus, is the network of the original study, with 17 282 parameters, and
+    the shape that Song & Ermon (2019, appendix B.1) use for their toy example. A class label adds a learned vector to
+    the first layer, as a one-hot input would; no label adds nothing.
 
     Args:
         hidden: widths of the hidden layers.
@@ -175,7 +175,7 @@ class MLP(Backbone):
         return h, tangents.permute(1, 2, 0)
 
     def _activate(self, h: Tensor) -> Tensor:
-        """The activation; in place where nobody differentiates: a sampler then walks in memory that is in the cache."""
+        """The activation; in place if no gradient is needed, so a sampler's memory stays in the cache."""
         differentiated = torch.is_grad_enabled() or forward_ad.unpack_dual(h).tangent is not None
         activation = ACTIVATIONS[self.activation]
         return activation.function(h) if differentiated else activation.in_place(h)
@@ -186,7 +186,7 @@ class MLP(Backbone):
             # Not `first(...)`: autograd then forms the weight's gradient with the narrow side last, five times slower.
             h = torch.addmm(first.bias, torch.cat([x, features], dim=-1), first.weight.T.contiguous())
         else:
-            # One noise level for all rows: its share of the first layer is computed once, not once per row.
+            # One noise level for all rows: its part of the first layer is computed once, not once per row.
             from_level = F.linear(features, first.weight[:, 2:], first.bias)
             h = torch.addmm(from_level, x, first.weight[:, :2].T)
         if labels is None or not self.n_labels:

@@ -25,14 +25,14 @@ ROWS_AT_ONCE = 16_384  # bounds the memory of one evaluation with derivatives
 class ProbabilityFlow:
     """The flow between data and noise of a denoiser, with its density.
 
-    Data here are points at the schedule's lowest noise level: what the model says of cleaner ones it was never asked.
-    Compare its density with the exact `log_prob(x, sigma_min)`, not with the clean one.
+    Data here are points at the schedule's lowest noise level; the model has no density at lower noise. Compare its
+    density with the exact `log_prob(x, sigma_min)`, not with the clean one.
 
     Args:
         denoiser: trained or exact.
-        tolerance: of the adaptive steps, > 0; about the error of the positions. That of `log_prob`, in nats, is as many
-            times larger as the score is long: at 1e-4 a hundredth for the heart, a tenth for details of 0.01.
-        hutchinson: estimate the divergence along one random direction per point, fixed on its way (Grathwohl et al.
+        tolerance: of the adaptive steps, > 0; about the error of the positions. The error of `log_prob`, in nats, is
+            about that times the norm of the score: at 1e-4 it is 0.01 for the heart, and 0.1 for details of size 0.01.
+        hutchinson: estimate the divergence along one random direction per point, fixed along its path (Grathwohl et al.
             2019): unbiased in the logarithm, needed in high dimensions only.
 
     Raises:
@@ -47,7 +47,7 @@ class ProbabilityFlow:
         self._ends = math.atan(low), math.atan(high)
 
     def log_prob(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """`log q(x)` of points `(n, 2)`, in nats, `(n,)`; nan where the flow could not be followed.
+        """`log q(x)` of points `(n, 2)`, in nats, `(n,)`; nan if the solver failed.
 
         Args:
             x: the points.
@@ -56,11 +56,12 @@ class ProbabilityFlow:
         return torch.cat([self._log_prob(rows, generator) for rows in x.split(ROWS_AT_ONCE)])
 
     def encode(self, x: Tensor) -> Tensor:
-        """The latent codes, `(n, 2)`, of data `(n, 2)`: the flow up to the noise; of law `N(0, I)` for a good model."""
+        """The latent codes, `(n, 2)`, of data `(n, 2)`: the flow from data to noise; their distribution is `N(0, I)`
+        for a good model."""
         return self._follow(math.cos(self._ends[0]) * x, *self._ends) / math.sin(self._ends[1])
 
     def decode(self, code: Tensor) -> Tensor:
-        """The data, `(n, 2)`, of latent codes `(n, 2)`: the way back."""
+        """The data, `(n, 2)`, of latent codes `(n, 2)`: the inverse of `encode`."""
         return self._follow(math.sin(self._ends[1]) * code, *reversed(self._ends)) / math.cos(self._ends[0])
 
     @torch.no_grad()
@@ -71,7 +72,8 @@ class ProbabilityFlow:
 
     @torch.no_grad()
     def _log_prob(self, x: Tensor, generator: Generator | None) -> Tensor:
-        # The state is (z, integral of div v), with Hutchinson (z, integral, direction): a row carries all it needs.
+        # The state is (z, integral of div v), with Hutchinson (z, integral, direction): a row has all that its equation
+        # needs.
         begin, end = self._ends
         z = math.cos(begin) * x
         state = [z, torch.zeros_like(z[:, :1])]

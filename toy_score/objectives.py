@@ -1,13 +1,13 @@
-r"""What is minimised, at which noise levels, and how the levels are weighted.
+r"""Training objectives: the loss, the noise levels, and their weights.
 
 Denoising score matching (Vincent 2011) with the weight `sigma^2` that Song & Ermon (2019, section 4.2) choose is the
 plain noise-prediction loss of DDPM (Ho et al. 2020, eq. 14): with `score = -noise / sigma`,
 
     sigma^2 |score_theta(x_t, t) - (-eps / sigma)|^2 = |noise_theta(x_t, t) - eps|^2,   x_t = alpha x_0 + sigma eps.
 
-Its minimum is not zero but `2 - sigma^2 E|score|^2`; what exceeds it is exactly `sigma^2 E|score_theta - score|^2`. The
-other objectives have the same excess, and here the same mean: `E[noise_theta . eps] = sigma E[tr d noise_theta / dx]`
-(Stein's lemma) turns one into the other.
+Its minimum is not zero but `2 - sigma^2 E|score|^2`; the excess over it is exactly `sigma^2 E|score_theta - score|^2`.
+The other objectives have the same excess, and here the same mean: `E[noise_theta . eps] = sigma E[tr d noise_theta /
+dx]` (Stein's lemma) turns one into the other.
 """
 
 import math
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class TrainingTimes(Component, ABC):
-    """At which times a batch is perturbed."""
+    """The times at which a batch is perturbed."""
 
     @abstractmethod
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
@@ -121,7 +121,7 @@ def even(n: int, generator: Generator) -> Tensor:
 
 
 class Weighting(Component, ABC):
-    """How much the squared error of the noise counts at each noise level."""
+    """The weight of the squared error of the noise at each noise level."""
 
     @abstractmethod
     def __call__(self, denoiser: Denoiser, level: Level) -> Tensor | float:
@@ -170,9 +170,9 @@ class Objective(Component, ABC):
 
     Args:
         weighting: of the noise levels.
-        antithetic: show every point with `eps` and with `-eps` at the same level, so in two rows. At small sigma the
-            network's answers to the two are nearly the same, and the noise of the target, which is what makes the
-            gradient noisy there, cancels (antithetic variates; Hammersley & Morton 1956).
+        antithetic: use each point with `eps` and with `-eps` at the same level, in two rows. At small sigma the
+            network's outputs for both are nearly the same, so the noise of the target cancels in the gradient
+            (antithetic variates; Hammersley & Morton 1956).
     """
 
     weighting: Weighting
@@ -188,7 +188,7 @@ class Objective(Component, ABC):
             x0: clean points, `(n, 2)`.
             t: times, `(m, 1)`, m a multiple of n.
             generator: source of the noise.
-            truth: the exact denoiser of the data, on the same schedule, where it is known.
+            truth: the exact denoiser of the data on the same schedule, if it is known.
         """
         if len(t) != len(x0):
             x0 = x0.repeat(len(t) // len(x0), 1)
@@ -222,7 +222,8 @@ class DenoisingScoreMatching(Objective):
 
 @dataclass(frozen=True)
 class ExplicitScoreMatching(Objective):
-    """`|noise_theta - noise|^2 / 2` against the exact noise: no variance but that of `x`; only possible here."""
+    """`|noise_theta - noise|^2 / 2` against the exact noise: its only variance is that of `x`. Only distributions with
+    a known score allow it."""
 
     weighting: Weighting = SigmaSquared()
     antithetic: bool = False
@@ -240,8 +241,8 @@ class _NoTarget(Objective):
 
     Args:
         noise_free: match the score of the data without noise, `|score_theta|^2 / 2 + div score_theta` at clean points,
-            with the network told the schedule's lowest level (Song & Ermon 2019, section 3.1). What is learned then
-            serves `Langevin` at that level, and no other.
+            with the network conditioned on the schedule's lowest level (Song & Ermon 2019, section 3.1). The learned
+            score is for `Langevin` at that level only.
         weighting: of the noise levels.
     """
 
@@ -273,7 +274,7 @@ class _NoTarget(Objective):
 class ImplicitScoreMatching(_NoTarget):
     """`|noise_theta|^2 / 2 - sigma div noise_theta + 1`, the divergence exact (Hyvarinen 2005).
 
-    The constant makes its mean that of `DenoisingScoreMatching`.
+    With the constant its mean equals that of `DenoisingScoreMatching`.
     """
 
     noise_free: bool = False

@@ -6,9 +6,9 @@ Every parameterisation reads the network's output `F` linearly (Karras et al. 20
     eps(x) = k_skip x + k_out F(c_in x, c),        the noise, where k_skip = (1 - alpha c_skip) / sigma
                                                    and k_out = -alpha c_out / sigma.
 
-The second pair follows from the first by `eps = (x - alpha D) / sigma`, but is written out for each: simplified by
-hand, it does not divide a rounding error by a small sigma. With `R^2 = alpha^2 + sigma^2`, `s = sigma / alpha` and
-`q^2 = s^2 + sigma_data^2`:
+The second pair follows from the first by `eps = (x - alpha D) / sigma`, but is simplified by hand for each, so that no
+rounding error is divided by a small sigma. With `R^2 = alpha^2 + sigma^2`, `s = sigma / alpha` and `q^2 = s^2 +
+sigma_data^2`:
 
 | predicts | c_in | c_skip | c_out | k_skip | k_out |
 |---|---|---|---|---|---|
@@ -52,7 +52,7 @@ class Parameterisation(Component, ABC):
     """The rows of the table above; `alpha` and `sigma` are tensors that broadcast against `(n, 1)`."""
 
     def c_in(self, alpha: Tensor, sigma: Tensor) -> Tensor | float:
-        """What `x` is multiplied by before the network is shown it."""
+        """The factor of `x` in the network's input."""
         return 1.0
 
     @abstractmethod
@@ -69,7 +69,7 @@ class Parameterisation(Component, ABC):
         return -k_skip / sigma, -k_out / sigma
 
     def output(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
-        """`F`, `(n, 2)`: what the network says of its input `x`, which is `c_in x` already."""
+        """`F`, `(n, 2)`: the network's output for its input `x`, which is already multiplied by `c_in`."""
         return backbone(x, c, labels)
 
     def jacobian(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -176,9 +176,9 @@ class EDMPreconditioning(Parameterisation):
 class Energy(EDMPreconditioning):
     """As `EDMPreconditioning`, with `F` the gradient of a scalar: the score is then the gradient of an energy.
 
-    A network that gives vectors need not give a conservative field; one that gives a scalar `e` cannot but do so
-    (Salimans & Ho 2021). Here `F = grad e` with `e` the sum of the network's two outputs; the learned energy is
-    `-log p = (k_skip |x|^2 / 2 + k_out e(c_in x) / c_in) / sigma`, up to a constant at each level.
+    A network with a vector as output need not be a conservative field; the gradient of a scalar `e` always is (Salimans
+    & Ho 2021). Here `F = grad e` with `e` the sum of the network's two outputs; the learned energy is `-log p = (k_skip
+    |x|^2 / 2 + k_out e(c_in x) / c_in) / sigma`, up to a constant at each level.
     """
 
     def output(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -198,7 +198,7 @@ class Conditioning(Component, ABC):
 
 @dataclass(frozen=True)
 class Sigma(Conditioning):
-    """The noise level itself, as the study's NCSN has it."""
+    """The noise level itself, as in the original study's NCSN."""
 
     def __call__(self, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return sigma
@@ -206,7 +206,7 @@ class Sigma(Conditioning):
 
 @dataclass(frozen=True)
 class Time(Conditioning):
-    """The time, for DDPM `i / T`, as the study's DDPM has it."""
+    """The time, for DDPM `i / T`, as in the original study's DDPM."""
 
     def __call__(self, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return t
@@ -214,7 +214,8 @@ class Time(Conditioning):
 
 @dataclass(frozen=True)
 class LogSigma(Conditioning):
-    """`log(sigma / alpha) / 4`, even over the orders of magnitude that noise spans (Karras et al. 2022, table 1)."""
+    """`log(sigma / alpha) / 4`, which covers all orders of magnitude of the noise evenly (Karras et al. 2022, table
+    1)."""
 
     def __call__(self, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return torch.log(sigma / alpha) / 4

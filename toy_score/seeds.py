@@ -1,7 +1,7 @@
 """Seeds by name: independent random numbers for any purpose and any numbered item of it, without a history.
 
-Two streams with the same seed would be the same numbers, and noise equal to the data it is added to is no noise. Every
-use of randomness therefore has a name of its own.
+Two streams with the same seed have the same numbers, and noise must differ from the data it is added to. So each use of
+random numbers has its own name.
 """
 
 import zlib

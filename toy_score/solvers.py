@@ -1,7 +1,7 @@
-r"""Runge-Kutta methods for `dy / du = f(u, y)`, every row of `y` an equation of its own.
+r"""Runge-Kutta methods for `dy / du = f(u, y)`, where each row of `y` is a separate equation.
 
-One step size for a whole batch would let rows disturb one another: what a row gets would depend on its neighbours, and
-one row that is not a number would stop all. So steps are either given beforehand or chosen by each row for itself.
+With one step size for a whole batch the solution of a row would depend on the other rows, and a nan in one row would
+stop all. So steps are either given beforehand or adapted to each row.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ Slope = Callable[[float | Tensor, Tensor], Tensor]
 class Tableau(NamedTuple):
     """A method's coefficients (Butcher): `k_i = f(u + c_i h, y + h sum_j a_ij k_j)`, `y' = y + h sum_i b_i k_i`.
 
-    `error` are the weights of an embedded error estimate, `h sum_i error_i k_i`, where the method has one. Where the
-    last stage stands at the end of the step, its slope is the first of the next step.
+    `error` are the weights of an embedded error estimate, `h sum_i error_i k_i`, if the method has one. If the last
+    stage is at the end of the step, its slope is the first of the next step.
     """
 
     a: tuple[tuple[float, ...], ...]
@@ -69,7 +69,8 @@ def stages(
 
 
 class Solution(NamedTuple):
-    """What `solve_adaptively` found: `y` `(n, d)`, and, for every row, evaluations `(n,)` and error estimate `(n,)`."""
+    """The result of `solve_adaptively`: `y` `(n, d)`, and, for every row, evaluations `(n,)` and error estimate
+    `(n,)`."""
 
     y: Tensor
     evaluations: Tensor
@@ -79,17 +80,17 @@ class Solution(NamedTuple):
 def solve_adaptively(
     f: Slope, y: Tensor, begin: float, end: float, tolerance: float, max_steps: int = 1000
 ) -> Solution:
-    """Solve from `u = begin` to `end` by Dormand-Prince steps whose size every row chooses for itself.
+    """Solve from `u = begin` to `end` by Dormand-Prince steps with a step size for each row.
 
-    A step of size h is kept if the largest error estimate of a component, over `tolerance (1 + |y|)`, is at most 1;
-    the next is `0.9 h error^(-1/5)`, at least a fifth and at most five times as long (Hairer, Norsett & Wanner 1993,
+    A step of size h is kept if the largest error estimate of a component, over `tolerance (1 + |y|)`, is at most 1; the
+    next is `0.9 h error^(-1/5)`, at least a fifth and at most five times as long (Hairer, Norsett & Wanner 1993,
     section II.4).
 
     Args:
         f: slope `(m, d)` at `u` `(m, 1)` and `y` `(m, d)`, for any selection of m rows.
         y: `(n, d)` at `begin`.
         tolerance: > 0.
-        max_steps: after so many attempts a row is given up and becomes nan, as does a row that is not finite.
+        max_steps: a row that needs more attempts becomes nan, like a row that is not finite.
     """
     n = len(y)
     y, u = y.clone(), torch.full((n, 1), begin, dtype=y.dtype, device=y.device)
@@ -97,7 +98,7 @@ def solve_adaptively(
     slope = f(u, y)
     evaluations = torch.ones(n, dtype=torch.long, device=y.device)
     error = torch.zeros_like(u)
-    rows = torch.arange(n, device=y.device)  # those on their way
+    rows = torch.arange(n, device=y.device)  # the rows that are not finished
     for _ in range(max_steps):
         if not len(rows):
             break

@@ -1,10 +1,10 @@
-r"""Who is compared: the models, and the exact denoisers that they are held against.
+r"""What is compared: the models, and the exact denoisers that serve as references.
 
-A model's samples are worse than perfect for three reasons: its network, the sampler's steps, and the prior that the
-schedule ends at. The exact denoiser in the network's place, *on the model's own schedule*, with the same sampler and
-the same noise, leaves the last two: it is the reference line of the model. The exact denoiser on a schedule so wide
-that no prior shows leaves the steps alone; it shows what the model's schedule costs. It is no bound: with few steps, a
-narrower schedule may be the better one.
+A model's samples have errors from three sources: its network, the sampler's steps, and the prior of its schedule. The
+exact denoiser *on the model's own schedule*, with the same sampler and the same noise, has the last two only: it is the
+reference line of the model. The exact denoiser on a wide schedule, whose prior has no visible error, has the error of
+the steps only. It shows the cost of the model's schedule. It is not a bound: with few steps, a narrower schedule can be
+better.
 """
 
 import glob
@@ -34,12 +34,12 @@ NETWORK, OWN_SCHEDULE, WIDE = "network", "exact, own schedule", "exact, wide sch
 
 @dataclass(frozen=True)
 class Contestant:
-    """Somebody who denoises.
+    """A denoiser in the comparison, trained or exact.
 
     Attributes:
         name: for tables and figures; unique for a distribution.
         kind: `NETWORK`, `OWN_SCHEDULE` or `WIDE`.
-        denoiser: the answers, with the schedule.
+        denoiser: it, with its schedule.
         distribution: the truth.
         own: the samplers that came with the model, or with the models whose reference this is.
         digest: of the checkpoint's contents.
@@ -143,7 +143,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def line_up(models: Sequence[Contestant]) -> list[Contestant]:
-    """Everybody, distribution by distribution: the models, the exact denoiser on their schedules, and on a wide one."""
+    """All contestants of each distribution: the models, the exact denoiser on their schedules, and on a wide one."""
     found: list[Contestant] = []
     for distribution in distinct(m.distribution for m in models):
         alike = [m for m in models if m.distribution == distribution]
@@ -159,9 +159,10 @@ def line_up(models: Sequence[Contestant]) -> list[Contestant]:
 
 
 def wide_schedule(distribution: Distribution) -> Schedule:
-    """A schedule that does not show: its prior is the noised data's law, its lowest level blurs no detail.
+    """A schedule without visible errors: its prior is the distribution of the noised data, and its lowest level blurs
+    no detail.
 
-    From a fiftieth of the data's standard deviation, or less where they have finer detail, to 450 times as much.
+    From a fiftieth of the data's standard deviation, or less if they have finer detail, to 450 times as much.
     """
     scale = distribution.reference(8192).var(dim=0).mean().sqrt().item()
     low, high = 0.02 * scale, 450.0 * scale
@@ -174,7 +175,7 @@ def cells(contestants: Iterable[Contestant], samplers: Sequence[Written], n_step
     """The grid, every cell once.
 
     Raises:
-        ValueError: for a cell that makes no sense.
+        ValueError: for a cell that cannot work.
     """
     found: dict[str, Cell] = {}
     for contestant in contestants:

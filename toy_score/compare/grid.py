@@ -1,4 +1,4 @@
-"""The grid: every cell sampled with the same seeds, measured, timed, and kept as soon as it is done."""
+"""The grid: every cell sampled with the same seeds, measured, timed, and saved at once."""
 
 import math
 import statistics
@@ -19,10 +19,10 @@ from toy_score.seeds import seed_of
 __all__ = ["Protocol", "draw", "evaluate", "seconds_of"]
 
 TIMED = 20_000
-"""The number of samples that seconds are told for."""
+"""The number of samples that the reported seconds are for."""
 
 WARM_UP, PER_POINT = 256, 4e-6
-"""Samples before the clock starts; about how many seconds the metrics need for one."""
+"""Samples before the clock starts; seconds that the metrics need per sample, about."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def draw(cell: Cell, protocol: Protocol, k: int, n: int | None = None) -> Tensor
 
 
 def evaluate(cells: Sequence[Cell], protocol: Protocol, store: Store, done: Callable[[Cell], None]) -> None:
-    """Evaluate the cells that the store does not hold yet; `done` hears of each."""
+    """Evaluate the cells that the store does not hold yet; `done` is called for each."""
     metrics: dict[str, MetricCollection] = {}
     for cell in cells:
         if cell.key in store.rows:

@@ -1,4 +1,4 @@
-"""The files of a finished comparison, above all the page: one file that needs nothing else, for desks and phones."""
+"""The files of a finished comparison, above all the page: one self-contained file for desktops and phones."""
 
 import io
 from base64 import b64encode
@@ -73,7 +73,7 @@ def _ranking(group: Group, colours: dict[str, str]) -> str:
 
 
 def _place(entry: Entry, colour: str, widest: float) -> str:
-    """A contestant in the ranking; in its bar, perfect samples and a perfect network are marked."""
+    """A contestant in the ranking; its bar marks exact samples and the exact denoiser."""
     row, name = entry.best, escape(entry.contestant.name)
     css = "" if entry.contestant.kind == NETWORK else EXACT_ROW
     if row is None:
@@ -87,7 +87,7 @@ def _place(entry: Entry, colour: str, widest: float) -> str:
     marks = {"one": 1.0}
     if entry.reference and entry.reference["sliced_w1_ratio"]:
         marks["exact"] = entry.reference["sliced_w1_ratio"]
-        facts.append(f"a perfect network there: {number(marks['exact'], 2)}")
+        facts.append(f"exact denoiser there: {number(marks['exact'], 2)}")
     ticks = "".join(f'<i class="{k}" style="left:{_percent(v, widest)}"></i>' for k, v in marks.items() if v <= widest)
     alarms = "".join(f'<p class="alarm">{escape(text)}</p>' for text in _alarms(row))
     bar = f'<b style="width:{_percent(ratio, widest)};background:{colour}"></b>'
@@ -102,7 +102,7 @@ def _percent(value: float, whole: float) -> str:
 
 
 def _alarms(row: Row) -> list[str]:
-    """What the sliced W1 does not see: other figures that are far off what perfect samples get."""
+    """Errors that sliced W1 misses: other metrics far from their noise floor."""
     told = []
     for name, text in (("energy", "energy distance"), ("cross_entropy_gap", "cross-entropy gap")):
         if row[f"{name}_z"] is not None and abs(row[f"{name}_z"]) > ALARM:
@@ -121,7 +121,7 @@ def _key(groups: Sequence[Group]) -> str:
     chips = [f'<span><i style="background:{colours[label]}"></i>{name}</span>' for label, name in names.items()]
     hollow = " (☆)" if OWN in used else ""
     chips.append(f'<span><i class="dashes"></i>exact denoiser, same schedule{hollow}</span>')
-    return "".join([*chips, '<span><i class="band"></i>perfect samples</span>'])
+    return "".join([*chips, '<span><i class="band"></i>exact samples</span>'])
 
 
 def _images(panels: Sequence[plotting.Panel], xlabel: str, key: bool = False) -> str:
@@ -144,7 +144,7 @@ def _grid(items: Sequence[str]) -> str:
 
 
 def columns_for(n: int) -> int:
-    """So many columns that no row is left with a single item, if that can be."""
+    """A number of columns that leaves no row with a single item, if possible."""
     return n if n <= 3 else 2 if n == 4 else 3
 
 

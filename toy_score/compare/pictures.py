@@ -1,4 +1,4 @@
-"""The comparison as figures: which lines go where, in which colour."""
+"""The comparison as figures: the lines of each panel and their colours."""
 
 from collections.abc import Sequence
 
@@ -60,7 +60,7 @@ def _lines(rows: Sequence[Row], colours: dict[str, str], look: str, alone: str) 
 
 
 def by_seconds(groups: Sequence[Group]) -> list[Panel]:
-    """A panel for each distribution: all cells of the models, and for each model the best that its time buys."""
+    """A panel for each distribution: all cells of the models, and for each model the best quality within a time."""
     colours = model_colours(groups)
     return [
         Panel(group.label, [line for entry in group.models for line in _front(entry, colours)], group.noise)

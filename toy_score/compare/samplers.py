@@ -1,4 +1,4 @@
-"""Samplers as they are written on the command line, and the one argument of each that says how much work it does."""
+"""Samplers as written on the command line, and the argument of each that sets its number of evaluations."""
 
 import ast
 import difflib
@@ -16,10 +16,10 @@ from toy_score.samplers import PredictorCorrector, Sampler
 __all__ = ["OWN", "Written", "parse_samplers", "short", "with_steps", "work"]
 
 OWN = "own"
-"""Stands in a list of samplers for the one that each model came with."""
+"""In a list of samplers: each model's own."""
 
 WORK = ("n_steps", "steps_per_level")
-"""The arguments that say how much work a sampler does; for one with a predictor, those of the predictor."""
+"""The arguments that set the number of evaluations; for one with a predictor, those of the predictor."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What is done so far, in one file that is replaced as a whole after every cell: it can be interrupted at any time."""
+"""The results so far, in one file that is replaced as a whole after every cell, so a comparison can be interrupted at
+any time."""
 
 import json
 import os
@@ -36,9 +37,10 @@ class Store:
 
     Args:
         folder: an existing one, which `locked_folder` keeps for this comparison.
-        settings: what determines the numbers, as plain values; a comparison with others is not gone on with.
-        about: what goes along: date, machine, command line.
-        overwrite: start anew if the folder holds another comparison; one with the same settings is gone on with.
+        settings: the settings that determine the numbers, as plain values; a comparison with other settings is not
+            continued.
+        about: further information: date, machine, command line.
+        overwrite: start again if the folder holds another comparison; one with the same settings is continued.
 
     Attributes:
         rows: what is done, by the key of the cell.

@@ -1,4 +1,4 @@
-"""What came out, in the order in which one asks: which model, how good at best, what a perfect one would get."""
+"""The results: the ranking of models, the best cell of each, and its reference."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Group:
 
     Attributes:
         label: its name.
-        floor, floor_sd: of the sliced W1: mean over perfect samples, standard deviation of a mean over the seeds.
+        floor, floor_sd: of the sliced W1: mean over exact samples, standard deviation of a mean over the seeds.
         noise: two of those standard deviations, as a multiple of the floor.
         models: the networks, the best first.
         wide: the exact denoiser on a wide schedule.
@@ -95,9 +95,10 @@ def _reference(row: Row | None, table: dict[str, Row]) -> Row | None:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """The row with the fewest evaluations of those that the noise does not tell from the one of least sliced W1.
+    """The row with the fewest evaluations among those that do not differ significantly from the lowest sliced W1.
 
-    Two means over the seeds are told apart if they differ by more than two standard deviations of their difference.
+    Two means over the seeds differ significantly if they differ by more than two standard deviations of their
+    difference.
     """
     rows = [row for row in rows if row["sliced_w1"] is not None and not row["nonfinite"]]
     if not rows:
@@ -120,12 +121,12 @@ def headline(groups: Sequence[Group]) -> str:
 
 
 def protocol_text(groups: Sequence[Group], n_samples: int, seeds: int) -> str:
-    """How quality is told, in a paragraph."""
+    """How quality is measured, in a paragraph."""
     floors = ", ".join(f"{g.floor:.4f} ± {g.floor_sd:.4f}{' on ' + g.label if len(groups) > 1 else ''}" for g in groups)
     means = f", averaged over {seeds} seeds," if seeds > 1 else ""
     return (
         f"Quality is the sliced Wasserstein-1 distance of {_thousands(n_samples)} samples to the exact law{means} as a "
-        f"multiple of its floor: what as many perfect samples get ({floors}). 1 is perfection; below it is luck."
+        f"multiple of its noise floor: the value that exact samples get ({floors}). Values below 1 are due to chance."
     )
 
 

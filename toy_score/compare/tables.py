@@ -10,11 +10,11 @@ from toy_score.compare.summary import Group, headline, protocol_text
 __all__ = ["READING", "as_csv", "as_markdown", "number", "with_z"]
 
 READING = (
-    "The best cell of a model is the one with the fewest evaluations among those that the noise does not tell from the "
-    "model's lowest sliced W1. A perfect network is the exact denoiser in the network's place: same sampler, same "
-    "schedule, same noise. What is between it and 1 is due to the steps and the prior; what is between it and the "
-    "model, to the network. The exact denoiser on a wide schedule shows what the model's schedule costs; it is no "
-    "bound, since with few steps a narrower schedule may do better."
+    "The best cell of a model is the one with the fewest evaluations among those that do not differ significantly from "
+    "the model's lowest sliced W1. *Exact denoiser* is the same cell with the exact denoiser in the network's place: "
+    "same sampler, same schedule, same noise. The distance from 1 to it is due to the steps and the prior; from it "
+    "to the model, to the network. The exact denoiser on a wide schedule shows the cost of the model's schedule. It is "
+    "not a bound: with few steps a narrower schedule can be better."
 )
 
 
@@ -35,7 +35,7 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
     lines = [f"# {headline(groups)}", "", protocol_text(groups, n_samples, seeds), "", f"    {command}", ""]
     for group in groups:
         lines += [f"## {group.label}", ""]
-        lines += ["| | model | sliced W1 / floor | perfect network | sampler | evaluations | seconds |"]
+        lines += ["| | model | sliced W1 / floor | exact denoiser | sampler | evaluations | seconds |"]
         lines += ["|---|---|---|---|---|---|---|"]
         for place, entry in [*enumerate(group.models, start=1), ("", group.wide)]:
             row, name = entry.best, entry.contestant.name

@@ -1,4 +1,4 @@
-"""From noise to data, in motion: samples on their way, and the field that leads them."""
+"""Animations from noise to data: moving samples, and the score that moves them."""
 
 import io
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ FRAME_MS, LAST_MS = 80, 2000
 
 
 class Moment(NamedTuple):
-    """What a frame shows: noise level, how much the camera shrinks lengths, positions `(n, 2)`, progress in [0, 1]."""
+    """What a frame shows: noise level, the scale of lengths, positions `(n, 2)`, progress in [0, 1]."""
 
     ratio: float
     zoom: float
@@ -38,9 +38,10 @@ class Moment(NamedTuple):
 def moments(paths: Trajectory, bounds: float, frames: int) -> list[Moment]:
     """The frames' moments, evenly spaced in the angle `arctan(3 r / bounds)`.
 
-    The camera keeps noise and data in view: at noise level `r` the half-width of the frame is `sqrt(bounds^2 + 9 r^2)`.
-    Through it the flow moves about evenly in that angle. Where a sampler takes many steps at a level, they share the
-    way to the next; where it takes few, a frame's position is on the straight line, on the screen, between two of its.
+    Noise and data stay visible: at noise level `r` the half-width of the frame is `sqrt(bounds^2 + 9 r^2)`, so the flow
+        moves about
+    evenly in that angle. Several steps at one level are spread over the interval to the next level. Between two steps,
+    a frame has each sample on a straight line, on the screen.
     """
     r, y = paths.ratio.double().numpy(), paths.y.double().cpu().numpy()
     angle = np.arctan(3.0 * r / bounds)
@@ -68,15 +69,15 @@ def noise_to_data(
     real: Tensor | None = None,
     frames: int = 32,
 ) -> list[np.ndarray]:
-    """Samples on their way, red, over real points, blue; beside them the score that leads them.
+    """Moving samples, red, over real points, blue; beside them the score that moves them.
 
-    Seen through a camera that comes nearer as the noise falls, see `moments`; the frame's half-width is written in the
-    corner. The last positions of some samples are drawn as tails. The right panel has the learned score at the noise
-    level of the frame, drawn as in `vector_field`, over the exact noisy density, if the truth is known. Below runs the
-    noise level; the ticks on its line are where the sampler stands.
+    The picture zooms in as the noise falls (see `moments`); the half-width of the frame is in the corner. The last
+    positions of some samples are drawn as tails. The right panel has the learned score at the noise level of the frame,
+    drawn as in `vector_field`, over the exact noisy density, if the truth is known. The line below is the noise level,
+    with a tick at each step of the sampler.
 
     Args:
-        learned: the network's answers.
+        learned: the trained denoiser.
         paths: of the samples, in as many steps as the sampler takes.
         title: of the figure.
         exact: the truth, if it is known.
@@ -114,7 +115,7 @@ def noise_to_data(
 
 
 class _View:
-    """The things that move, made once and moved from frame to frame."""
+    """The moving parts, made once and updated for each frame."""
 
     def __init__(
         self,
@@ -187,7 +188,7 @@ def _rgb(colour: str) -> tuple[float, ...]:
 
 
 def _noise_line(figure: Figure, shown: list[Moment], paths: Trajectory, bounds: float) -> Axes:
-    """The noise level, from left to right as the frames run; ticks where the sampler stands."""
+    """The noise level, from left to right as the frames run; a tick at each step of the sampler."""
     ax = figure.add_axes([0.1, 0.05, 0.88, 0.045])
     ax.set(xlim=(-0.01, 1.01), ylim=(-1, 1), yticks=[])
     ax.spines[:].set_visible(False)
@@ -207,7 +208,7 @@ def _noise_line(figure: Figure, shown: list[Moment], paths: Trajectory, bounds: 
 
 
 def to_gif(frames: Sequence[np.ndarray]) -> bytes:
-    """The frames as the contents of a GIF file that runs for ever, resting at the end; one palette for all."""
+    """The frames as the contents of a GIF file that repeats and pauses at its end; one palette for all frames."""
     images = [Image.fromarray(frame) for frame in frames]
     some = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
     palette = Image.fromarray(some).quantize(COLOURS)

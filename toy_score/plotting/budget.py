@@ -1,4 +1,4 @@
-"""The error budget at a glance."""
+"""The error budget as a figure."""
 
 import math
 
@@ -16,7 +16,7 @@ COLOUR = {"trained": LEARNED, "optimal": REAL}
 WIDTHS = (2.3, 1.0, 1.0, 1.0)
 PERFECT = "#dcebdc"
 KEY = (
-    "shaded: perfect samples, mean and two standard deviations of a draw; bars: standard deviation of a draw\n"
+    "shaded: exact samples, mean and two standard deviations of a draw; bars: standard deviation of a draw\n"
     "solid: each row lets in one more cause; hollow: one cause alone, and data in the network's place\n"
     "numbers: more than the row above; below the line, than the floor (finite data: than discretisation); "
     "bold where it is no chance"
@@ -26,8 +26,8 @@ KEY = (
 def budget(found: ErrorBudget, title: str) -> Figure:
     """One line for each row, one panel for each metric: mean and standard deviation of a draw, the floor shaded.
 
-    The sliced W1, on a logarithmic axis, also shows the way from row to row and the increments. The other axes are
-    linear about 0 as far as the floor reaches, and logarithmic beyond.
+    The sliced W1, on a logarithmic axis, also shows the increments from row to row. The other axes are linear within
+    the noise floor, and logarithmic beyond.
     """
     rows = found.rows
     figure = Figure(figsize=(11.5, 2.05 + 0.34 * len(rows)), dpi=DPI)
@@ -91,7 +91,7 @@ def _panel(ax: Axes, label: str, seen: list[Floor], logarithmic: bool) -> None:
 
 
 def _increments(ax: Axes, found: ErrorBudget, chain: int) -> None:
-    """The way from each row to the next, and what each is more than the row it is compared with."""
+    """A line from each row to the next, and the increment over the row it is compared with."""
     for k, row in enumerate(found.rows[1:], start=1):
         if k <= chain:
             before = found.rows[k - 1].w1.mean

@@ -1,4 +1,4 @@
-"""Quality against cost: lines on logarithmic axes, beside what perfect samples get."""
+"""Quality against cost: lines on logarithmic axes, beside the noise floor, the value that exact samples get."""
 
 import math
 import textwrap
@@ -45,7 +45,7 @@ class Panel:
     Attributes:
         title: above it.
         lines: in it.
-        noise: how far 1 may be missed by luck: the shaded band is `[1 - noise, 1 + noise]`.
+        noise: chance deviation from 1: the shaded band is `[1 - noise, 1 + noise]`.
     """
 
     title: str
@@ -146,7 +146,7 @@ def _decades(limits: tuple[float, float]) -> float:
 
 
 def _key(panels: Sequence[Panel]) -> list[Line2D]:
-    """A handle for each label, in the order in which they appear, then for what dashes and the band mean."""
+    """A handle for each label, in the order in which they appear, then for the dashed lines and the band."""
     lines = {line.label: line for panel in panels for line in panel.lines if line.look in ("line", "star")}
     handles = [
         Line2D([], [], color=line.colour, label=label, **LOOKS[line.look]) for label, line in sorted_last(lines).items()
@@ -155,7 +155,7 @@ def _key(panels: Sequence[Panel]) -> list[Line2D]:
     if looks & {"dashed", "hollow star"}:
         label = "exact denoiser, same schedule" + (" (\u2606)" if "hollow star" in looks else "")
         handles.append(Line2D([], [], color=EXACT, label=label, **LOOKS["dashed"]))
-    handles.append(Line2D([], [], color=EXACT, linewidth=7, alpha=0.25, label="perfect samples"))
+    handles.append(Line2D([], [], color=EXACT, linewidth=7, alpha=0.25, label="exact samples"))
     return handles
 
 

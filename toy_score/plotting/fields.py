@@ -32,13 +32,13 @@ def fields(
 ) -> Figure:
     """Three rows: curl; smallest eigenvalue of the denoiser's Jacobian; the flow's trajectories and straightness.
 
-    The maps are in Karras' variables; a dotted line encloses 99% of the exact noisy mass, outside which a network has
-    hardly been asked. The curl is `sigma^2` times that of the score, 0 for a gradient, on a scale that fits inside that
+    The maps are in Karras' variables; a dotted line encloses 99% of the exact noisy mass, outside which there are few
+    training points. The curl is `sigma^2` times that of the score, 0 for a gradient, on a scale that fits inside that
     line; the eigenvalue, of the Jacobian's symmetric part, is never negative for the truth. The trajectories are drawn
     on the circle, `x / R`, coloured by their acceleration `|d^2 z / d phi^2|`.
 
     Args:
-        learned: the network's answers.
+        learned: the trained denoiser.
         exact: the truth.
         found: summary of `metrics.Fields`, for the curves of straightness.
         title: of the figure.
@@ -110,7 +110,7 @@ def _outline(ax: Axes, log_p: Tensor, level: float, bounds: float) -> None:
 
 
 def _flows(figure: Figure, axes: Any, learned: Denoiser, exact: ExactDenoiser) -> None:
-    """The same starts, followed by either flow."""
+    """The same starts, moved by either flow."""
     generator = torch.Generator().manual_seed(seed_of("pictured flow"))
     code = torch.randn(N_PATHS, 2, generator=generator)
     low, high = exact.schedule.ratios
@@ -138,7 +138,7 @@ def _flows(figure: Figure, axes: Any, learned: Denoiser, exact: ExactDenoiser) -
 
 
 def _curves(ax: Axes, found: dict[str, Any]) -> None:
-    """Straightness from noise level to noise level, learned and exact, in all coordinates."""
+    """Straightness between noise levels, learned and exact, in all coordinates."""
     edges = torch.tensor(found["edges"])
     middle = (edges[:-1] * edges[1:]).sqrt().numpy()
     for style, coordinates in zip(("-", "--", ":"), COORDINATES, strict=True):

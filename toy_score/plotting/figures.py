@@ -1,7 +1,7 @@
-"""Figures from tensors. They know nothing of training and need no display.
+"""Figures from tensors. They do not depend on training and need no display.
 
-All are drawn in Karras' variables, `x / alpha` at noise level `sigma / alpha`, in which models of every schedule look
-alike.
+All are drawn in Karras' variables, `x / alpha` at noise level `sigma / alpha`, in which models of all schedules can be
+compared.
 """
 
 import io
@@ -36,7 +36,7 @@ from toy_score.samplers import Trajectory
 
 __all__ = ["density", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
 
-CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the study's picture aid
+CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the original study's circles
 MAX_SHARES = 4  # of modes that are written into the picture of the samples; more do not fit on its line
 
 
@@ -46,10 +46,11 @@ def vector_field(
     """The score at some noise levels: learned above exact, over the exact noisy density.
 
     An arrow is `v / sqrt(1 + |v|^2)` with `v = max(sigma, 1/2) score`: it points where the score points, and its
-    length, below 1, grows with the score's, so that it stays legible far out. The scale is the same in all panels.
+    length, below 1, grows with the score's, so it stays readable far from the data. The scale is the same in all
+    panels.
 
     Args:
-        learned: the network's answers; its exact counterpart may be None.
+        learned: the trained denoiser; the exact one may be None.
         sigmas: noise levels `sigma / alpha`, one column each.
         bounds: half-width of the square.
         title: of the figure.
@@ -96,7 +97,7 @@ def summary(
     distribution: Distribution,
     title: str,
 ) -> Figure:
-    """The study's three pictures in a row: vector field, samples, trajectory."""
+    """The original study's three pictures in a row: vector field, samples, trajectory."""
     figure, axes = panels(1, 3, title)
     ax = square(axes[0, 0], distribution.bounds, f"score, sigma = {sigma:.3g}")
     if exact is not None:
@@ -137,8 +138,8 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
 
     Args:
         levels: noise levels, `(K,)`.
-        errors: error at each level, `(K,)`, by step of the training; the last is drawn in full, those before it paler
-            the older they are.
+        errors: error at each level, `(K,)`, by step of the training; the last is drawn in full colour, older ones are
+            paler.
         title: of the figure.
     """
     figure, axes = panels(1, 1, title)
@@ -163,7 +164,7 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
 def to_png(figure: Figure) -> bytes:
     """The figure as the contents of a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})  # the rest would take longer than drawing
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})  # higher levels take longer than drawing
     return buffer.getvalue()
 
 

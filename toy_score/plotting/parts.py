@@ -1,4 +1,4 @@
-"""The parts that several pictures have: grids of points, arrows, shaded densities, clouds of real points, keys.
+"""Parts of several pictures: grids of points, arrows, shaded densities, clouds of real points, keys.
 
 All in Karras' variables, `y = x / alpha` at noise level `sigma / alpha`.
 """
@@ -24,7 +24,7 @@ def grid(bounds: float, n: int) -> Tensor:
 
 
 def device_of(denoiser: Denoiser, y: Tensor) -> torch.device:
-    """Where a denoiser wants its points."""
+    """The device on which a denoiser expects its points."""
     while isinstance(denoiser, Guided):
         denoiser = denoiser.strong
     return next(denoiser.parameters()).device if isinstance(denoiser, torch.nn.Module) else y.device
@@ -83,7 +83,7 @@ def draw_real(ax: Axes, real: Tensor, alpha: float) -> None:
 
 
 def draw_key(ax: Axes) -> None:
-    """What is what, in the upper right corner."""
+    """The legend, in the upper right corner."""
     key = ax.legend(
         loc="upper right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
     )

@@ -1,4 +1,4 @@
-"""How pictures look, in one place: the same thing has the same colour in every picture."""
+"""The style of all pictures: the same thing has the same colour in every picture."""
 
 import math
 from typing import Any
@@ -49,8 +49,8 @@ TITLE, LABEL, TICK = 11, 9, 7
 def panels(rows: int, columns: int, title: str, right: float = 0.12) -> tuple[Figure, Any]:
     """A figure of square panels under a title, and its axes, always as a 2-D array; `right` inches are left for bars.
 
-    The figure belongs to nobody: no window, no global state, no display. The panels have fixed places, so that pictures
-    of different steps compare, and nothing has to be laid out.
+    The figure has no window and no global state, and needs no display. The panels have fixed places, so pictures of
+    different steps can be compared.
     """
     width, height = columns * (PANEL + MARGIN) + 0.18 + right, rows * (PANEL + MARGIN) + HEAD + 0.15
     figure = Figure(figsize=(width, height), dpi=DPI)
@@ -82,7 +82,7 @@ PAPER, INK, FAINT, FAINTEST = "#14171c", "#d7dbe0", "#4a515a", "#262b32"
 
 
 def darken(figure: Figure) -> Figure:
-    """The same figure for a dark page: what is drawn keeps its colour, unless that is the grey of the exact."""
+    """The same figure for a dark page: colours stay, except the grey of exact values."""
     figure.set_facecolor(PAPER)
     for text in figure.findobj(Text):
         text.set_color(INK)

@@ -1,4 +1,4 @@
-r"""Ancestral sampling: run the forward chain backwards, one conditional law at a time.
+r"""Ancestral sampling: the forward chain in reverse, one conditional distribution at a time.
 
 Between two levels `t` and a lower `s`, the forward process is `x_t = a x_s + N(0, b I)` with `a = alpha_t / alpha_s`,
 `b = sigma_t^2 - a^2 sigma_s^2`. Given `x_0`, the reverse is Gaussian (Ho et al. 2020, eqs. 6 and 7, for any schedule):
@@ -6,8 +6,8 @@ Between two levels `t` and a lower `s`, the forward process is `x_t = a x_s + N(
     mean     = a (sigma_s / sigma_t)^2 x_t + alpha_s (b / sigma_t^2) x_0,
     variance = b (sigma_s / sigma_t)^2.
 
-The samplers put the denoised point in the place of `x_0`. DDIM keeps the mean of `x_s` given `x_0` but says freely how
-much of the noise is new.
+The samplers replace `x_0` by the denoised point. DDIM keeps the mean of `x_s` given `x_0`; a parameter sets the share
+of new noise.
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class DDPMAncestral(Sampler):
 
 @dataclass(frozen=True)
 class DDIM(GridSampler):
-    """Denoising diffusion implicit models (Song, Meng & Ermon 2021, eq. 12): from all old noise to all new.
+    """Denoising diffusion implicit models (Song, Meng & Ermon 2021, eq. 12): between reused and new noise.
 
     `x_s = alpha_s D + sqrt(sigma_s^2 - c^2) noise + c z` with `c^2 = eta^2 b (sigma_s / sigma_t)^2`: `eta = 1` is
     ancestral sampling with the posterior variance, `eta = 0` is Euler's method for the flow in `sigma / alpha`.

@@ -1,15 +1,14 @@
-"""What all samplers share: the walk down the noise levels, the randomness, the recording.
+"""The common part of all samplers: the loop over noise levels, the random numbers, the recording of paths.
 
-A sampler writes one thing, `step`: how to get from one level to the next. From the lowest level, `last` leads to the
-data itself: by default, to the denoised point. A multistep method writes `multistep` instead, which is given the memory
-of the steps before and returns it with the new one.
+A sampler defines one method, `step`, from one noise level to the next. `last` is the step from the lowest level to the
+data; by default it returns the denoised point. A multistep method defines `multistep` instead, which receives the
+memory of the previous steps and returns the new memory.
 
-A sampler is a value. `walk` is a pure function of the start points, the noise and the levels; `__call__` draws the
-start points from the prior.
+A sampler is an immutable value. `walk` is a pure function of the start points, the noise and the levels; `__call__`
+draws the start points from the prior.
 
-Every row of a result is a function of the seed and of its own number alone: noise is drawn in blocks of rows, each
-block from a generator of its own. Sample i is therefore the same however many are drawn, in chunks of whatever size, on
-however many devices of a kind.
+Each row of the result depends on the seed and its row number only: noise is drawn in blocks of rows, each with its own
+generator. So sample i does not depend on the number of samples, the size of chunks, or the number of devices of a kind.
 """
 
 import itertools
@@ -44,7 +43,7 @@ def block_size(device: torch.device) -> int:
 
 
 class NoiseStream:
-    """Standard noise for the rows `first ... first + n - 1` of the endless table of noise that a seed defines."""
+    """Standard noise for the rows `first ... first + n - 1` of the infinite table of noise that a seed defines."""
 
     def __init__(self, seed: int, first: int, n: int, device: torch.device | str = "cpu"):
         self._block = block_size(torch.device(device))
@@ -63,7 +62,7 @@ class NoiseStream:
         return self._draw(torch.rand)
 
     def _draw(self, law: Callable[..., Tensor]) -> Tensor:
-        # A whole block is drawn even if a part is used: what a row gets must not depend on its neighbours.
+        # A whole block is drawn even if a part is used: the noise of a row must not depend on other rows.
         blocks = [law(self._block, 2, generator=g, device=g.device) for g in self._generators]
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[self._rows]
 
@@ -93,10 +92,10 @@ Start = Callable[[Schedule, NoiseStream], Tensor]
 
 
 class Sampler(Component, ABC):
-    """Turns noise into samples by asking a denoiser; any sampler runs with any denoiser, the exact one included."""
+    """Turns noise into samples by evaluating a denoiser, learned or exact."""
 
     evaluations_per_step: int = 1
-    """How often a `step` asks the denoiser."""
+    """Evaluations of the denoiser per `step`."""
 
     @abstractmethod
     def times(self, schedule: Schedule) -> Tensor:
@@ -111,12 +110,12 @@ class Sampler(Component, ABC):
     ) -> tuple[Tensor, Any]:
         """A step that may use the `memory` of the steps before, None at first; returns the memory for the next step.
 
-        A one-step method remembers nothing.
+        A one-step method has no memory.
         """
         return self.step(denoiser, x, t, s, noise), None
 
     def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
-        """The step from the lowest level `t` to the data, `(n, 2)` to `(n, 2)`; it asks the denoiser once."""
+        """The step from the lowest level `t` to the data, `(n, 2)` to `(n, 2)`; one evaluation of the denoiser."""
         return denoiser.denoise(x, t)
 
     def nfe(self, schedule: Schedule) -> int:
@@ -147,7 +146,7 @@ class Sampler(Component, ABC):
             denoiser: a trained network or the exact answer.
             n: how many, >= 1.
             generator: source of all randomness (the default generator if None); samples are made on its device.
-            first: number of the first row: two calls for rows 0..999 and 1000..1999, with equally seeded generators,
+            first: number of the first row. Two calls for rows 0..999 and 1000..1999, with equally seeded generators,
                 give what one call for 2000 gives.
             start: where they begin; the sampler's own `start` if None.
 
@@ -174,8 +173,8 @@ class Sampler(Component, ABC):
         """Draw samples and keep their paths; the samples are those of `__call__` with the same generator state.
 
         Args:
-            every: keep every so many steps; the start and the end are kept in any case (the start unless skipped).
-            skip: leave out the first so many positions, the start being the first.
+            every: record one of this many steps; the end is always recorded, and the start unless it is skipped.
+            skip: number of positions to leave out at the beginning; the start is the first position.
         """
         seed, device = draw_seed(generator)
         levels = self.levels(denoiser.schedule)
@@ -207,8 +206,8 @@ class Sampler(Component, ABC):
             x: where the walk begins, `(n, 2)`, at the first of the levels.
             noise: source of the noise of stochastic steps.
             levels: highest first; by default those of `levels`, which end at the data.
-            observe: `observe(i, x, memory)` is shown every position, the start being number 0, and what a multistep
-                method remembers there.
+            observe: `observe(i, x, memory)` is called at every position, with the memory of a multistep method; the
+                start is number 0.
 
         Returns:
             The points at the last of the levels, `(n, 2)`.
@@ -228,7 +227,7 @@ class Sampler(Component, ABC):
 
 
 class MultistepSampler(Sampler, Generic[Memory]):
-    """A sampler whose steps build on the ones before: it writes `multistep`."""
+    """A sampler whose steps use earlier evaluations; it defines `multistep`."""
 
     @abstractmethod
     def multistep(

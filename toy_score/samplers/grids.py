@@ -1,7 +1,7 @@
-"""Step grids: at which times a sampler asks the denoiser.
+"""Step grids: the times at which a sampler evaluates the denoiser.
 
-A grid of `n` times descends from the schedule's `t_max`, in float64. All but the first two are chosen by noise level
-`r = sigma / alpha`, in which all schedules are alike.
+A grid of `n` times descends from the schedule's `t_max`, in float64. All but `Uniform` and `Trailing` choose noise
+levels `r = sigma / alpha`, which have the same meaning for all schedules.
 """
 
 import math
@@ -18,11 +18,11 @@ __all__ = ["Angular", "Geometric", "Grid", "Karras", "Trailing", "Uniform"]
 
 
 class Grid(Component, ABC):
-    """At which times a sampler asks the denoiser."""
+    """The times at which a sampler evaluates the denoiser."""
 
     @abstractmethod
     def __call__(self, schedule: Schedule, n: int) -> Tensor:
-        """`n` times, `(n,)` float64, descending from `t_max`; below the last one there is only the step to the data."""
+        """`n` times, `(n,)` float64, descending from `t_max`; after the last one there is only the step to the data."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Karras(Grid):
     """Evenly spaced in `r^(1 / rho)`: shorter steps at low noise (Karras et al. 2022, eq. 5).
 
     Args:
-        rho: how much low noise is favoured, > 0; the paper's 7. 1 is uniform in `r`; infinity would be `Geometric`.
+        rho: how much low noise is preferred, > 0; the paper's 7. 1 is uniform in `r`; the limit of large `rho` is
+            `Geometric`.
 
     Raises:
         ValueError: if `rho` is not positive.
@@ -80,7 +81,7 @@ class Angular(Grid):
     """Evenly spaced in the angle `phi = arctan(r / scale)`: the cosine schedule's steps, few far from the data.
 
     Args:
-        scale: the noise level that stands in the middle, > 0; the size of the data.
+        scale: the noise level at the middle of the grid, > 0; about the standard deviation of the data.
 
     Raises:
         ValueError: if `scale` is not positive.

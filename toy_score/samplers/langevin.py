@@ -1,8 +1,8 @@
-r"""Langevin dynamics: a random walk that climbs the score.
+r"""Langevin dynamics: a random walk that follows the score.
 
-At a noise level `r`, the chain `y <- y + (step / 2) score + sqrt(step) z` has, for small steps, `p_r` as its
-stationary law. Here `y = x / alpha` and `score = (D - y) / r^2`, so that the chains run on any schedule; on VE they
-are the papers' to the letter. Chains never see one another: no norm is taken over a batch.
+At a noise level `r`, the chain `y <- y + (step / 2) score + sqrt(step) z` has, for small steps, `p_r` as its stationary
+distribution. Here `y = x / alpha` and `score = (D - y) / r^2`, so the chains run on any schedule; on VE they are
+exactly those of the papers. Chains are independent: no norm is taken over a batch.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def langevin_step(denoiser: Denoiser, x: Tensor, t: Level, step: float, noise: N
 
 
 class _LangevinSampler(Sampler):
-    """What the two have in common: the start, and steps that keep `y` from level to level."""
+    """The common part of the two: the start, and steps that keep `y` from level to level."""
 
     uniform_start: float | None
 
@@ -49,15 +49,15 @@ class _LangevinSampler(Sampler):
 
 @dataclass(frozen=True)
 class AnnealedLangevin(_LangevinSampler):
-    """Langevin dynamics down a ladder of noise levels (Song & Ermon 2019, algorithm 1).
+    """Langevin dynamics over decreasing noise levels (Song & Ermon 2019, algorithm 1).
 
     At each level `sigma_i`, `steps_per_level` steps of size `eps sigma_i^2 / sigma_L^2`, where `sigma_L` is the lowest.
 
     Args:
         steps_per_level: T >= 1.
-        eps: step size at the lowest level, > 0. The chain is stable for `eps < 4 sigma_L^2` and, being unadjusted,
-            ends too wide: by a factor `1 / (1 - eps / (4 sigma_L^2))` in the variance that noise contributes.
-        n_levels: L >= 2 levels in geometric progression; as many as the schedule has if None, for NCSN its ladder.
+        eps: step size at the lowest level, > 0. The chain is stable for `eps < 4 sigma_L^2` and, being unadjusted, ends
+            too wide: by a factor `1 / (1 - eps / (4 sigma_L^2))` in the variance that noise contributes.
+        n_levels: L >= 2 levels in geometric progression; the number of the schedule if None.
         uniform_start: start uniform on the square `[-w, w]^2` instead of from the schedule's prior.
 
     Raises:

@@ -1,11 +1,11 @@
-r"""Methods of several steps: what the denoiser said in earlier steps is used again, so a step costs one evaluation.
+r"""Multistep methods: evaluations of earlier steps are used again, so a step costs one evaluation.
 
 Exponential methods: in `lambda = -log r` the flow is `dy / dlambda = D - y`, whose linear part is solved exactly
 (variation of constants),
 
     y_s = e^-h y_t + int_0^h e^(tau - h) D(lambda_t + tau) dtau,    h = lambda_s - lambda_t,
 
-with something simple in the place of `D` under the integral. On the circle (see `ode.py`) no exponential is needed,
+where a simple function approximates `D` under the integral. On the circle (see `ode.py`) no exponential is needed,
 
     z_s = z_t + int_0^h velocity(phi_t + tau) dtau,                 h = phi_s - phi_t.
 
@@ -36,16 +36,16 @@ Memory = tuple[tuple[float, Tensor], ...]
 
 
 class _AdamsMethod(MultistepSampler[Memory], GridSampler):
-    """A step from the latest `order` answers; the first steps of a walk have fewer."""
+    """A step from the latest `order` evaluations; the first steps of a walk have fewer."""
 
     order: int
 
     @abstractmethod
     def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
-        """Weights of the remembered values for a step from 0 to `h`, given where they stand, the newest at 0."""
+        """Weights of the remembered values for a step from 0 to `h`, given their positions, the newest at 0."""
 
     def combine(self, now: float, then: float, value: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
-        """What the remembered values and the new one add over a step, and the memory for the next step."""
+        """The increment of a step, from the remembered values and the new one, and the memory for the next step."""
         memory = ((now, value), *(memory or ()))[: self.order]
         weights = self.weights(then - now, [u - now for u, _ in memory])
         return sum(w * value for w, (_, value) in zip(weights, memory, strict=True)), memory
@@ -119,8 +119,8 @@ class AdamsBashforth(_AdamsMethod):
 
     Args:
         n_steps: number of steps, >= 1, as many evaluations.
-        order: number of velocities, in 1 ... 4; the first steps have fewer, so that with ever more steps the error
-            falls with their square at best.
+        order: number of velocities, in 1 ... 4; the first steps have fewer, so for many steps the error falls as their
+            square at best.
         grid: at which times the steps begin.
 
     Raises:

@@ -4,16 +4,17 @@ In Karras' variables `y = x / alpha`, `r = sigma / alpha` it is, for every sched
 
     dy / dr = (y - D(y; r)) / r = noise.
 
-`y` and `r` grow without bound. On the circle, in `z = x / R` and `phi = arctan r`, where `R^2 = alpha^2 + sigma^2`,
+`y` and `r` grow without bound. *On the circle* means: in `z = x / R` and `phi = arctan r`, where `R^2 = alpha^2 +
+sigma^2`,
 
     dz / dphi = velocity,
 
-whose state and slope stay of the size of the data (Salimans & Ho 2022, appendix D): the errors of the methods that step
-there are ten to a thousand times smaller at equal evaluations.
+whose state and slope keep the size of the data (Salimans & Ho 2022, appendix D). Methods that step in these variables
+have errors ten to a thousand times smaller at equal evaluations.
 
-The last step goes to `r = 0`, where nobody need be asked: for data with a density the noise there is `-r score = 0`.
-The trapezoidal rule with that slope, `y - (r / 2) noise`, is right to order `r^4`, since the noise is an odd function
-of `r`; Euler's step would be the denoised point, which shrinks the data by what the last level blurred.
+The last step ends at `r = 0`, where no evaluation is needed: for data with a density the noise there is `-r score = 0`.
+The trapezoidal rule with that slope, `y - (r / 2) noise`, is exact to order `r^4`, since the noise is an odd function
+of `r`. Euler's step gives the denoised point, which shrinks the data by the blur of the last level.
 """
 
 import math
@@ -116,7 +117,7 @@ class DormandPrinceMemory(NamedTuple):
 class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
     """Dormand and Prince's method of order 5 on the circle, on a fixed grid, with an error estimate for every sample.
 
-    At equal evaluations as good as with adaptive steps, and every sample is a function of its own noise alone.
+    It is as accurate as adaptive steps at equal evaluations, and each sample depends on its own noise only.
 
     Args:
         n_steps: number of steps, >= 1; `6 n_steps - 4` evaluations, a single one for one step.
@@ -147,8 +148,8 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
         """The samples of `__call__`, `(n, 2)`, and for each an estimate of its distance from the exact flow's, `(n,)`.
 
         The estimate is the sum over the steps of the distance between the method's solution and its embedded one of
-        order 4. It is not a bound: it leaves out what the flow makes of an error later on. Where the flow parts,
-        between modes, the true distance may be many times as large.
+        order 4. It is not a bound, because the flow can amplify an error later. Where the flow separates, between
+        modes, the true distance can be many times as large.
         """
         seed, device = draw_seed(generator)
         noise = NoiseStream(seed, 0, n, device)
@@ -164,10 +165,10 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
 
 @dataclass(frozen=True)
 class AdaptiveDormandPrince(Sampler):
-    """Dormand and Prince's method of order 5 with steps that every sample chooses for itself.
+    """Dormand and Prince's method of order 5 with adaptive steps for each sample.
 
-    One step size for a batch would tie its samples together; here the others do not matter, not even to rounding's
-    consequences, and a sample that is not finite stops alone.
+    Each sample has its own step size. So results do not depend on the batch, not even through rounding, and a sample
+    that is not finite does not stop the others.
 
     Args:
         tolerance: largest error estimate of a step, relative to `1 + |z|`, > 0.
@@ -201,7 +202,7 @@ class AdaptiveDormandPrince(Sampler):
 
 @dataclass(frozen=True)
 class EDMStochastic(GridSampler):
-    """EDM's stochastic sampler (Karras et al. 2022, algorithm 2): before each step of Heun's, some noise is added.
+    """EDM's stochastic sampler (Karras et al. 2022, algorithm 2): noise is added before each step of Heun's method.
 
     From `r` up to `r (1 + gamma)`, `gamma = min(S_churn / n_steps, sqrt(2) - 1)` where `S_tmin <= r <= S_tmax`, but not
     above the schedule's highest level, where no network was trained.
@@ -210,7 +211,7 @@ class EDMStochastic(GridSampler):
         n_steps: number of steps, >= 1; `2 n_steps - 1` evaluations.
         S_churn: amount of noise over the whole walk, >= 0; 0 is `Heun`.
         S_tmin, S_tmax: noise levels between which it is added.
-        S_noise: standard deviation of the noise added, > 0; slightly above 1 makes good for a denoiser that removes
+        S_noise: standard deviation of the noise added, > 0; slightly above 1 compensates for a denoiser that removes
             too much.
         grid: at which times the steps begin.
 

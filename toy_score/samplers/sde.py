@@ -1,6 +1,6 @@
 r"""The reverse-time stochastic differential equation, and predictors with correctors (Song et al. 2021).
 
-The forward process of a schedule is `dx = f x dt + g dw`; run backwards it is, with the score (eq. 6),
+The forward process of a schedule is `dx = f x dt + g dw`; in reverse time it is, with the score (eq. 6),
 
     dx = (f x - g^2 score) dt + g dw,    dt < 0.
 """
@@ -46,10 +46,10 @@ class EulerMaruyama(GridSampler):
 
 @dataclass(frozen=True)
 class ReverseDiffusion(GridSampler):
-    """The reverse SDE discretised as the forward chain is (Song et al. 2021, eq. 46).
+    """The reverse SDE, discretised like the forward chain (Song et al. 2021, eq. 46).
 
-    Where the chain takes `x_t = a x_s + sqrt(b) z`, the way back is `x_s = (2 - a) x_t + b score + sqrt(b) z`; the last
-    step is the denoised point.
+    Where the chain takes `x_t = a x_s + sqrt(b) z`, the reverse step is `x_s = (2 - a) x_t + b score + sqrt(b) z`; the
+    last step is the denoised point.
 
     Args:
         n_steps: number of steps, >= 1, as many evaluations.
@@ -66,7 +66,7 @@ class ReverseDiffusion(GridSampler):
 
 @dataclass(frozen=True)
 class NoPredictor(GridSampler):
-    """Goes to the next level without a move: all work is left to the corrector.
+    """Goes to the next level and leaves the points where they are; only the corrector moves them.
 
     Args:
         n_steps: number of levels, >= 1.
@@ -83,12 +83,12 @@ class NoPredictor(GridSampler):
 
 
 class Corrector(Component, ABC):
-    """Moves points at one noise level towards its law."""
+    """Moves points towards the distribution at one noise level."""
 
     @property
     @abstractmethod
     def evaluations(self) -> int:
-        """How often it asks the denoiser at each level."""
+        """Evaluations of the denoiser at each level."""
 
     @abstractmethod
     def __call__(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
@@ -97,13 +97,13 @@ class Corrector(Component, ABC):
 
 @dataclass(frozen=True)
 class LangevinCorrector(Corrector):
-    """Some steps of Langevin dynamics, of a size by the signal-to-noise rule (Song et al. 2021, algorithms 4 and 5).
+    """Steps of Langevin dynamics with a size set by the signal-to-noise ratio (Song et al. 2021, algorithms 4 and 5).
 
     The paper's steps are `x + e score + sqrt(2 e) z` with `e = 2 (snr |z| / |score|)^2`: the first term is `snr` times
-    as long as the second. Its norms are averages over the batch, which ties the chains together. We use their value for
-    pure noise, `|z| / |score| = r`, so every chain takes the same step, `e = 2 (snr r)^2` in `y = x / alpha`. Below the
-    scale of data that fill the plane the score is much shorter than that, and the paper's steps would become unstable.
-    Annealed Langevin dynamics, whose step is `2 e`, is the case `snr = sqrt(eps) / (2 sigma_L)`.
+    as long as the second. Its norms are averages over the batch, so the chains depend on one another. We use their
+    value for pure noise, `|z| / |score| = r`, so every chain takes the same step, `e = 2 (snr r)^2` in `y = x / alpha`.
+    Below the scale of data that fill the plane the score is much shorter than that, and the paper's steps would become
+    unstable. Annealed Langevin dynamics, whose step is `2 e`, is the case `snr = sqrt(eps) / (2 sigma_L)`.
 
     Args:
         snr: > 0, stable below 1; the paper's 0.16.
@@ -133,10 +133,10 @@ class LangevinCorrector(Corrector):
 
 @dataclass(frozen=True)
 class PredictorCorrector(Sampler):
-    """At each level the corrector improves the law, then the predictor goes on (Song et al. 2021, algorithm 1).
+    """At each level the corrector improves the samples, then the predictor goes to the next level (Song et al. 2021,
+    algorithm 1).
 
-    Any one-step sampler can predict; `NoPredictor` leaves all to the corrector, which then is annealed Langevin
-    dynamics.
+    Any one-step sampler can predict; with `NoPredictor` the method is annealed Langevin dynamics.
 
     Args:
         predictor: also decides the levels, the start and the last step.

@@ -8,11 +8,11 @@ They are the marginals of a stochastic differential equation, `dx = f(t) x dt + 
 
     f = d log alpha / dt,    g^2 = d sigma^2 / dt - 2 f sigma^2 = alpha^2 d(r^2) / dt,    r = sigma / alpha.
 
-In Karras' variables, `x / alpha` and `r`, all schedules are one and the same process run at different speeds (Karras et
-al. 2022, section 2), so the ratio `r` is the common currency: `time(ratio)` inverts it, and samplers that think in
+In Karras' variables, `x / alpha` and `r`, all schedules are the same process at different speeds (Karras et al. 2022,
+section 2). So the ratio `r` has the same meaning for all of them: `time(ratio)` is its inverse, and samplers defined by
 noise levels run on any schedule.
 
-The discrete ladders of NCSN (L noise levels) and DDPM (T steps) are grids on this axis, not schedules of another kind.
+The discrete noise levels of NCSN (L levels) and DDPM (T steps), called the *ladder*, are grids on this time axis.
 """
 
 import math
@@ -74,7 +74,7 @@ class Schedule(Component, ABC):
 
     @property
     def t_max(self) -> float:
-        """The highest time; below 1 where `alpha(1) = 0`, since there nothing is left of the data."""
+        """The highest time; below 1 where `alpha(1) = 0`, since the data have no influence there."""
         return 1.0
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Schedules that keep the signal, `alpha = 1`, and let the noise explode."""
+"""Schedules that keep the signal, `alpha = 1`, and raise the noise."""
 
 import math
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class VE(Schedule):
 class EDM(Schedule):
     """The schedule of EDM: `alpha = 1`, `sigma(t) = sigma_max t`, so that the flow's trajectories are nearly straight.
 
-    Where to step is a matter for the sampler's grid (Karras et al. 2022, table 1 and section 3).
+    The sampler's grid chooses the steps (Karras et al. 2022, table 1 and section 3).
 
     Args:
         sigma_min: the lowest noise level, > 0; the paper's 0.002 is for images.

@@ -15,7 +15,7 @@ class LinearFlow(Schedule):
     """The straight line from data to noise: `alpha(t) = 1 - t`, `sigma(t) = t`.
 
     It is the path of rectified flow (Liu et al. 2023) and of flow matching (Lipman et al. 2023, with time reversed). At
-    `t = 1` nothing of the data is left; the schedule ends where `sigma / alpha` is `sigma_max`.
+    `t = 1` there is only noise; the schedule ends where `sigma / alpha` is `sigma_max`.
 
     Args:
         sigma_min: the lowest noise level `sigma / alpha`, > 0.

@@ -1,7 +1,7 @@
-r"""Schedules that trade signal for noise so that the variance stays, `alpha^2 + sigma^2 = 1`, and sub-VP.
+r"""Schedules that replace signal by noise at constant variance, `alpha^2 + sigma^2 = 1`, and sub-VP.
 
-For all of them `log alpha` is the primitive: `sigma^2 = 1 - alpha^2 = -expm1(2 log alpha)` does not cancel near the
-data, `f` is its derivative, and `g^2 = -2 f`.
+All are computed from `log alpha`: `sigma^2 = 1 - alpha^2 = -expm1(2 log alpha)` does not cancel near the data, `f` is
+its derivative, and `g^2 = -2 f`.
 """
 
 import math
@@ -108,8 +108,8 @@ class SubVP(VP):
 class Cosine(_VariancePreserving):
     """The cosine schedule: `alpha(t) = cos(theta(t)) / cos(theta(0))`, `theta(t) = (t + s) / (1 + s) pi / 2`.
 
-    Nichol & Dhariwal 2021, eq. 17. At `t = 1` nothing of the data is left; where the paper clips its betas, the
-    schedule ends where `sigma / alpha` is `sigma_max`.
+    Nichol & Dhariwal 2021, eq. 17. At `t = 1` there is only noise. The paper clips its betas; this schedule ends where
+    `sigma / alpha` is `sigma_max`.
 
     Args:
         s: offset, > 0, without which the first steps would be too small; the paper's 0.008.

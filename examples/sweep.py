@@ -1,10 +1,11 @@
 """Many runs at once: a search for the best learning rate and EMA, by Optuna (`pip install -e '.[sweep]'`).
 
-    python -m benchmarks.sweep --trials 20 --study sqlite:///sweep.db [--steps 1500]
+    python examples/sweep.py --trials 20 --study sqlite:///sweep.db [--steps 1500]
 
-Each trial trains in this process and is judged by its mean normalised score error on the validation points. The study
-is a file or a database: give the same command as often as there are cores, or on several machines that see the
-database, and all work on one study; interrupted, it goes on. Optuna's own dashboard and plots read it.
+Each trial trains in this process; its score is the mean normalised score error on the validation points. Optuna calls
+the search a study and keeps it in a file or a database. Start the same command once per core, or on several machines
+that see the database: all work on one study. An interrupted search continues with the same command. Optuna's own
+dashboard and plots read the study.
 """
 
 import argparse

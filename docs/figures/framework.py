@@ -1,8 +1,8 @@
 """The figures of `docs/one_framework.md`.
 
-    python -m benchmarks.figures [--runs DIR]
+    python -m docs.figures.framework [--runs DIR]
 
-Trains the four networks that they need (20 s each) unless their runs are in DIR already, and writes `docs/images/`.
+Trains the four networks (20 s each) unless their runs are in DIR already, and writes into `docs/images/`.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from docs.figures.parts import IMAGES, SEED, generator, model
 from toy_score import (
     DDIM,
     DDPM,
@@ -36,9 +37,6 @@ from toy_score import (
 )
 from toy_score.plotting.style import EXACT, GENERATED, REAL, TRAJECTORY, panels, square
 
-IMAGES = Path(__file__).resolve().parents[1] / "docs/images"
-SEED = 3
-
 
 def main() -> None:
     """Make them all."""
@@ -58,18 +56,6 @@ def main() -> None:
     for name, figure in figures.items():
         (IMAGES / f"{name}.png").write_bytes(plotting.to_png(figure))
         print(IMAGES / f"{name}.png", flush=True)
-
-
-def model(name: str, runs: Path) -> ScoreModule:
-    """The model of a config, trained if need be."""
-    found = sorted(runs.glob(f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"))
-    if not found:
-        from toy_score.__main__ import main
-
-        root = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", str(runs / "lightning_logs")]
-        main(["fit", "--config", name, *root, "--trainer.logger.name", name])
-        found = sorted(runs.glob(f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"))
-    return ScoreModule.load_from_checkpoint(found[-1])
 
 
 def schedules() -> Figure:
@@ -153,10 +139,6 @@ def guidance(module: ScoreModule) -> Figure:
             x = sampler(Guided(given, whole, weight), 1500, generator())
             ax.scatter(*x.T, s=2.5, color=GENERATED if row == 0 else EXACT, alpha=0.5, linewidths=0)
     return figure
-
-
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(SEED)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Section 3 of NCSN (Song & Ermon 2019): Langevin dynamics with and without annealing, score matching without noise.
 
-    python -m benchmarks.section3 [--run RUN] [--seeds 16]
+    python -m docs.figures.section3 [--run RUN] [--seeds 16]
 
 The authors' setting: the mixture 1/5 N((-5, -5), I) + 4/5 N((5, 5), I), 1280 chains from a uniform start on [-8, 8]^2;
 plain, a thousand steps of size 0.1; annealed, ten component widths from 20 to 1, a hundred steps of size
@@ -8,7 +8,7 @@ plain, a thousand steps of size 0.1; annealed, ten component widths from 20 to 1
 of level `s`: the distribution here is two points, the schedule `VE(1, 20)`, and its lowest level is the mixture.
 
 Also trains the network of `configs/ncsn_section3.yaml`, unless RUN is a folder where that has been done, and maps its
-error. Writes `benchmarks/results/section3.md` and two pictures into `docs/images/`.
+error. Writes `docs/tables/section3.md` and two pictures into `docs/images/`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.figures import model
+from docs.figures.parts import IMAGES, TABLES, model
 from toy_score import (
     VE,
     AnnealedLangevin,
@@ -34,7 +34,6 @@ from toy_score import (
 )
 from toy_score.plotting.style import DENSITY, EXACT, GENERATED, LABEL, LEARNED, REAL, TICK, panels, square
 
-ROOT = Path(__file__).resolve().parents[1]
 DATA, POINTS, WIDTHS = NCSNMixture(), NCSNMixture(std=1e-3), VE(sigma_min=1.0, sigma_max=20.0, n_levels=10)
 TRUTH = ExactDenoiser(POINTS, WIDTHS)
 CHAINS, SQUARE = 1280, 8.0
@@ -68,9 +67,9 @@ def main() -> None:
         shown[name] = x[0]
     lines += ["", *map_of_errors(network)]
     print("\n".join(lines[-8:]))
-    (ROOT / "benchmarks/results/section3.md").write_text("\n".join(lines) + "\n")
+    (TABLES / "section3.md").write_text("\n".join(lines) + "\n")
     for name, figure in (("chains", chains(shown)), ("scores", scores(network))):
-        path = ROOT / f"docs/images/ncsn_section3_{name}.png"
+        path = IMAGES / f"ncsn_section3_{name}.png"
         figure.savefig(path, dpi=90)
         print(path)
 

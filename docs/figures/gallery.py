@@ -1,14 +1,13 @@
 """The whole zoo in one picture.
 
-    python -m benchmarks.gallery
+    python -m docs.figures.gallery
 
-Of each distribution samples, and beside them the density under noise, with the exact score as arrows. Written to
+For each distribution: samples, and the density under noise with the exact score as arrows. Writes
 `docs/images/gallery.png`.
 """
 
 import io
 import math
-from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
@@ -16,11 +15,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.oracles import zoo
+from docs.figures.parts import IMAGES
 from toy_score.distributions import Distribution
 from toy_score.plotting.parts import density, grid
 from toy_score.plotting.style import DENSITY, DPI, EXACT, LABEL, REAL, TITLE, square
 
-FILE = Path(__file__).parents[1] / "docs/images/gallery.png"
+FILE = IMAGES / "gallery.png"
 COLUMNS = 8  # distributions side by side are half as many: each takes two panels
 COLOURS = 48  # of the file, which is a third as large for it
 N, ARROWS, NOISE = 3000, 15, 0.06  # the noise level as a multiple of the picture's half-width
@@ -39,7 +39,6 @@ def main() -> None:
     for p, pair in zip(toys, axes.reshape(-1, 2), strict=False):
         clean(pair[0], p)
         noisy(pair[1], p, NOISE * p.bounds)
-    FILE.parent.mkdir(parents=True, exist_ok=True)
     png = io.BytesIO()
     figure.savefig(png, format="png")
     Image.open(png).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(FILE, optimize=True)

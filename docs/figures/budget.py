@@ -1,10 +1,11 @@
 """Where the error of trained networks comes from: the error budgets of `docs/error_budget.md`.
 
-    python -m benchmarks.budget [--runs DIR] [CASE ...]
+    python -m docs.figures.budget [--runs DIR] [CASE ...]
 
-Trains the networks unless their runs are in DIR already, asks for their budgets by the command line, and writes
-`benchmarks/results/budget.md` and the pictures in `docs/images/`. One network is trained with the study's noise levels,
-up to 5 only, and asked twice: by a solver of the flow, and by annealed Langevin dynamics from a uniform start.
+Trains the networks unless their runs are in DIR already, measures their error budgets by the command line, and writes
+`docs/tables/budget.md` and the pictures in `docs/images/`. One network is trained with the original study's noise
+levels, up to 5 only, and measured with two samplers: Heun's method, and annealed Langevin dynamics from a uniform
+start.
 """
 
 import argparse
@@ -13,9 +14,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmarks.quality import command, machine
+from benchmarks.timing import command, machine
+from docs.figures.parts import IMAGES, TABLES, trained
 
-ROOT = Path(__file__).resolve().parents[1]
 NARROW = ("--model.schedule.sigma_max", "5", "--trainer.max_steps", "3000")
 HEUN = ("--model.sampler", "Heun", "--model.sampler.n_steps", "40")
 FEWER = ("--n_samples", "5000")  # a thousand evaluations a sample
@@ -42,23 +43,13 @@ def main() -> None:
         config, fit, test = CASES[name]
         table = runs / f"{name}.txt"
         if not table.exists():
-            argv = ["test", "--ckpt_path", checkpoint(runs, config, fit), "--output", f"{name}.json", *test]
-            said = command(runs, *argv, "--budget", "true", "--overwrite", "true")
-            table.write_text(re.search(r"error budget of .*?(?=\n\n?metrics:)", said, re.DOTALL)[0].rstrip() + "\n")
-        shutil.copy(runs / f"{name}_budget.png", ROOT / f"docs/images/budget_{name}.png")
+            argv = ["test", "--ckpt_path", trained(config, runs, *fit), "--output", f"{name}.json", *test]
+            printed = command(runs, *argv, "--budget", "true", "--overwrite", "true")
+            table.write_text(re.search(r"error budget of .*?(?=\n\n?metrics:)", printed, re.DOTALL)[0].rstrip() + "\n")
+        shutil.copy(runs / f"{name}_budget.png", IMAGES / f"budget_{name}.png")
         print(table.read_text(), flush=True)
     tables = [f"```\n{table.read_text()}```\n" for name in CASES if (table := runs / f"{name}.txt").exists()]
-    (ROOT / "benchmarks/results/budget.md").write_text("\n".join([machine() + "\n", *tables]))
-
-
-def checkpoint(runs: Path, config: str, flags: tuple[str, ...]) -> Path:
-    """The checkpoint of a config, trained if need be."""
-    name = "_".join([config, *flags[1::2]])
-    pattern = f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"
-    if not list(runs.glob(pattern)):
-        logger = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", "lightning_logs"]
-        command(runs, "fit", "--config", config, *logger, "--trainer.logger.name", name, *flags)
-    return sorted(runs.glob(pattern))[-1]
+    (TABLES / "budget.md").write_text("\n".join([machine() + "\n", *tables]))
 
 
 if __name__ == "__main__":

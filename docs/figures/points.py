@@ -1,14 +1,14 @@
 """Training on a file: 10 000 points of a published toy, by the command line alone, against fresh points of it.
 
-    python -m benchmarks.points                 # moons, S-curve and eight Gaussians
-    python -m benchmarks.points moons           # one of them
-    python -m benchmarks.points --picture       # docs/images/points.png from a run on the moons
+    python -m docs.figures.points                 # moons, S-curve and eight Gaussians
+    python -m docs.figures.points moons           # one of them
+    python -m docs.figures.points --picture       # docs/images/points.png from a run on the moons
 
-The points are written to a `.csv` file, `fit --config edm_points` trains on it, and `predict` draws as many samples; of
-the distribution itself the model is told nothing. This is done for three draws of the points, each with a fit of its
-own: how well a model can do depends on how lucky its training points are. The exact W2 (optimal assignment, in the
-units of the file) of samples to fresh points stands beside that of real points to the same fresh points. Memorisation
-stands beside that of the optimal denoiser of the training points. Results go to `benchmarks/results/`.
+The points are written to a `.csv` file, `fit --config edm_points` trains on it, and `predict` draws as many samples.
+The model sees nothing of the distribution itself. There are three draws of the training points, each with its own fit,
+because the result depends on the draw. The table has the exact W2 (optimal assignment, in the units of the file) of
+samples to fresh points, beside that of other real points to the same fresh points; and the memorisation of the model,
+beside that of the optimal denoiser of the training points. Results go to `docs/tables/`.
 """
 
 import argparse
@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.quality import RESULTS, command, machine
+from benchmarks.timing import command, machine
+from docs.figures.parts import IMAGES, TABLES
 from toy_score import __version__, plotting
 from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
@@ -36,12 +37,11 @@ from toy_score.seeds import seed_of
 
 TOYS: dict[str, Distribution] = {"moons": Moons(), "s_curve": SCurve(), "eight_gaussians": EightGaussians()}
 N, DRAWS, YARDSTICK = 10_000, 3, 2000
-PICTURE = Path(__file__).parents[1] / "docs/images/points.png"
 
 
 def main(names: list[str]) -> None:
     """Measure and write `results/points.json` and `results/points.md`."""
-    file = RESULTS / "points.json"
+    file = TABLES / "points.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     for name in names:
         print(f"{name} ...", flush=True)
@@ -49,7 +49,7 @@ def main(names: list[str]) -> None:
             results[name] = measure(name, Path(folder))
         print(json.dumps(results[name], indent=2), flush=True)
         file.write_text(json.dumps(results, indent=2) + "\n")
-        (RESULTS / "points.md").write_text(table(results))
+        (TABLES / "points.md").write_text(table(results))
 
 
 def measure(name: str, folder: Path) -> dict[str, object]:
@@ -64,14 +64,14 @@ def measure(name: str, folder: Path) -> dict[str, object]:
         seconds.append(training)
         w2.append(exact_w2(x, fresh).item())
         floor.append(exact_w2(points(name, "real points", k), fresh).item())
-        found = judge(name, data)
+        found = memorisation(name, data)
         found.update(data.standardisation(x))
-        said = found.summary()
-        excess.append(said["excess"])
-        chance.append(said["excess_floor"])
+        summary = found.summary()
+        excess.append(summary["excess"])
+        chance.append(summary["excess_floor"])
         optimum.append(optimal(name, data).summary()["excess"])
     return {
-        "command": f"python -m benchmarks.points {name}",
+        "command": f"python -m docs.figures.points {name}",
         "machine": machine(),
         "toy_score": __version__,
         "n": N,
@@ -93,22 +93,22 @@ def points(name: str, purpose: str, k: int = 0) -> Tensor:
 def fitted(name: str, folder: Path, k: int = 0) -> tuple[float, PointsDataModule, Path]:
     """A fit to a file of points by the command line: its seconds, the data as it saw them, its checkpoint."""
     np.savetxt(folder / "my.csv", points(name, "training points", k).numpy(), "%.8g", ",", header="x,y", comments="")
-    said = command(folder, "fit", "--config", "edm_points", "--data.path", "my.csv")
+    printed = command(folder, "fit", "--config", "edm_points", "--data.path", "my.csv")
     data = PointsDataModule(str(folder / "my.csv"))
     data.setup()
     checkpoint = folder / "lightning_logs/edm_points/version_0/checkpoints/last.ckpt"
-    return float(re.search(r"training:\s+([\d.]+) s", said)[1]), data, checkpoint
+    return float(re.search(r"training:\s+([\d.]+) s", printed)[1]), data, checkpoint
 
 
-def judge(name: str, data: PointsDataModule) -> Memorisation:
-    """The metric, with fresh points of the truth in the model's coordinates."""
+def memorisation(name: str, data: PointsDataModule) -> Memorisation:
+    """The metric, with fresh exact points in the model's coordinates."""
     return Memorisation(data.distribution, data.standardisation(points(name, "judging points")))
 
 
 def optimal(name: str, data: PointsDataModule) -> Memorisation:
     """The metric for samples of the optimal denoiser of the training points."""
     truth = ExactDenoiser(data.distribution, EDM(sigma_min=0.002, sigma_max=80.0))
-    found = judge(name, data)
+    found = memorisation(name, data)
     found.update(Heun(n_steps=18)(truth, YARDSTICK, torch.Generator().manual_seed(seed_of("yardstick"))))
     return found
 
@@ -138,7 +138,7 @@ def picture(name: str = "moons") -> None:
     with tempfile.TemporaryDirectory() as folder:
         _, data, checkpoint = fitted(name, Path(folder))
         model = ScoreModule.load_from_checkpoint(checkpoint)
-    found, seed = judge(name, data), torch.Generator().manual_seed(0)
+    found, seed = memorisation(name, data), torch.Generator().manual_seed(0)
     with torch.no_grad():
         z = model.sampler(model.denoiser, len(data.distribution), seed)
     found.update(z)
@@ -151,18 +151,18 @@ def picture(name: str = "moons") -> None:
     in_units(figure, data.standardisation)
     ax = axes[0, 2]
     samples, best = found.summary()["histogram"], optimal(name, data).summary()["histogram"]
-    for told, label, colour in (
+    for counts, label, colour in (
         (samples["fresh"], "fresh points", REAL),
         (samples["samples"], "samples", GENERATED),
         (best["samples"], "the optimal denoiser's samples", EXACT),
     ):
-        ax.stairs(told, samples["edges"], color=colour, linewidth=1.6, label=label)
+        ax.stairs(counts, samples["edges"], color=colour, linewidth=1.6, label=label)
     ax.set(xscale="log", xlim=(1e-4, 3), xlabel="distance to the nearest training point", ylim=(0, 0.5))
     ax.set_title("share at each distance", fontsize=TITLE - 1)
     ax.tick_params(labelsize=TICK)
     ax.tick_params(axis="y", direction="in", pad=2)  # clear of the neighbour's frame
     ax.legend(fontsize=LABEL - 1, frameon=False, loc="upper left")
-    PICTURE.write_bytes(plotting.to_png(figure))
+    (IMAGES / "points.png").write_bytes(plotting.to_png(figure))
 
 
 if __name__ == "__main__":
