@@ -185,8 +185,8 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """A row per library and sampler."""
     quiet()
     n, draws, steps = (200, 1, 20) if options.quick else (N, DRAWS, STEPS)
-    perfect = [distance(Heart().sample(n, torch.Generator().manual_seed(k))) for k in range(5 * draws)]
-    floor, rows = mean(perfect), []
+    exact = [distance(Heart().sample(n, torch.Generator().manual_seed(k))) for k in range(5 * draws)]
+    floor, rows = mean(exact), []
     for name, contestant in CONTESTANTS.items():
         try:
             contestant(1)  # imports, and whatever a first step waits for
@@ -214,7 +214,7 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
                 }
             )
             print(rows[-1], flush=True)
-    chance = f"{floor:.4f} +- {stdev(perfect):.4f}"
+    chance = f"{floor:.4f} +- {stdev(exact):.4f}"
     return {f"{steps} steps of {BATCH} rows, {n} samples {2 * draws} times; the floor is {chance}": rows}
 
 

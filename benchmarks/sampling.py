@@ -118,11 +118,11 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
             "million rows x evaluations / s": f"{n / step / 1e6:.2f}",
             "of the roofline": f"{roof / seconds['sampler']:.2f}",
             "of the network on all rows at once": f"{seconds['whole'] / seconds['sampler']:.2f}",
-            "against the study's sampler": "",
+            "against the original sampler": "",
         }
         if isinstance(sampler, AnnealedLangevin):
             study = study_step(n, 2, "cpu") if options.quick else study_step_afresh(n, STUDY_STEPS, options.device)
-            row["against the study's sampler"] = f"{study / step:.2f} x"
+            row["against the original sampler"] = f"{study / step:.2f} x"
         print(row, flush=True)
         rows.append(row)
     return {f"{n} rows, medians of {repeats} rounds in which all take turns": rows}

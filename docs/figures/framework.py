@@ -84,7 +84,7 @@ def schedules() -> Figure:
 
 
 def walks() -> Figure:
-    """From noise to data, with a perfect network: one start, four samplers."""
+    """From noise to data, with the exact denoiser: one start, four samplers."""
     p, truth = SplitNormal(), ExactDenoiser(SplitNormal(), VP())
     samplers = {
         "reverse SDE (300)": ReverseDiffusion(300),
