@@ -18,10 +18,11 @@ import yaml
 import toy_score
 from toy_score import __main__ as entry, __version__
 from toy_score.callbacks import TestReport
-from toy_score.catalog import configs_folder, entries
+from toy_score.catalog import entries
+from toy_score.commands.arguments import parse
 from toy_score.commands.fit import groups_per_validation
 from toy_score.commands.runs import next_version
-from toy_score.commands.settings import TRAINER_DEFAULTS
+from toy_score.commands.settings import merged
 from toy_score.files import locked
 
 CONFIGS = [entry.name for entry in entries("configs")]
@@ -116,13 +117,20 @@ def validated_at(run):
     return [event.step for event in events.Scalars("val/loss")]
 
 
+SHARED = ("n_train", "fresh", "batch_size", "steps_at_once", "n_val", "labels")
+
+
+def settings_of(name):
+    """The settings of `fit` with a config."""
+    return merged(parse("fit", ["--config", name]), {})
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("at_once", [None, 1, 10])
 def test_every_config_is_validated_at_least_15_times(name, at_once):
-    config = yaml.safe_load((configs_folder() / f"{name}.yaml").read_text())
-    trainer = {"max_steps": TRAINER_DEFAULTS["max_steps"], "max_epochs": -1} | config.get("trainer", {})
-    data = config["data"] if isinstance(config["data"], dict) else {}  # a bare name has the defaults
-    data = data.get("init_args", {})
+    config = settings_of(name)
+    given = parse("fit", ["--config", name]).layers("trainer")  # of the config alone, and of its base
+    trainer, data = config["trainer"], config["data"]["init_args"]
     per_epoch = -(-data.get("n_train", 1_024_000) // data.get("batch_size", 1024))
     at_once = at_once or data.get("steps_at_once", 10)
     n = groups_per_validation(None, trainer["max_steps"], trainer["max_epochs"], per_epoch, at_once)
@@ -130,7 +138,7 @@ def test_every_config_is_validated_at_least_15_times(name, at_once):
     whole, rest = divmod(steps, per_epoch)
     groups = whole * -(-per_epoch // at_once) + -(-rest // at_once)
     assert 15 <= groups // n <= 50
-    assert {"val_check_interval", "check_val_every_n_epoch"}.isdisjoint(trainer)
+    assert {"val_check_interval", "check_val_every_n_epoch"}.isdisjoint(key for layer in given for key in layer)
 
 
 def test_an_interval_of_validation_counts_optimizer_steps():
@@ -204,12 +212,40 @@ def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, ca
 
 
 def test_the_configs_of_a_family_differ_only_in_the_data_and_the_step_of_langevin():
-    for model in ("ncsn", "ddpm", "original/ncsn", "original/ddpm"):
-        texts = [
-            re.sub("eps: .*", "", (configs_folder() / f"{model}_{toy}.yaml").read_text().split("\n", 1)[1])
-            for toy in ("heart", "split_normal")
-        ]
-        assert texts[0].replace("HeartDataModule", "SplitNormalDataModule") == texts[1]
+    for model in ("ncsn", "ddpm", "edm", "energy", "flow", "vp", "subvp", "ve", "original/ncsn", "original/ddpm"):
+        heart, split = (settings_of(f"{model}_{toy}") for toy in ("heart", "split_normal"))
+        kinds = [settings.pop("data") for settings in (heart, split)]
+        assert [kind["class_path"].split(".")[-1] for kind in kinds] == ["HeartDataModule", "SplitNormalDataModule"]
+        shared = [{k: v for k, v in kind["init_args"].items() if k in SHARED} for kind in kinds]
+        assert shared[0] == shared[1]
+        if model == "ncsn":
+            assert heart["model"]["init_args"]["sampler"]["init_args"].pop("eps") == 0.00025
+            assert split["model"]["init_args"]["sampler"]["init_args"].pop("eps") == 0.0001
+        assert heart == split
+
+
+def test_a_config_builds_on_the_one_beside_it_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Path("mine/base.yaml").write_text("model: {class_path: NCSNModule, init_args: {sampler: {class_path: Heun}}}\n")
+    Path("mine/better.yaml").write_text("base: base.yaml\nmodel: {sampler: {n_steps: 7}}\ndata: HeartDataModule\n")
+    settings = settings_of("mine/better.yaml")
+    sampler = settings["model"]["init_args"]["sampler"]
+    assert (sampler["class_path"], sampler["init_args"]["n_steps"]) == ("toy_score.Heun", 7)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("nothing.yaml", "there is no config 'nothing.yaml'"),
+        ("itself.yaml", "the config 'itself.yaml' is a base and has one itself; name one config without a base"),
+        ("[1]", "the config 'itself.yaml' has the base [1], which is not a file; name one config without a base"),
+    ],
+)
+def test_a_base_that_cannot_be_read_is_named(base, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("itself.yaml").write_text(f"base: {base}\ndata: HeartDataModule\n")
+    assert message in refused(capsys, "fit", "--config", "itself.yaml")
 
 
 def test_predict_needs_only_the_checkpoint(ckpt, capsys):

@@ -150,7 +150,7 @@ def parse(command: str, argv: Sequence[str]) -> Given:
             named[name] = value
         else:
             raise ValueError(f"{command} has no option --{name}{_advice(command, name)}")
-    contents = [_read_config(name) for name in configs]
+    contents = [content for name in configs for content in _read_config(name)]
     options: dict[str, Any] = {}
     for config in contents:
         for name, value in config.items():
@@ -264,7 +264,8 @@ def _advice(command: str, name: str) -> str:
     return did_you_mean(name, [*known, "config", *SECTIONS]) or f"; see {command} --help"
 
 
-def _read_config(name: Text) -> dict[str, Any]:
+def _read_config(name: Text, is_base: bool = False) -> list[dict[str, Any]]:
+    """The contents of a config, after those of the config beside it that it names as its `base`, if it does."""
     if name.alone:
         raise ValueError("--config needs a value: a path, or a name (see `list configs`)")
     path = config_file(name)
@@ -280,4 +281,10 @@ def _read_config(name: Text) -> dict[str, Any]:
         raise ValueError(
             f"the config {str(name)!r} has no `model:` or `data:` section; see `list configs` for examples"
         )
-    return content
+    if "base" not in content:
+        return [content]
+    base = content.pop("base")
+    if is_base or not isinstance(base, str):
+        why = "is a base and has one itself" if is_base else f"has the base {base!r}, which is not a file"
+        raise ValueError(f"the config {str(name)!r} {why}; name one config without a base")
+    return [*_read_config(Text(Path(path).parent / base), is_base=True), content]

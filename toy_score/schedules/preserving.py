@@ -19,8 +19,10 @@ from toy_score.schedules.base import Schedule, check_levels
 __all__ = ["DDPM", "VP", "Cosine", "SubVP"]
 
 NO_SIGNAL = 1e6
-"""The noise level `sigma / alpha` at which steep schedules end: nothing of the data is left there. At higher levels `alpha`
-is soon 0 in float32."""
+"""The noise level `sigma / alpha` at which steep schedules end.
+
+Nothing of the data is left there. At higher levels `alpha` is soon 0 in float32.
+"""
 
 
 class _VariancePreserving(Schedule):
