@@ -21,9 +21,9 @@ from toy_score.callbacks import TestReport
 from toy_score.catalog import entries
 from toy_score.commands.arguments import parse
 from toy_score.commands.fit import groups_per_validation
-from toy_score.commands.runs import next_version
 from toy_score.commands.settings import merged
 from toy_score.files import locked
+from toy_score.runs import next_version
 
 CONFIGS = [entry.name for entry in entries("configs")]
 QUICK = ["--trainer.accelerator", "cpu", "--data.n_val", "64"]

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from toy_score import __main__ as entry
-from toy_score.commands.runs import checkpoint_file
 from toy_score.compare.contestants import checkpoint_paths
+from toy_score.runs import checkpoint_file
 
 FEW = ["--trainer.accelerator", "cpu", "--data.n_val", "64", "--pictures.frames", "0", "--pictures.n_samples", "50"]
 

@@ -15,7 +15,7 @@ from toy_score.catalog import KINDS, config_file
 from toy_score.commands import arguments
 from toy_score.commands.arguments import parse as read
 from toy_score.commands.complete import complete
-from toy_score.commands.runs import run_name
+from toy_score.commands.fit import run_name
 from toy_score.commands.settings import merged
 from toy_score.compare import command as compare
 from toy_score.data import ToyDataModule

@@ -59,7 +59,7 @@ def entries(kind: str) -> list[Entry]:
     if kind == "configs":
         return [Entry(_config_name(path), _first_comment(path)) for path in sorted(configs_folder().rglob("*.yaml"))]
     if kind == "runs":
-        from toy_score.commands.runs import LAST, runs
+        from toy_score.runs import LAST, runs
 
         return [Entry(str(run), "" if (run / LAST).is_file() else "without a checkpoint") for run in runs()]
     place = KINDS[kind]

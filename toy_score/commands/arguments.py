@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from toy_score.catalog import config_file, entries
-from toy_score.commands.runs import checkpoint_file
 from toy_score.commands.yaml_values import load
+from toy_score.runs import checkpoint_file
 from toy_score.words import did_you_mean
 
 __all__ = ["OPTIONS", "SECTIONS", "Given", "Option", "Text", "parse"]

@@ -12,15 +12,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport
+from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
 from toy_score.commands.build import Built, say, trainer_of
-from toy_score.commands.runs import LOGS, next_version, run_name
 from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule
 from toy_score.modules import Constant, ScoreModule, read_checkpoint
+from toy_score.runs import LOGS, next_version
 
-__all__ = ["groups_per_validation", "run"]
+__all__ = ["groups_per_validation", "run", "run_name"]
 
 
 class RunLogger(TensorBoardLogger):
@@ -52,6 +53,16 @@ def run(given: Given) -> None:
     _keep_settings(settings, trainer)
     trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
     say(verdict(trainer))
+
+
+def run_name(config: str | None) -> str:
+    """The folder of a run: the name of its config, e.g. `ncsn_heart` or `original_ncsn_heart`."""
+    if config is None:
+        return "default"
+    path = (config_file(config) or Path(config)).resolve()
+    shipped = path.is_relative_to(configs_folder().resolve())
+    parts = path.relative_to(configs_folder().resolve()).with_suffix("").parts if shipped else (path.stem,)
+    return "_".join(parts)
 
 
 def verdict(trainer: pl.Trainer) -> str:

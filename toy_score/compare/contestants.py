@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from toy_score.commands.runs import checkpoint_file
 from toy_score.compare.samplers import OWN, Written
 from toy_score.component import check_config, from_config
 from toy_score.data import ToyDataModule
@@ -22,6 +21,7 @@ from toy_score.distributions import Distribution
 from toy_score.evaluation.doctor import DETAIL_KL, detail_kl
 from toy_score.files import digest
 from toy_score.modules import ScoreModule, read_checkpoint
+from toy_score.runs import checkpoint_file
 from toy_score.samplers import AnnealedLangevin, Langevin, Sampler
 from toy_score.schedules import LinearFlow, Schedule
 

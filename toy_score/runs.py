@@ -3,23 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from toy_score.catalog import config_file, configs_folder
-
-__all__ = ["LATEST", "LOGS", "checkpoint_file", "next_version", "run_name", "runs"]
+__all__ = ["LATEST", "LOGS", "checkpoint_file", "next_version", "runs"]
 
 LOGS = Path("lightning_logs")
 LAST = Path("checkpoints") / "last.ckpt"
 LATEST = "latest"
-
-
-def run_name(config: str | None) -> str:
-    """The folder of a run: the name of its config, e.g. `ncsn_heart` or `original_ncsn_heart`."""
-    if config is None:
-        return "default"
-    path = (config_file(config) or Path(config)).resolve()
-    shipped = path.is_relative_to(configs_folder().resolve())
-    parts = path.relative_to(configs_folder().resolve()).with_suffix("").parts if shipped else (path.stem,)
-    return "_".join(parts)
 
 
 def runs() -> Iterator[Path]:
