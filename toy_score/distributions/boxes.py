@@ -23,13 +23,13 @@ from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
 from toy_score.distributions.base import Distribution, by_rows, infinite, positive
-from toy_score.distributions.halfplanes import log_ndtr_and_hazard
+from toy_score.distributions.halfplanes import hazard
 from toy_score.seeds import seed_of
 
 __all__ = ["Checkerboard", "UniformBoxes"]
 
 CHUNK = 1 << 16  # boxes times points at once
-ROOT_HALF = math.sqrt(0.5)
+ROOT_HALF, ROOT_2PI = math.sqrt(0.5), math.sqrt(2.0 * math.pi)
 
 
 class UniformBoxes(Distribution):
@@ -131,16 +131,15 @@ def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """`log q` and `d log q / d offset` of an interval of half-width `w` about 0; the formulas are at the top."""
     side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(): their derivatives at 0 are 0
     y = offset * side
-    a, b, D = (y - w) / sigma, (y + w) / sigma, 2.0 * w * y / sigma.square()
+    a, b, minus_D = (y - w) / sigma, (y + w) / sigma, -2.0 * w * y / sigma.square()
     tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # each where it holds, and 0 where the other does
-    hazard_a, hazard_b = log_ndtr_and_hazard(-torch.stack([tail, b]))[1]
-    mills = 1.0 / hazard_a - (-D).exp() / hazard_b
+    mills = 1.0 / hazard(-tail) - minus_D.exp() / hazard(-b)
     inside = 0.5 * (torch.erf(b * ROOT_HALF) - torch.erf(body * ROOT_HALF))
-    phi = (-0.5 * body.square()).exp() / math.sqrt(2.0 * math.pi)
-    outside = a > 0
-    log_q = torch.where(outside, mills.log() - 0.5 * tail.square() - 0.5 * math.log(2.0 * math.pi), inside.log())
-    slope = (-D).expm1() * torch.where(outside, 1.0 / mills, phi / inside) / sigma
-    return log_q - math.log(2.0 * w), slope * side
+    phi = (-0.5 * body.square()).exp() / ROOT_2PI  # outside, what phi(a) is without its factor exp(-tail^2 / 2)
+    mass = torch.where(a > 0, mills / ROOT_2PI, inside)  # Q(a) - Q(b), without that factor
+    log_q = mass.log() - 0.5 * tail.square() - math.log(2.0 * w)
+    slope = minus_D.expm1() * (phi / mass) / sigma
+    return log_q, slope * side
 
 
 class Checkerboard(UniformBoxes):

@@ -132,22 +132,63 @@ def log_ndtr_and_hazard(z: Tensor) -> tuple[Tensor, Tensor]:
     From one `erfc`, of which torch works out many numbers at once, as it does not for `erfcx`, and in the far lower
     tail from the asymptotic series `h(-u) = u + 1/u - 2/u^3 + 10/u^5 - 74/u^7 + ...`.
     """
-    return _Tails.apply(z)
+    return _LogAndHazard.apply(z)
+
+
+def hazard(z: Tensor) -> Tensor:
+    """`h(z)` alone, as in `log_ndtr_and_hazard`."""
+    return _Hazard.apply(z)
+
+
+def _slope(z: Tensor, hazard: Tensor) -> Tensor:
+    """`h' = -h (z + h)`."""
+    return -hazard * torch.where(z < FAR, _far_excess(z.clamp(max=FAR)), z + hazard)
 
 
 class _Tails(torch.autograd.Function):
-    """The two functions with their derivatives, `h` and `-h (z + h)`: far fewer operations than by torch's rules."""
+    """Functions with their derivatives by hand: far fewer operations than by torch's rules."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z: Tensor) -> tuple[Tensor, Tensor]:
+    def _parts(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`2 Phi` where it is a normal number, the far hazard, where that one holds, and the hazard."""
         near, far, is_far = z.clamp(min=FAR), z.clamp(max=FAR), z < FAR
-        Phi = 0.5 * torch.erfc(near * -math.sqrt(0.5))
+        twice_Phi = torch.erfc(near * -math.sqrt(0.5))
+        near_hazard = (near * near * -0.5).exp() * (2.0 * math.sqrt(0.5 / math.pi)) / twice_Phi
         far_hazard = _far_excess(far) - far
-        hazard = torch.where(is_far, far_hazard, (near * near * -0.5).exp() * math.sqrt(0.5 / math.pi) / Phi)
-        far_log = far * far * -0.5 - 0.5 * LOG_2PI - far_hazard.log()
-        return torch.where(is_far, far_log, Phi.log()), hazard
+        return twice_Phi, far_hazard, is_far, torch.where(is_far, far_hazard, near_hazard)
+
+
+class _Hazard(_Tails):
+    """The hazard."""
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        return _Tails._parts(z)[-1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent * _slope(*ctx.saved_tensors)
+
+    @staticmethod
+    def backward(ctx: Any, of_hazard: Tensor) -> Tensor:
+        return of_hazard * _slope(*ctx.saved_tensors)
+
+
+class _LogAndHazard(_Tails):
+    """`log Phi`, whose derivative is the hazard, and the hazard."""
+
+    @staticmethod
+    def forward(z: Tensor) -> tuple[Tensor, Tensor]:
+        twice_Phi, far_hazard, is_far, hazard = _Tails._parts(z)
+        far_log = z * z * -0.5 - 0.5 * LOG_2PI - far_hazard.log()
+        return torch.where(is_far, far_log, (0.5 * twice_Phi).log()), hazard
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -155,19 +196,14 @@ class _Tails(torch.autograd.Function):
         ctx.save_for_forward(*inputs, output[1])
 
     @staticmethod
-    def slope(z: Tensor, hazard: Tensor) -> Tensor:
-        """Of the hazard."""
-        return -hazard * torch.where(z < FAR, _far_excess(z.clamp(max=FAR)), z + hazard)
-
-    @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor]:
         z, hazard = ctx.saved_tensors
-        return tangent * hazard, tangent * _Tails.slope(z, hazard)
+        return tangent * hazard, tangent * _slope(z, hazard)
 
     @staticmethod
     def backward(ctx: Any, of_log: Tensor, of_hazard: Tensor) -> Tensor:
         z, hazard = ctx.saved_tensors
-        return of_log * hazard + of_hazard * _Tails.slope(z, hazard)
+        return of_log * hazard + of_hazard * _slope(z, hazard)
 
 
 def _far_excess(z: Tensor) -> Tensor:
