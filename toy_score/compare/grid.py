@@ -13,6 +13,7 @@ from torchmetrics import MetricCollection
 from toy_score.compare.contestants import Cell, Contestant
 from toy_score.compare.samplers import short, work
 from toy_score.compare.store import Store
+from toy_score.distributions import Distribution
 from toy_score.metrics import Floor, Report, noise_floors, sample_metrics
 from toy_score.seeds import seed_of
 
@@ -59,18 +60,18 @@ def draw(cell: Cell, protocol: Protocol, k: int, n: int | None = None) -> Tensor
 
 def evaluate(cells: Sequence[Cell], protocol: Protocol, store: Store, done: Callable[[Cell], None]) -> None:
     """Evaluate the cells that the store does not hold yet; `done` hears of each."""
-    metrics: dict[str, MetricCollection] = {}
+    metrics: dict[Distribution, MetricCollection] = {}
     for cell in cells:
         if cell.key in store.rows:
             continue
         truth = cell.contestant.distribution
-        if repr(truth) not in metrics:
-            metrics[repr(truth)] = sample_metrics(truth).to(protocol.device)
+        if truth not in metrics:
+            metrics[truth] = sample_metrics(truth).to(protocol.device)
         if repr(truth) not in store.floors:
             floors = noise_floors(truth, protocol.n_samples)
             store.add_floors(repr(truth), {name: asdict(floor) for name, floor in floors.items()})
         floors = {name: Floor(**floor) for name, floor in store.floors[repr(truth)].items()}
-        store.add(cell.key, measure(cell, protocol, metrics[repr(truth)], floors))
+        store.add(cell.key, measure(cell, protocol, metrics[truth], floors))
         done(cell)
 
 

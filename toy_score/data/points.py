@@ -86,9 +86,8 @@ class PointsDataModule(ToyDataModule):
 
     def _standardised(self, part: Points) -> Points:
         names = None if part.labels is None else list(part.mode_weights)
-        standardised = Points(self.standardisation(part.points).float(), part.labels, names)
-        standardised.name = f"points of {Path(self.path).name}"
-        return standardised
+        name = f"points of {Path(self.path).name}"
+        return Points(self.standardisation(part.points).float(), part.labels, names, name)
 
     def training_points(self) -> Batch:
         return self._batch(self.distribution)
