@@ -15,6 +15,8 @@ from toy_score import HeartDataModule, NCSNModule
 from toy_score import __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
 
+pytestmark = pytest.mark.usefixtures("foreground_signals")
+
 
 def model():
     torch.manual_seed(0)
