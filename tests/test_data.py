@@ -1,5 +1,7 @@
 """What a run sees is decided by seeds and numbers, not by history."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -30,8 +32,9 @@ def test_a_data_module_has_the_arguments_of_its_distribution_then_the_common_one
 
 
 def test_a_distribution_whose_arguments_clash_with_the_data_modules_is_refused():
+    @dataclass(frozen=True)
     class Clash(toy_score.distributions.Gaussians):
-        pass
+        labels: int = 2
 
     with pytest.raises(TypeError, match="Clash and ToyDataModule both have an argument 'labels'"):
 

@@ -12,10 +12,14 @@ from toy_score.backbones import MLP
 from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
 from toy_score.distributions import (
     Checkerboard,
+    Circles,
     EightGaussians,
     FortyGaussians,
+    FractalTree,
     GaussianGrid,
     Heart,
+    Pinwheel,
+    Points,
     Rings,
     SplitNormal,
 )
@@ -155,6 +159,60 @@ def test_the_far_tail_of_a_cut_gaussian_is_right_to_the_first_omitted_term():
             inside = tau * (2 * mpmath.npdf(z) / mpmath.erfc(-z / mpmath.sqrt(2)) + z)
             rounding = 2.0**-52 * (1 + abs(float(m)))
             assert value == pytest.approx(float(inside), rel=float(706 / z**8), abs=rounding)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+@pytest.mark.parametrize(("sigma", "size"), [(1e4, 1.0), (1e10, 1e-7), (1e15, 1e-10), (1e10, 0.0)])
+def test_the_heart_far_out_at_large_noise_is_the_tilted_heart(sigma, size, dtype):
+    """For large sigma, at `x = sigma^2 u`, `E[x0 | x]` is the mean of `x0` under the weights `exp(u . x0)`.
+
+    The two halves are cut Gaussians with `z = a' S u / s`, `s^2 = a' S a`: their means are `S u + h(z) S a / s`, their
+    weights `exp(u' S u / 2) Phi(z)`.
+    """
+    u = size * np.array([[0.0, 0.0], [1.0, 0.5], [-0.3, 2.0], [0.0, -3.0], [4.0, -4.0]])
+    weighted, total = 0.0, 0.0
+    for sign in (1.0, -1.0):
+        S, a = np.array([[1.25, sign], [sign, 1.25]]), np.array([sign, 0.0])
+        s = math.sqrt(a @ S @ a)
+        z = (u @ S @ a / s)[:, None]
+        weight = np.exp(0.5 * ((u @ S) * u).sum(axis=1, keepdims=True)) * stats.norm.cdf(z)
+        mean = u @ S + stats.norm.pdf(z) / stats.norm.cdf(z) * (S @ a) / s
+        weighted, total = weighted + weight * mean, total + weight
+    found = Heart().denoise(torch.tensor(sigma**2 * u).to(dtype), sigma)
+    assert torch.allclose(found.double(), torch.tensor(weighted / total), rtol=0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+@pytest.mark.parametrize("p", [Heart(), SplitNormal(), Heart().given(0), SplitNormal().given(1)], ids=repr)
+def test_nothing_is_nan_however_far_out(p, dtype):
+    for sigma in (1e-3, 1.0, 1e5, 1e10, 1e15):
+        x = 10.0 ** torch.linspace(0, 37, 38, dtype=dtype)[:, None] * torch.tensor([[0.6, -0.8]], dtype=dtype)
+        for method in ("log_prob", "score", "denoise"):
+            assert not getattr(p, method)(torch.cat([x, -x]), sigma).isnan().any()
+
+
+HARD = [Heart(), SplitNormal(), Checkerboard(), Rings(), Circles(), GaussianGrid(), Pinwheel(), FractalTree(depth=3)]
+
+
+@pytest.mark.parametrize("p", [*HARD, *(q.given(0) for q in HARD), Points(torch.eye(2))], ids=repr)
+@pytest.mark.parametrize("sigma", [0.02, 1.0, 30.0])
+def test_bfloat16_points_get_the_exact_answer_rounded_once(p, sigma):
+    x = (p.sample(200, generator()) + sigma * torch.randn(200, 2, generator=generator(1))).bfloat16()
+    for method in ("log_prob", "score", "denoise"):
+        found, exact = getattr(p, method)(x, sigma), getattr(p, method)(x.double(), sigma)
+        assert found.dtype == torch.bfloat16
+        assert torch.allclose(found.double(), exact, rtol=2.0**-8, atol=1e-37)
+
+
+def test_the_tree_is_the_papers_moved_and_stretched_a_little():
+    """Its first limb, from the paper's numbers: start (0.0030, 0.0325), stretch (1.3136, 1.3844), seed 2."""
+    length = 0.292 * (1 + 0.2 * np.random.RandomState(2).randn())
+    along = np.linspace(0.07, 0.93, 8)[:, None] * length * math.sqrt(0.5)
+    paper = torch.tensor((np.array([0.0030, 0.0325]) + along) * np.array([1.3136, 1.3844]))
+    moved = paper * torch.tensor([1.00029, 1.00020]) + torch.tensor([0.00014, -0.00057])
+    tree = FractalTree()
+    assert torch.allclose(tree._mu[:8], moved, rtol=0.0, atol=2e-5)
+    assert (tree._mu[:8] - paper).abs().max() > 4e-4
 
 
 # Schedules

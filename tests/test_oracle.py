@@ -13,6 +13,7 @@ Therefore results are worked out in float64 and rounded once. The promise is
 """
 
 import math
+from dataclasses import dataclass
 
 import mpmath
 import pytest
@@ -41,6 +42,7 @@ from toy_score.distributions import (
     TwoSpirals,
 )
 from toy_score.distributions.boxes import UniformBoxes
+from toy_score.distributions.mixtures import Mixture
 from toy_score.distributions.rings import ConcentricRings
 
 f64 = torch.float64
@@ -149,7 +151,11 @@ def test_off_the_support_the_score_without_noise_is_infinite_where_the_support_i
 
 
 def test_what_has_no_density_refuses_to_go_without_noise():
-    x, singular = torch.zeros(3, 2), Gaussians(torch.zeros(1, 2), torch.tensor([[[1.0, 1.0], [1.0, 1.0]]]))
+    class OnALine(Gaussians):
+        def mixture(self):
+            return Mixture(torch.zeros(1, 2), torch.ones(1, 2, 2))
+
+    x, singular = torch.zeros(3, 2), dataclass(frozen=True)(OnALine)()
     for p in (Points(torch.eye(2)), singular):
         for method in METHODS:
             with pytest.raises(ValueError, match="only under noise: sigma must be positive"):

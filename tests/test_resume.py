@@ -14,6 +14,8 @@ import torch
 from toy_score import HeartDataModule, NCSNModule, __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
 
+pytestmark = pytest.mark.usefixtures("foreground_signals")
+
 
 def model():
     torch.manual_seed(0)

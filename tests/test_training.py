@@ -13,6 +13,8 @@ from toy_score.modules import Constant, WarmupCosine
 from toy_score.objectives import UniformTimes
 from toy_score.parameterisations import LogSigma
 
+pytestmark = pytest.mark.usefixtures("foreground_signals")
+
 MODELS = [NCSNModule, DDPMModule]
 
 

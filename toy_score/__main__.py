@@ -1,10 +1,11 @@
 """The entry point. What needs no model is answered before anything heavy is imported."""
 
+import contextlib
 import importlib
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from toy_score.version import __version__
@@ -49,15 +50,13 @@ def main(argv: list[str] | None = None) -> None:
     given = sys.argv[1:] if argv is None else argv
     argv = _imported(_threaded(given))
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(USAGE)
+        with _short_readers():
+            print(USAGE)
     elif argv[0] == "--version":
         print(f"toy_score {__version__}")
     elif argv[0] == "list":
-        try:
+        with _short_readers():
             _list(argv[1:])
-            sys.stdout.flush()
-        except BrokenPipeError:  # `list | head`: the reader has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif argv[0] == "compare":
         from toy_score.compare import command
 
@@ -80,7 +79,8 @@ def _command(name: str, argv: list[str]) -> None:
         if given.help:
             from toy_score.commands.help import show
 
-            show(given)
+            with _short_readers():
+                show(given)
             return
         quiet()
         if given.print_config:
@@ -90,6 +90,16 @@ def _command(name: str, argv: list[str]) -> None:
             print(written_out(merged(given, checkpoint_settings(start))), end="")
             sys.exit(0)
         importlib.import_module(f"toy_score.commands.{name}").run(given)
+
+
+@contextlib.contextmanager
+def _short_readers() -> Iterator[None]:
+    """Print to a reader that may stop early, as in `list | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _threaded(argv: list[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """A component is an object built from plain values, so that YAML, Python and a checkpoint describe it the same way.
 
-One convention carries it: *every constructor argument is kept as an attribute of the same name*. Then the description
-of any component, `{"class_path": ..., "init_args": ...}`, is read off the object itself, and only plain values ever
-reach a checkpoint.
+Components are frozen dataclasses: `repr`, equality, hash and `dataclasses.replace` come with the language. Networks and
+Lightning's modules, which cannot be frozen, keep every constructor argument as an attribute of the same name. The
+description of either, `{"class_path": ..., "init_args": ...}`, is read off the object itself, and only plain values
+ever reach a checkpoint.
 """
 
 import difflib
@@ -13,7 +14,8 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from dataclasses import Field
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 import torch
 
@@ -21,6 +23,7 @@ __all__ = [
     "Component",
     "Described",
     "argument_names",
+    "as_tuple",
     "check_config",
     "defaults",
     "from_config",
@@ -39,16 +42,16 @@ class Described:
 
 
 class Component(Described):
-    """Base of the components: `repr` and equality follow from the description."""
+    """Base of the components: each is a frozen dataclass whose fields are its constructor arguments.
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in argument_names(type(self)))
-        return f"{type(self).__name__}({arguments})"
+    `__post_init__` checks the fields, and works out what follows from them.
+    """
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and to_config(self) == to_config(other)
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # so that type checkers allow `dataclasses.replace`
 
-    __hash__ = object.__hash__
+    def _set(self, **values: Any) -> None:
+        """Set attributes of a frozen object; for `__post_init__` alone."""
+        vars(self).update(values)
 
 
 def argument_names(cls: type) -> list[str]:
@@ -288,6 +291,11 @@ def _class_path(cls: Callable[..., Any]) -> str:
         if getattr(module, cls.__name__, None) is cls:
             return f"{module.__name__}.{cls.__name__}"
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def as_tuple(values: Any) -> Any:
+    """Lists and tuples, nested or not, as tuples: those of a component must be hashable. Other values as they are."""
+    return tuple(map(as_tuple, values)) if isinstance(values, (list, tuple)) else values
 
 
 def written(config: Any) -> str:

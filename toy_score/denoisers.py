@@ -10,9 +10,9 @@ Samplers, metrics and pictures ask these questions of a `Denoiser` and need not 
 or, because this is the plane, the truth.
 """
 
-import copy
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from typing import overload
 
 import torch
@@ -94,6 +94,7 @@ class Denoiser(ABC):
         return self.schedule.level(column(t, x))
 
 
+@dataclass(frozen=True)
 class ExactDenoiser(Component, Denoiser):
     """The truth: the closed-form answers of a distribution under a schedule.
 
@@ -101,8 +102,8 @@ class ExactDenoiser(Component, Denoiser):
     `score(x, t) = score_sigma/alpha(x / alpha) / alpha`, and `D(x, t)` is the mean at the same rescaled point.
     """
 
-    def __init__(self, distribution: Distribution, schedule: Schedule):
-        self.distribution, self.schedule = distribution, schedule
+    distribution: Distribution
+    schedule: Schedule
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)
@@ -122,10 +123,15 @@ class ExactDenoiser(Component, Denoiser):
 
 
 class NetworkDenoiser(nn.Module, Denoiser):
-    """A backbone, read through a parameterisation: what its output means, and how it is told the noise level."""
+    """A backbone, read through a parameterisation: what its output means, and how it is told the noise level.
 
-    labels: Tensor | None = None
-    """The class labels that the network is told, `(n,)` or `(1,)`; see `given`."""
+    Args:
+        backbone: the network.
+        schedule: signal and noise over time.
+        parameterisation: what the network predicts.
+        conditioning: the number that tells it the noise level.
+        labels: the class labels that it is told, `(n,)` or `(1,)`, on its device; see `given`.
+    """
 
     def __init__(
         self,
@@ -133,10 +139,11 @@ class NetworkDenoiser(nn.Module, Denoiser):
         schedule: Schedule,
         parameterisation: Parameterisation,
         conditioning: Conditioning,
+        labels: Tensor | None = None,
     ):
         super().__init__()
         self.backbone, self.schedule = backbone, schedule
-        self.parameterisation, self.conditioning = parameterisation, conditioning
+        self.parameterisation, self.conditioning, self.labels = parameterisation, conditioning, labels
 
     def given(self, labels: int | Tensor) -> "NetworkDenoiser":
         """The same network, told the class: one for all points, or one for each, `(n,)`; -1 for none.
@@ -150,9 +157,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
             raise ValueError("this network knows no labels; train one with backbone.n_labels and data.labels")
         if labels.device.type == "cpu" and not ((labels >= -1) & (labels < n)).all():
             raise ValueError(f"labels go from 0 to {n - 1} (-1: none), got {labels.min()} to {labels.max()}")
-        told = copy.copy(self)
-        object.__setattr__(told, "labels", labels)
-        return told
+        return NetworkDenoiser(self.backbone, self.schedule, self.parameterisation, self.conditioning, labels)
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)
@@ -209,7 +214,8 @@ class NetworkDenoiser(nn.Module, Denoiser):
         return self.labels.repeat(len(x) // len(self.labels))
 
 
-class Guided(Denoiser):
+@dataclass(frozen=True)
+class Guided(Component, Denoiser):
     """Away from a weaker denoiser: `D = D_weak + weight (D_strong - D_weak)`, and the same for the noise.
 
     With the same network, told the class and not told it, this is classifier-free guidance (Ho & Salimans 2022, with
@@ -217,22 +223,28 @@ class Guided(Denoiser):
     `weight = 1` is the strong denoiser. The two may run on different schedules: they are asked at one noise level.
     """
 
-    def __init__(self, strong: Denoiser, weak: Denoiser, weight: float):
-        self.strong, self.weight, self.schedule = strong, weight, strong.schedule
-        self.weak = weak if weak.schedule == strong.schedule else Rescheduled(weak, strong.schedule)
+    strong: Denoiser
+    weak: Denoiser
+    weight: float
+    _weak: Denoiser = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        schedule, weak = self.strong.schedule, self.weak
+        self._set(schedule=schedule, _weak=weak if weak.schedule == schedule else Rescheduled(weak, schedule))
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
-        return torch.lerp(self.weak.denoise(x, t), self.strong.denoise(x, t), self.weight)
+        return torch.lerp(self._weak.denoise(x, t), self.strong.denoise(x, t), self.weight)
 
     def noise(self, x: Tensor, t: At) -> Tensor:
-        return torch.lerp(self.weak.noise(x, t), self.strong.noise(x, t), self.weight)
+        return torch.lerp(self._weak.noise(x, t), self.strong.noise(x, t), self.weight)
 
 
-class Rescheduled(Denoiser):
+@dataclass(frozen=True)
+class Rescheduled(Component, Denoiser):
     """A denoiser seen from another schedule: asked at the same noise level `sigma / alpha`, at the rescaled point."""
 
-    def __init__(self, denoiser: Denoiser, schedule: Schedule):
-        self.denoiser, self.schedule = denoiser, schedule
+    denoiser: Denoiser
+    schedule: Schedule
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
         return self.denoiser.denoise(*self._own(x, t))

@@ -1,13 +1,17 @@
 """The units in which a model works: those in which its data have mean 0 and variance 1 along both axes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from toy_score.component import Component
+from toy_score.component import Component, as_tuple
 
 __all__ = ["Standardisation"]
 
 
+@dataclass(frozen=True)
 class Standardisation(Component):
     """`z = (x - mean) / scale`, axis by axis, and back.
 
@@ -23,10 +27,13 @@ class Standardisation(Component):
         ValueError: if a scale is not positive.
     """
 
-    def __init__(self, mean: list[float], scale: list[float]):
-        if not min(scale) > 0:
-            raise ValueError(f"the scale of an axis must be positive, got {list(scale)}")
-        self.mean, self.scale = mean, scale
+    mean: Sequence[float]
+    scale: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if not min(self.scale) > 0:
+            raise ValueError(f"the scale of an axis must be positive, got {list(self.scale)}")
+        self._set(mean=as_tuple(self.mean), scale=as_tuple(self.scale))
 
     @classmethod
     def of(cls, x: Tensor) -> "Standardisation":

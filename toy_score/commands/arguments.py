@@ -131,15 +131,16 @@ def parse(command: str, argv: Sequence[str]) -> Given:
     Raises:
         ValueError, FileNotFoundError: for the first word that is refused.
     """
-    words, named, configs = _words(argv), {}, []
-    help_of, help_class, print_config = "", None, False
+    named: dict[str, Text] = {}
+    names: list[Text] = []
     flags: dict[str, Any] = {}
-    for name, value in words:
+    help_of, help_class, print_config = "", None, False
+    for name, value in _words(argv):
         section, _, rest = name.partition(".")
         if name in ("help", "h"):
             help_of = "command"
         elif name in ("config", "c"):
-            configs.append(value)
+            names.append(value)
         elif name == "print_config":
             print_config = True
         elif rest == "help" and section in SECTIONS:
@@ -150,38 +151,47 @@ def parse(command: str, argv: Sequence[str]) -> Given:
             named[name] = value
         else:
             raise ValueError(f"{command} has no option --{name}{_advice(command, name)}")
-    contents = [content for name in configs for content in _read_config(name)]
+    configs = [content for name in names for content in _read_config(name)]
     options: dict[str, Any] = {}
-    for config in contents:
-        for name, value in config.items():
-            if name in OPTIONS:
-                options[name] = value
-            elif name not in SECTIONS:
-                near = did_you_mean(name, [*SECTIONS, *OPTIONS])
-                raise ValueError(f"a config has no setting {name!r}{near or '; it has ' + ', '.join(SECTIONS)}")
-    options |= {name: value for name, value in named.items() if not (help_of or print_config) or command}
     if not help_of:
-        _check_commands(command, named)
+        options = _options(command, named, configs)
+        if not print_config or command == "fit":
+            _check_complete(command, options, flags, configs)
+    return Given(command, options, configs, flags, list(map(str, names)), help_of, help_class, print_config)
+
+
+def _options(command: str, named: dict[str, Text], configs: list[dict[str, Any]]) -> dict[str, Any]:
+    """All options of a command, by name: of the command line, else of the last config that has it, else the default."""
+    _check_commands(command, named)
+    said: dict[str, Any] = {}
+    for config in configs:
+        said |= {name: value for name, value in config.items() if name in OPTIONS and value is not None}
+    if command != "fit":
+        said.pop("ckpt_path", None)  # in the config of a run it says where that run began
+    said |= named
     options = {
-        name: _typed(name, options[name] if options.get(name) is not None else option.default_of(command))
+        name: _typed(name, said.get(name, option.default_of(command)))
         for name, option in OPTIONS.items()
         if command in option.commands
     }
-    for name in ("ckpt_path", "init_from"):
-        if name in options and name not in named and command != "fit":
-            options[name] = None  # a config of a run says where that run began
     _choose_checkpoint(options, named)
-    if not help_of:
-        for name in ("ckpt_path", "init_from"):
-            if options.get(name) is not None:
-                options[name] = str(checkpoint_file(options[name]))
-        if command != "fit" and not print_config and options["ckpt_path"] is None:
-            raise ValueError(f"{command} needs a checkpoint: add --ckpt_path RUN/checkpoints/last.ckpt, or latest")
-        if command == "fit" and options["ckpt_path"] is options["init_from"] is None:
-            for section in ("model", "data"):
-                if section not in flags and not any(config.get(section) for config in contents):
-                    raise ValueError(f"fit needs {_NEEDED[section]}")
-    return Given(command, options, contents, flags, [str(name) for name in configs], help_of, help_class, print_config)
+    for name in ("ckpt_path", "init_from"):
+        if options.get(name) is not None:
+            options[name] = str(checkpoint_file(options[name]))
+    return options
+
+
+def _check_complete(
+    command: str, options: dict[str, Any], flags: dict[str, Any], configs: list[dict[str, Any]]
+) -> None:
+    """Refuse a command without a checkpoint; of `fit`, only one without a model or data."""
+    if options["ckpt_path"] is not None or options.get("init_from") is not None:
+        return
+    if command != "fit":
+        raise ValueError(f"{command} needs a checkpoint: add --ckpt_path RUN/checkpoints/last.ckpt, or latest")
+    for section, needed in _NEEDED.items():
+        if section not in flags and not any(config.get(section) for config in configs):
+            raise ValueError(f"fit needs {needed}")
 
 
 _NEEDED = {
@@ -281,9 +291,13 @@ def _read_config(name: Text, is_base: bool = False) -> list[dict[str, Any]]:
         raise ValueError(
             f"the config {str(name)!r} has no `model:` or `data:` section; see `list configs` for examples"
         )
-    if "base" not in content:
+    base = content.pop("base", None)
+    for key in content:
+        if key not in SECTIONS and key not in OPTIONS:
+            near = did_you_mean(str(key), [*SECTIONS, *OPTIONS])
+            raise ValueError(f"a config has no setting {key!r}{near or '; it has ' + ', '.join(SECTIONS)}")
+    if base is None:
         return [content]
-    base = content.pop("base")
     if is_base or not isinstance(base, str):
         why = "is a base and has one itself" if is_base else f"has the base {base!r}, which is not a file"
         raise ValueError(f"the config {str(name)!r} {why}; name one config without a base")

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from toy_score.compare.contestants import Cell, Contestant
 from toy_score.compare.samplers import short, work
 from toy_score.compare.store import Store
+from toy_score.distributions import Distribution
 from toy_score.evaluation import Evaluation
 from toy_score.metrics import Floor, noise_floors
 from toy_score.requests import SampleRequest
@@ -61,18 +62,18 @@ def draw(cell: Cell, protocol: Protocol, k: int, n: int | None = None) -> Tensor
 
 def evaluate(cells: Sequence[Cell], protocol: Protocol, store: Store, done: Callable[[Cell], None]) -> None:
     """Evaluate the cells that the store does not hold yet; `done` is called for each."""
-    evaluations: dict[str, Evaluation] = {}
+    evaluations: dict[Distribution, Evaluation] = {}
     for cell in cells:
         if cell.key in store.rows:
             continue
         truth = cell.contestant.distribution
-        if repr(truth) not in evaluations:
-            evaluations[repr(truth)] = Evaluation(truth, range(protocol.seeds), device=protocol.device)
+        if truth not in evaluations:
+            evaluations[truth] = Evaluation(truth, range(protocol.seeds), device=protocol.device)
         if repr(truth) not in store.floors:
             floors = noise_floors(truth, protocol.n_samples)
             store.add_floors(repr(truth), {name: asdict(floor) for name, floor in floors.items()})
         floors = {name: Floor(**floor) for name, floor in store.floors[repr(truth)].items()}
-        store.add(cell.key, measure(cell, protocol, evaluations[repr(truth)], floors))
+        store.add(cell.key, measure(cell, protocol, evaluations[truth], floors))
         done(cell)
 
 

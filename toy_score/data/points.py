@@ -105,9 +105,8 @@ class PointsDataModule(ToyDataModule):
 
     def _standardised(self, part: Points, units: Standardisation) -> Points:
         names = None if part.labels is None else list(part.mode_weights)
-        standardised = Points(units(part.points).float(), part.labels, names)
-        standardised.name = f"points of {Path(self.path).name}"
-        return standardised
+        name = f"points of {Path(self.path).name}"
+        return Points(units(part.points).float(), part.labels, names, name)
 
     def validation_points(self) -> Batch:
         held_out = self._known_data().held_out

@@ -11,7 +11,7 @@ from toy_score.distributions.gaussians import (
     NCSNMixture,
 )
 from toy_score.distributions.halfplanes import FoldedNormal, HalfPlaneGaussians, Heart, SplitNormal
-from toy_score.distributions.mixtures import GaussianMixture, Gaussians
+from toy_score.distributions.mixtures import GaussianMixture, Gaussians, Mixture
 from toy_score.distributions.points import Points
 from toy_score.distributions.rings import Circles, Rings
 from toy_score.distributions.tree import FractalTree
@@ -30,6 +30,7 @@ __all__ = [
     "Gaussians",
     "HalfPlaneGaussians",
     "Heart",
+    "Mixture",
     "Moons",
     "NCSNMixture",
     "Pinwheel",

@@ -12,6 +12,8 @@ large sigma. Each therefore has a formula of its own.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -19,7 +21,7 @@ from torch import Generator, Tensor
 from toy_score.component import Component
 from toy_score.seeds import seed_of
 
-__all__ = ["Distribution", "by_rows", "column", "infinite", "positive"]
+__all__ = ["Distribution", "OneClass", "by_rows", "column", "infinite", "positive"]
 
 SMALLEST = 1e-140  # noise that stands for none: the square of any length over it is still a number in float64
 LARGEST = 1e100  # what is larger is infinite at `sigma = 0`; no figure at a level of use comes near
@@ -112,6 +114,27 @@ class Distribution(Component, ABC):
         Empty where the distribution is not a map of a Gaussian. Each image is a list of unbroken pieces `(m, 2)`.
         """
         return []
+
+
+@dataclass(frozen=True, repr=False)
+class OneClass(Distribution):
+    """One class of a distribution, as a distribution of its own: a base, beside that of the formulas.
+
+    Args:
+        whole: the distribution.
+        label: of the class.
+    """
+
+    whole: Any
+    label: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[misc]
+        name = f"{self.whole.name}_{list(self.whole.mode_weights)[self.label]}"
+        self._set(bounds=self.whole.bounds, name=name, mode_weights={"all": 1.0}, n_labels=0)
+
+    def __repr__(self) -> str:
+        return f"{self.whole!r}.given({self.label})"
 
 
 def column(value: float | Tensor, x: Tensor) -> Tensor:

@@ -16,38 +16,47 @@ therefore worked out in float64.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.base import Distribution, by_rows, infinite, positive
-from toy_score.distributions.halfplanes import log_ndtr_and_hazard
+from toy_score.distributions.base import Distribution, OneClass, by_rows, infinite, positive
+from toy_score.distributions.halfplanes import hazard
 from toy_score.seeds import seed_of
 
 __all__ = ["Checkerboard", "UniformBoxes"]
 
 CHUNK = 1 << 16  # boxes times points at once
-ROOT_HALF = math.sqrt(0.5)
+ROOT_HALF, ROOT_2PI = math.sqrt(0.5), math.sqrt(2.0 * math.pi)
 
 
 class UniformBoxes(Distribution):
-    """Boxes that each carry the same mass, evenly spread; they do not overlap. Each is a class.
+    """Square boxes that each carry the same mass, evenly spread; they do not overlap. Each is a class."""
 
-    Args:
-        middles: of the boxes, `(K, 2)`.
-        half: half their side, > 0: they are squares.
-    """
+    _c: Tensor
+    _half: float
+    _axes: list[tuple[Tensor, Tensor]]
 
-    def __init__(self, middles: Sequence[Sequence[float]], half: float):
+    @abstractmethod
+    def boxes(self) -> tuple[Sequence[Sequence[float]], float]:
+        """The middles of the boxes, `(K, 2)`, and half their side, > 0."""
+
+    def __post_init__(self) -> None:
+        middles, half = self.boxes()
         c = torch.tensor(middles, dtype=torch.float64)
-        self.mode_weights = {str(k): 1.0 / len(c) for k in range(len(c))}
-        self.n_labels = len(c) if len(c) > 1 else 0
-        self.bounds = math.ceil(2.2 * (c.abs().max().item() + half)) / 2.0
-        self._c, self._half = c, half
-        # Boxes share their rows and columns: an axis is looked at once for each.
-        self._axes = [torch.unique(column, return_inverse=True) for column in c.T]
+        self._set(
+            mode_weights={str(k): 1.0 / len(c) for k in range(len(c))},
+            n_labels=len(c) if len(c) > 1 else 0,
+            bounds=math.ceil(2.2 * (c.abs().max().item() + half)) / 2.0,
+            _c=c,
+            _half=half,
+            # Boxes share their rows and columns: an axis is looked at once for each.
+            _axes=[torch.unique(column, return_inverse=True) for column in c.T],
+        )
 
     def _parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logarithm of each box's share of the density, and its slopes along both axes, `(n, K)`."""
@@ -115,34 +124,29 @@ class UniformBoxes(Distribution):
         return _Box(self, label)
 
 
-class _Box(UniformBoxes):
-    """One of several boxes, as a distribution of its own."""
+class _Box(OneClass, UniformBoxes):
+    """One of several boxes."""
 
-    def __init__(self, boxes: UniformBoxes, label: int):
-        self.boxes, self.label = boxes, label
-        super().__init__([boxes._c[label].tolist()], boxes._half)
-        self.bounds, self.name = boxes.bounds, f"{boxes.name}_{list(boxes.mode_weights)[label]}"
-
-    def __repr__(self) -> str:
-        return f"{self.boxes!r}.given({self.label})"
+    def boxes(self) -> tuple[Sequence[Sequence[float]], float]:
+        return [self.whole._c[self.label].tolist()], self.whole._half
 
 
 def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """`log q` and `d log q / d offset` of an interval of half-width `w` about 0; the formulas are at the top."""
     side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(): their derivatives at 0 are 0
     y = offset * side
-    a, b, D = (y - w) / sigma, (y + w) / sigma, 2.0 * w * y / sigma.square()
+    a, b, minus_D = (y - w) / sigma, (y + w) / sigma, -2.0 * w * y / sigma.square()
     tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # each where it holds, and 0 where the other does
-    hazard_a, hazard_b = log_ndtr_and_hazard(-torch.stack([tail, b]))[1]
-    mills = 1.0 / hazard_a - (-D).exp() / hazard_b
+    mills = 1.0 / hazard(-tail) - minus_D.exp() / hazard(-b)
     inside = 0.5 * (torch.erf(b * ROOT_HALF) - torch.erf(body * ROOT_HALF))
-    phi = (-0.5 * body.square()).exp() / math.sqrt(2.0 * math.pi)
-    outside = a > 0
-    log_q = torch.where(outside, mills.log() - 0.5 * tail.square() - 0.5 * math.log(2.0 * math.pi), inside.log())
-    slope = (-D).expm1() * torch.where(outside, 1.0 / mills, phi / inside) / sigma
-    return log_q - math.log(2.0 * w), slope * side
+    phi = (-0.5 * body.square()).exp() / ROOT_2PI  # outside, what phi(a) is without its factor exp(-tail^2 / 2)
+    mass = torch.where(a > 0, mills / ROOT_2PI, inside)  # Q(a) - Q(b), without that factor
+    log_q = mass.log() - 0.5 * tail.square() - math.log(2.0 * w)
+    slope = minus_D.expm1() * (phi / mass) / sigma
+    return log_q, slope * side
 
 
+@dataclass(frozen=True)
 class Checkerboard(UniformBoxes):
     """The dark fields of a chequered board, evenly filled.
 
@@ -159,10 +163,16 @@ class Checkerboard(UniformBoxes):
 
     name = "checkerboard"
 
-    def __init__(self, n: int = 4, side: float = 2.0):
-        check_positive(n=n, side=side)
-        if n % 2:
-            raise ValueError(f"n must be even, got {n}")
-        self.n, self.side = n, side
+    n: int = 4
+    side: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_positive(n=self.n, side=self.side)
+        if self.n % 2:
+            raise ValueError(f"n must be even, got {self.n}")
+        super().__post_init__()
+
+    def boxes(self) -> tuple[Sequence[Sequence[float]], float]:
+        n, side = self.n, self.side
         dark = [(i, j) for i in range(n) for j in range(n) if (i + j) % 2 == 0]
-        super().__init__([((i + 0.5 - n / 2) * side, (j + 0.5 - n / 2) * side) for i, j in dark], side / 2.0)
+        return [((i + 0.5 - n / 2) * side, (j + 0.5 - n / 2) * side) for i, j in dark], side / 2.0

@@ -8,34 +8,34 @@ every purpose but proofs, the curve is smooth.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.mixtures import Gaussians, checked, isotropic
+from toy_score.component import as_tuple
+from toy_score.distributions.mixtures import Gaussians, Mixture, checked, isotropic
 
-__all__ = ["Curves", "Moons", "Pinwheel", "SCurve", "SwissRoll", "TwoSpirals"]
+__all__ = ["Moons", "Pinwheel", "SCurve", "SwissRoll", "TwoSpirals"]
 
 Path = Callable[[Tensor], Tensor]
 """A curve by its quantiles: shares of the mass, from 0 at one end to 1 at the other, `(n,)`, become points `(n, 2)`."""
 
 
-class Curves(Gaussians):
+def curves(paths: Sequence[Path], std: float, names: Sequence[str]) -> Mixture:
     """Curves that each carry the same mass, as mixtures of round Gaussians; each is a class.
 
     Args:
         paths: the curves.
         std: thickness: the standard deviation of the Gaussians, and their distance along a curve.
-        names: of the curves; their numbers if None.
+        names: of the curves.
     """
-
-    def __init__(self, paths: Sequence[Path], std: float, names: Sequence[str] | None = None):
-        nodes = [_along(path, std) for path in paths]
-        mu, w = (torch.cat(parts) for parts in zip(*nodes, strict=True))
-        labels = torch.cat([torch.full((len(w),), k) for k, (_, w) in enumerate(nodes)])
-        super().__init__(mu, isotropic(torch.full((len(mu),), std)), w, labels, names)
+    nodes = [_along(path, std) for path in paths]
+    mu, w = (torch.cat(parts) for parts in zip(*nodes, strict=True))
+    labels = torch.cat([torch.full((len(w),), k) for k, (_, w) in enumerate(nodes)])
+    return Mixture(mu, isotropic(torch.full((len(mu),), std)), w, labels, names)
 
 
 def _along(path: Path, spacing: float) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,8 @@ def _along(path: Path, spacing: float) -> tuple[Tensor, Tensor]:
     return path(quantile[1::2]), quantile[::2].diff()
 
 
-class Moons(Curves):
+@dataclass(frozen=True)
+class Moons(Gaussians):
     """Two interleaved half circles.
 
     The upper one is an arc about `centre`; the lower one, upside down, about the point `radius` to the right and half a
@@ -66,22 +67,30 @@ class Moons(Curves):
 
     name = "moons"
 
-    def __init__(self, radius: float = 2.0, std: float = 0.2, centre: Sequence[float] = (-1.0, -0.2)):
-        check_positive(radius=radius, std=std)
-        self.radius, self.std, self.centre = radius, std, centre
-        first = checked("centre", centre, (2,))
-        second = first + radius * torch.tensor([1.0, 0.5], dtype=torch.float64)
+    radius: float = 2.0
+    std: float = 0.2
+    centre: Sequence[float] = (-1.0, -0.2)
+
+    def __post_init__(self) -> None:
+        check_positive(radius=self.radius, std=self.std)
+        self._set(centre=as_tuple(self.centre))
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        first = checked("centre", self.centre, (2,))
+        second = first + self.radius * torch.tensor([1.0, 0.5], dtype=torch.float64)
 
         def upper(q: Tensor) -> Tensor:
-            return first + radius * torch.stack([(math.pi * q).cos(), (math.pi * q).sin()], dim=-1)
+            return first + self.radius * torch.stack([(math.pi * q).cos(), (math.pi * q).sin()], dim=-1)
 
         def lower(q: Tensor) -> Tensor:
-            return second - radius * torch.stack([(math.pi * q).cos(), (math.pi * q).sin()], dim=-1)
+            return second - self.radius * torch.stack([(math.pi * q).cos(), (math.pi * q).sin()], dim=-1)
 
-        super().__init__([upper, lower], std, ["upper", "lower"])
+        return curves([upper, lower], self.std, ["upper", "lower"])
 
 
-class TwoSpirals(Curves):
+@dataclass(frozen=True)
+class TwoSpirals(Gaussians):
     """Two spirals of Archimedes, one the other turned by half a turn.
 
     At the angle phi the first is at `(-cos phi, sin phi) r`, with `r = radius phi / (2 pi turns)`, moved by
@@ -101,18 +110,25 @@ class TwoSpirals(Curves):
 
     name = "two_spirals"
 
-    def __init__(self, turns: float = 1.5, radius: float = math.pi, offset: float = 1 / 12, std: float = 0.111):
-        check_positive(turns=turns, radius=radius, std=std)
-        self.turns, self.radius, self.offset, self.std = turns, radius, offset, std
+    turns: float = 1.5
+    radius: float = math.pi
+    offset: float = 1 / 12
+    std: float = 0.111
 
+    def __post_init__(self) -> None:
+        check_positive(turns=self.turns, radius=self.radius, std=self.std)
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
         def first(q: Tensor) -> Tensor:
-            phi, r = 2.0 * math.pi * turns * q.sqrt(), radius * q.sqrt()
-            return offset + torch.stack([-r * phi.cos(), r * phi.sin()], dim=-1)
+            phi, r = 2.0 * math.pi * self.turns * q.sqrt(), self.radius * q.sqrt()
+            return self.offset + torch.stack([-r * phi.cos(), r * phi.sin()], dim=-1)
 
-        super().__init__([first, lambda q: -first(q)], std, ["first", "second"])
+        return curves([first, lambda q: -first(q)], self.std, ["first", "second"])
 
 
-class SwissRoll(Curves):
+@dataclass(frozen=True)
+class SwissRoll(Gaussians):
     """A roll seen from its end: the spiral `(t cos t, t sin t)`, with t uniform on `[3 pi / 2, 9 pi / 2]`.
 
     Defaults are those of FFJORD (Grathwohl et al. 2019, `swissroll`): scikit-learn's `make_swiss_roll(noise=1.0)`, its
@@ -128,18 +144,23 @@ class SwissRoll(Curves):
 
     name = "swiss_roll"
 
-    def __init__(self, std: float = 1.0, scale: float = 5.0):
-        check_positive(std=std, scale=scale)
-        self.std, self.scale = std, scale
+    std: float = 1.0
+    scale: float = 5.0
 
+    def __post_init__(self) -> None:
+        check_positive(std=self.std, scale=self.scale)
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
         def roll(q: Tensor) -> Tensor:
             t = 1.5 * math.pi * (1.0 + 2.0 * q)
-            return (t / scale)[:, None] * torch.stack([t.cos(), t.sin()], dim=-1)
+            return (t / self.scale)[:, None] * torch.stack([t.cos(), t.sin()], dim=-1)
 
-        super().__init__([roll], std / scale, ["all"])
+        return curves([roll], self.std / self.scale, ["all"])
 
 
-class SCurve(Curves):
+@dataclass(frozen=True)
+class SCurve(Gaussians):
     """The letter S of two three-quarter circles: `(sin t, sign(t) (cos t - 1))`, t uniform on `[-3 pi / 2, 3 pi / 2]`.
 
     The first and third coordinate of scikit-learn's `make_s_curve(noise=0.1)`, in its scale.
@@ -154,17 +175,22 @@ class SCurve(Curves):
 
     name = "s_curve"
 
-    def __init__(self, std: float = 0.1, scale: float = 1.0):
-        check_positive(std=std, scale=scale)
-        self.std, self.scale = std, scale
+    std: float = 0.1
+    scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_positive(std=self.std, scale=self.scale)
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
         def letter(q: Tensor) -> Tensor:
             t = 3.0 * math.pi * (q - 0.5)
-            return torch.stack([t.sin(), t.sign() * (t.cos() - 1.0)], dim=-1) / scale
+            return torch.stack([t.sin(), t.sign() * (t.cos() - 1.0)], dim=-1) / self.scale
 
-        super().__init__([letter], std / scale, ["all"])
+        return curves([letter], self.std / self.scale, ["all"])
 
 
+@dataclass(frozen=True)
 class Pinwheel(Gaussians):
     """The curved sails of a pinwheel (Johnson et al. 2016); each is a class.
 
@@ -186,31 +212,34 @@ class Pinwheel(Gaussians):
 
     name = "pinwheel"
 
-    def __init__(
-        self,
-        n_sails: int = 5,
-        radius: float = 2.0,
-        radial_std: float = 0.6,
-        tangential_std: float = 0.2,
-        rate: float = 0.25,
-    ):
-        check_positive(n_sails=n_sails, radius=radius, radial_std=radial_std, tangential_std=tangential_std)
-        narrow = tangential_std / 2.0
-        if radial_std <= narrow:
-            raise ValueError(f"radial_std must be larger than tangential_std / 2, got {radial_std} <= {narrow}")
-        self.n_sails, self.radius, self.rate = n_sails, radius, rate
-        self.radial_std, self.tangential_std = radial_std, tangential_std
-        spread = math.sqrt(radial_std**2 - narrow**2)  # of the means of the narrow ones
+    n_sails: int = 5
+    radius: float = 2.0
+    radial_std: float = 0.6
+    tangential_std: float = 0.2
+    rate: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_positive(n_sails=self.n_sails, radius=self.radius)
+        check_positive(radial_std=self.radial_std, tangential_std=self.tangential_std)
+        narrow = self.tangential_std / 2.0
+        if self.radial_std <= narrow:
+            raise ValueError(f"radial_std must be larger than tangential_std / 2, got {self.radial_std} <= {narrow}")
+        super().__post_init__()
+        self._set(bounds=math.ceil(2.0 * (self.radius + 3.0 * self.radial_std)) / 2.0)
+
+    def mixture(self) -> Mixture:
+        n_sails, radius, narrow = self.n_sails, self.radius, self.tangential_std / 2.0
+        spread = math.sqrt(self.radial_std**2 - narrow**2)  # of the means of the narrow ones
         n = 2 * math.ceil(4.5 * spread / narrow) + 1
         offsets = torch.linspace(-4.5 * spread, 4.5 * spread, n, dtype=torch.float64)
         r = (radius + offsets).repeat(n_sails)
         w = (-0.5 * (offsets / spread) ** 2).exp().repeat(n_sails)
         sail = torch.arange(n_sails).repeat_interleave(n)
-        turned = rate * (r / radius).exp()
+        turned = self.rate * (r / radius).exp()
         phi, slope = 2.0 * math.pi / n_sails * sail + turned, turned / radius
         out = torch.stack([phi.cos(), -phi.sin()], dim=-1)  # the direction of r, and, across it, that of turning
         across = torch.stack([-phi.sin(), -phi.cos()], dim=-1)
         along = out + (r * slope)[:, None] * across
-        S = narrow**2 * along[:, :, None] * along[:, None, :] + tangential_std**2 * across[:, :, None] * across[:, None]
-        super().__init__(r[:, None] * out, S, w, sail)
-        self.bounds = math.ceil(2.0 * (radius + 3.0 * radial_std)) / 2.0
+        S = narrow**2 * along[:, :, None] * along[:, None, :]
+        S = S + self.tangential_std**2 * across[:, :, None] * across[:, None]
+        return Mixture(r[:, None] * out, S, w, sail)

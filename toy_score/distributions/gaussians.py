@@ -1,16 +1,18 @@
 """The mixtures of Gaussians that papers show their samplers and networks on, with the papers' parameters."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.mixtures import Gaussians, isotropic
+from toy_score.distributions.mixtures import Gaussians, Mixture, isotropic
 
 __all__ = ["AnisotropicGaussians", "EightGaussians", "FortyGaussians", "GaussianGrid", "NCSNMixture"]
 
 
+@dataclass(frozen=True)
 class EightGaussians(Gaussians):
     """Eight round Gaussians on a circle.
 
@@ -28,13 +30,20 @@ class EightGaussians(Gaussians):
 
     name = "eight_gaussians"
 
-    def __init__(self, radius: float = 4.0, std: float = 0.5, scale: float = 1.414):
-        check_positive(radius=radius, std=std, scale=scale)
-        self.radius, self.std, self.scale = radius, std, scale
-        mu = radius / scale * on_circle(8)
-        super().__init__(mu, isotropic(torch.full((8,), std / scale)))
+    radius: float = 4.0
+    std: float = 0.5
+    scale: float = 1.414
+
+    def __post_init__(self) -> None:
+        check_positive(radius=self.radius, std=self.std, scale=self.scale)
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        mu = self.radius / self.scale * on_circle(8)
+        return Mixture(mu, isotropic(torch.full((8,), self.std / self.scale)))
 
 
+@dataclass(frozen=True)
 class NCSNMixture(Gaussians):
     """Two distant Gaussians of unequal weight, which Langevin dynamics mixes only with annealed noise.
 
@@ -51,17 +60,24 @@ class NCSNMixture(Gaussians):
 
     name = "ncsn_mixture"
 
-    def __init__(self, weight: float = 0.8, distance: float = 5.0, std: float = 1.0):
-        check_positive(distance=distance, std=std)
-        if not 0 < weight < 1:
-            raise ValueError(f"weight must be between 0 and 1, got {weight}")
-        self.weight, self.distance, self.std = weight, distance, std
-        mu = distance * torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
-        shares = torch.tensor([1.0 - weight, weight], dtype=torch.float64)
-        names = [f"({sign}{distance:g}, {sign}{distance:g})" for sign in ("-", "")]
-        super().__init__(mu, isotropic(torch.full((2,), std)), shares, names=names)
+    weight: float = 0.8
+    distance: float = 5.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(distance=self.distance, std=self.std)
+        if not 0 < self.weight < 1:
+            raise ValueError(f"weight must be between 0 and 1, got {self.weight}")
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        mu = self.distance * torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+        shares = torch.tensor([1.0 - self.weight, self.weight], dtype=torch.float64)
+        names = [f"({sign}{self.distance:g}, {sign}{self.distance:g})" for sign in ("-", "")]
+        return Mixture(mu, isotropic(torch.full((2,), self.std)), shares, names=names)
 
 
+@dataclass(frozen=True)
 class GaussianGrid(Gaussians):
     """Narrow round Gaussians on a square grid, for counting the modes that samples cover; 5 x 5 by default.
 
@@ -81,13 +97,22 @@ class GaussianGrid(Gaussians):
 
     name = "gaussian_grid"
 
-    def __init__(self, side: int = 5, spacing: float = 2.0, std: float = 0.05, scale: float = 1.0):
-        check_positive(side=side, spacing=spacing, std=std, scale=scale)
-        self.side, self.spacing, self.std, self.scale = side, spacing, std, scale
-        ticks = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2.0) * (spacing / scale)
-        super().__init__(torch.cartesian_prod(ticks, ticks), isotropic(torch.full((side * side,), std / scale)))
+    side: int = 5
+    spacing: float = 2.0
+    std: float = 0.05
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(side=self.side, spacing=self.spacing, std=self.std, scale=self.scale)
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        side = self.side
+        ticks = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2.0) * (self.spacing / self.scale)
+        return Mixture(torch.cartesian_prod(ticks, ticks), isotropic(torch.full((side * side,), self.std / self.scale)))
 
 
+@dataclass(frozen=True)
 class FortyGaussians(Gaussians):
     """Forty round Gaussians at random places of a square: some modes touch, others are far from all.
 
@@ -107,16 +132,24 @@ class FortyGaussians(Gaussians):
 
     name = "forty_gaussians"
 
-    def __init__(
-        self, n_modes: int = 40, half_width: float = 40.0, std: float = 1.3132617, scale: float = 1.0, seed: int = 0
-    ):
-        check_positive(n_modes=n_modes, half_width=half_width, std=std, scale=scale)
-        self.n_modes, self.half_width, self.std, self.scale, self.seed = n_modes, half_width, std, scale, seed
-        u = torch.rand(n_modes, 2, generator=torch.Generator().manual_seed(seed))  # float32: another stream in float64
-        mu = (2.0 * u.double() - 1.0) * (half_width / scale)
-        super().__init__(mu, isotropic(torch.full((n_modes,), std / scale)))
+    n_modes: int = 40
+    half_width: float = 40.0
+    std: float = 1.3132617
+    scale: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(n_modes=self.n_modes, half_width=self.half_width, std=self.std, scale=self.scale)
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        generator = torch.Generator().manual_seed(self.seed)
+        u = torch.rand(self.n_modes, 2, generator=generator)  # float32: another stream in float64
+        mu = (2.0 * u.double() - 1.0) * (self.half_width / self.scale)
+        return Mixture(mu, isotropic(torch.full((self.n_modes,), self.std / self.scale)))
 
 
+@dataclass(frozen=True)
 class AnisotropicGaussians(Gaussians):
     """Long Gaussians around a circle like the blades of a fan, each turned against its radius, in classes.
 
@@ -136,24 +169,25 @@ class AnisotropicGaussians(Gaussians):
 
     name = "anisotropic_gaussians"
 
-    def __init__(
-        self,
-        n_blades: int = 6,
-        n_classes: int = 3,
-        radius: float = 2.0,
-        long: float = 0.7,
-        short: float = 0.12,
-        turn: float = 60.0,
-    ):
-        check_positive(n_blades=n_blades, n_classes=n_classes, radius=radius, long=long, short=short)
-        if n_classes > n_blades:
-            raise ValueError(f"n_classes must be at most n_blades, got {n_classes} > {n_blades}")
-        self.n_blades, self.n_classes, self.radius = n_blades, n_classes, radius
-        self.long, self.short, self.turn = long, short, turn
-        axes = on_circle(n_blades, math.radians(turn))
+    n_blades: int = 6
+    n_classes: int = 3
+    radius: float = 2.0
+    long: float = 0.7
+    short: float = 0.12
+    turn: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_positive(n_blades=self.n_blades, n_classes=self.n_classes, radius=self.radius)
+        check_positive(long=self.long, short=self.short)
+        if self.n_classes > self.n_blades:
+            raise ValueError(f"n_classes must be at most n_blades, got {self.n_classes} > {self.n_blades}")
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        axes = on_circle(self.n_blades, math.radians(self.turn))
         outer = axes[:, :, None] * axes[:, None, :]
-        S = long**2 * outer + short**2 * (torch.eye(2, dtype=torch.float64) - outer)
-        super().__init__(radius * on_circle(n_blades), S, labels=torch.arange(n_blades) % n_classes)
+        S = self.long**2 * outer + self.short**2 * (torch.eye(2, dtype=torch.float64) - outer)
+        return Mixture(self.radius * on_circle(self.n_blades), S, labels=torch.arange(self.n_blades) % self.n_classes)
 
 
 def on_circle(n: int, first: float = 0.0) -> Tensor:

@@ -25,12 +25,14 @@ digits of small `sigma`, and `a' S a - a' S C^-1 S a` for `a' P a` loses all. Al
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from toy_score.distributions.base import Distribution, by_rows, infinite, positive
+from toy_score.constants import Constant
+from toy_score.distributions.base import Distribution, OneClass, by_rows, infinite, positive
 from toy_score.seeds import seed_of
 
 __all__ = ["FoldedNormal", "HalfPlaneGaussians", "Heart", "SplitNormal"]
@@ -40,39 +42,48 @@ CPU_CHUNK, GPU_CHUNK = 1 << 14, 1 << 20  # points at once: what stays in the cac
 FAR = -35.0  # below it the hazard is its asymptotic series; exp(-z^2/2) and Phi(z) are normal numbers down to -37
 
 
+class HalfPlaneParts(NamedTuple):
+    """K Gaussians and the half-planes that they are restricted to."""
+
+    means: Sequence[Sequence[float]]
+    """`mu`, K points."""
+
+    covariances: Sequence[Sequence[Sequence[float]]]
+    """`S`, K symmetric positive definite 2 x 2 matrices."""
+
+    normals: Sequence[Sequence[float]]
+    """`a`, K vectors that point into the half-planes."""
+
+    edges: Sequence[Sequence[float]]
+    """`c`, K points on the edges of the half-planes."""
+
+    weights: Sequence[float]
+    """K positive numbers that sum to 1."""
+
+
 class HalfPlaneGaussians(Distribution):
     """Mixture of Gaussians, each restricted to a half-plane; the formulas are at the top of this file.
 
     At `sigma = 0`, at points that lie outside all half-planes and equally far from two of them, these two weigh the
     same: the limit where the densities at the two nearest points are equal, as they are for the split normal.
-
-    Args:
-        means: `mu`, K points.
-        covariances: `S`, K symmetric positive definite 2 x 2 matrices.
-        normals: `a`, K vectors that point into the half-planes.
-        edges: `c`, K points on the edges of the half-planes.
-        weights: K positive numbers that sum to 1.
     """
 
-    def __init__(
-        self,
-        means: Sequence[Sequence[float]],
-        covariances: Sequence[Sequence[Sequence[float]]],
-        normals: Sequence[Sequence[float]],
-        edges: Sequence[Sequence[float]],
-        weights: Sequence[float],
-    ):
-        mu, a, c = (torch.tensor(v, dtype=torch.float64) for v in (means, normals, edges))
-        S = torch.tensor(covariances, dtype=torch.float64)
+    _constants: Constant
+
+    @abstractmethod
+    def parts(self) -> HalfPlaneParts:
+        """The Gaussians and their half-planes."""
+
+    def __post_init__(self) -> None:
+        mu, S, a, c, w = (torch.tensor(values, dtype=torch.float64) for values in self.parts())
         offset = (a * (mu - c)).sum(-1)
         spread = (a[:, None] @ S @ a[:, :, None])[:, 0, 0].sqrt()
-        log_weight = torch.tensor(weights, dtype=torch.float64).log() - torch.special.log_ndtr(offset / spread)
+        log_weight = w.log() - torch.special.log_ndtr(offset / spread)
         # Columns (K, 1): everything below is (K, n), one contiguous row per part, which is what the cache likes.
         det = S[:, 0, 0] * S[:, 1, 1] - S[:, 0, 1].square()
         shape = [mu[:, 0], mu[:, 1], S[:, 0, 0], S[:, 0, 1], S[:, 1, 1], det]
         cut = [a[:, 0], a[:, 1], offset]
-        self._constants = torch.stack([*shape, *cut, log_weight - LOG_2PI])[:, :, None]
-        self._on: dict[torch.device, Tensor] = {}
+        self._set(_constants=Constant(torch.stack([*shape, *cut, log_weight - LOG_2PI])[:, :, None]))
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
         return self._by_rows(lambda p: infinite(torch.logsumexp(p.log_q, dim=0)), x, sigma)
@@ -101,17 +112,12 @@ class HalfPlaneGaussians(Distribution):
         y1 = p.mu1 + p01 * p.d0 + p11 * p.d1 + h * p.Pa1
         return torch.stack([(r * y0).sum(0), (r * y1).sum(0)], dim=-1)
 
-    def _constants_for(self, x: Tensor) -> Tensor:
-        if x.device not in self._on:
-            self._on[x.device] = self._constants.to(x.device)
-        return self._on[x.device]
-
 
 class _Parts:
     """The quantities of every part at every point, `(K, n)`, that log density, score and denoiser share."""
 
     def __init__(self, distribution: HalfPlaneGaussians, x: Tensor, sigma: Tensor):
-        mu0, mu1, s00, s01, s11, det_S, a0, a1, offset, log_weight = distribution._constants_for(x)
+        mu0, mu1, s00, s01, s11, det_S, a0, a1, offset, log_weight = distribution._constants.to(x.device)
         sigma = positive(sigma[:, 0])  # (1,) or (n,)
         v = sigma * sigma
         det = det_S + v * (s00 + s11 + v)
@@ -132,22 +138,63 @@ def log_ndtr_and_hazard(z: Tensor) -> tuple[Tensor, Tensor]:
     From one `erfc`, of which torch works out many numbers at once, as it does not for `erfcx`, and in the far lower
     tail from the asymptotic series `h(-u) = u + 1/u - 2/u^3 + 10/u^5 - 74/u^7 + ...`.
     """
-    return _Tails.apply(z)
+    return _LogAndHazard.apply(z)
+
+
+def hazard(z: Tensor) -> Tensor:
+    """`h(z)` alone, as in `log_ndtr_and_hazard`."""
+    return _Hazard.apply(z)
+
+
+def _slope(z: Tensor, hazard: Tensor) -> Tensor:
+    """`h' = -h (z + h)`."""
+    return -hazard * torch.where(z < FAR, _far_excess(z.clamp(max=FAR)), z + hazard)
 
 
 class _Tails(torch.autograd.Function):
-    """The two functions with their derivatives, `h` and `-h (z + h)`: far fewer operations than by torch's rules."""
+    """Functions with their derivatives by hand: far fewer operations than by torch's rules."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z: Tensor) -> tuple[Tensor, Tensor]:
+    def _parts(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`2 Phi` where it is a normal number, the far hazard, where that one holds, and the hazard."""
         near, far, is_far = z.clamp(min=FAR), z.clamp(max=FAR), z < FAR
-        Phi = 0.5 * torch.erfc(near * -math.sqrt(0.5))
+        twice_Phi = torch.erfc(near * -math.sqrt(0.5))
+        near_hazard = (near * near * -0.5).exp() * (2.0 * math.sqrt(0.5 / math.pi)) / twice_Phi
         far_hazard = _far_excess(far) - far
-        hazard = torch.where(is_far, far_hazard, (near * near * -0.5).exp() * math.sqrt(0.5 / math.pi) / Phi)
-        far_log = far * far * -0.5 - 0.5 * LOG_2PI - far_hazard.log()
-        return torch.where(is_far, far_log, Phi.log()), hazard
+        return twice_Phi, far_hazard, is_far, torch.where(is_far, far_hazard, near_hazard)
+
+
+class _Hazard(_Tails):
+    """The hazard."""
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        return _Tails._parts(z)[-1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent * _slope(*ctx.saved_tensors)
+
+    @staticmethod
+    def backward(ctx: Any, of_hazard: Tensor) -> Tensor:
+        return of_hazard * _slope(*ctx.saved_tensors)
+
+
+class _LogAndHazard(_Tails):
+    """`log Phi`, whose derivative is the hazard, and the hazard."""
+
+    @staticmethod
+    def forward(z: Tensor) -> tuple[Tensor, Tensor]:
+        twice_Phi, far_hazard, is_far, hazard = _Tails._parts(z)
+        far_log = z * z * -0.5 - 0.5 * LOG_2PI - far_hazard.log()
+        return torch.where(is_far, far_log, (0.5 * twice_Phi).log()), hazard
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -155,19 +202,14 @@ class _Tails(torch.autograd.Function):
         ctx.save_for_forward(*inputs, output[1])
 
     @staticmethod
-    def slope(z: Tensor, hazard: Tensor) -> Tensor:
-        """Of the hazard."""
-        return -hazard * torch.where(z < FAR, _far_excess(z.clamp(max=FAR)), z + hazard)
-
-    @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor]:
         z, hazard = ctx.saved_tensors
-        return tangent * hazard, tangent * _Tails.slope(z, hazard)
+        return tangent * hazard, tangent * _slope(z, hazard)
 
     @staticmethod
     def backward(ctx: Any, of_log: Tensor, of_hazard: Tensor) -> Tensor:
         z, hazard = ctx.saved_tensors
-        return of_log * hazard + of_hazard * _Tails.slope(z, hazard)
+        return of_log * hazard + of_hazard * _slope(z, hazard)
 
 
 def _far_excess(z: Tensor) -> Tensor:
@@ -219,23 +261,18 @@ class FoldedNormal(HalfPlaneGaussians):
         return [piece for r in radii for piece in self.push(r * circle).split([half, n - half])]
 
 
-class _Side(HalfPlaneGaussians):
-    """One side of a folded normal: one of its two parts, as a distribution of its own."""
+class _Side(OneClass, HalfPlaneGaussians):
+    """One side of a folded normal: one of its two parts."""
 
-    def __init__(self, folded: FoldedNormal, label: int):
-        self.folded, self.label = folded, label
-        self.bounds, self.name = folded.bounds, f"{folded.name}_{list(folded.mode_weights)[label]}"
-        self._constants = folded._constants[:, [1 - label]].clone()  # the parts come right side first
-        self._constants[-1] -= math.log(0.5)  # its weight in the whole
-        self._on = {}
-
-    def __repr__(self) -> str:
-        return f"{self.folded!r}.given({self.label})"
+    def parts(self) -> HalfPlaneParts:
+        first = 1 - self.label  # the parts come right side first
+        of_side = (values[first : first + 1] for values in self.whole.parts()[:-1])
+        return HalfPlaneParts(*of_side, weights=[1.0])
 
     def _push(self, z: Tensor) -> Tensor:
         # A normal point that would come to the other side is replaced by its opposite, which is as likely.
-        x = self.folded.push(z)
-        return torch.where((self.folded.modes(x) == self.label)[:, None], x, self.folded.push(-z))
+        x = self.whole.push(z)
+        return torch.where((self.whole.modes(x) == self.label)[:, None], x, self.whole.push(-z))
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         device = generator.device if generator is not None else None
@@ -246,14 +283,14 @@ class _Side(HalfPlaneGaussians):
 
     def entropy(self) -> float:
         """That of the whole less `log 2`: the sides do not overlap, and are mirror images or copies of each other."""
-        return self.folded.entropy() - math.log(2.0)
+        return self.whole.entropy() - math.log(2.0)
 
     def invalid(self, x: Tensor) -> Tensor:
         """Points on the other side, and those where the whole has none: `(n,)` booleans."""
-        return self.folded.invalid(x) | (self.folded.modes(x) != self.label)
+        return self.whole.invalid(x) | (self.whole.modes(x) != self.label)
 
     def circles(self, radii: Sequence[float], n: int = 1000) -> list[Tensor]:
-        return self.folded.circles(radii, n)[1 - self.label :: 2]
+        return self.whole.circles(radii, n)[1 - self.label :: 2]
 
 
 def _normal_reference(n: int) -> Tensor:
@@ -262,6 +299,7 @@ def _normal_reference(n: int) -> Tensor:
     return torch.special.ndtri(sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))
 
 
+@dataclass(frozen=True)
 class SplitNormal(FoldedNormal):
     """A standard normal cut in two along `x_0 = 0`, the halves pushed apart: `z + (shift sign(z_0), 0)`.
 
@@ -275,13 +313,17 @@ class SplitNormal(FoldedNormal):
     bounds = 5.0
     name = "split_normal"
 
-    def __init__(self, shift: float = 1.0):
-        if not shift > 0:
-            raise ValueError(f"shift must be positive, got {shift}; the study uses 1.0")
-        self.shift = shift
+    shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.shift > 0:
+            raise ValueError(f"shift must be positive, got {self.shift}; the study uses 1.0")
+        super().__post_init__()
+
+    def parts(self) -> HalfPlaneParts:
         identity = [[1.0, 0.0], [0.0, 1.0]]
-        centres, normals = [[shift, 0.0], [-shift, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]
-        super().__init__(centres, [identity, identity], normals, centres, [0.5, 0.5])
+        centres, normals = [[self.shift, 0.0], [-self.shift, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]
+        return HalfPlaneParts(centres, [identity, identity], normals, centres, [0.5, 0.5])
 
     def push(self, z: Tensor) -> Tensor:
         return torch.stack([z[:, 0] + torch.copysign(z.new_tensor(self.shift), z[:, 0]), z[:, 1]], dim=-1)
@@ -298,16 +340,17 @@ class SplitNormal(FoldedNormal):
         return x[:, 0].abs() < self.shift
 
 
+@dataclass(frozen=True)
 class Heart(FoldedNormal):
     """A correlated Gaussian, mirrored: `y = z M` with `M = [[1, 1/2], [1/2, 1]]`, then `(y_0, sign(y_0) y_1)`."""
 
     bounds = 4.5
     name = "heart"
 
-    def __init__(self):
+    def parts(self) -> HalfPlaneParts:
         right, left = [[1.25, 1.0], [1.0, 1.25]], [[1.25, -1.0], [-1.0, 1.25]]  # M' M, and its mirror image
         origin = [[0.0, 0.0], [0.0, 0.0]]
-        super().__init__(origin, [right, left], [[1.0, 0.0], [-1.0, 0.0]], origin, [0.5, 0.5])
+        return HalfPlaneParts(origin, [right, left], [[1.0, 0.0], [-1.0, 0.0]], origin, [0.5, 0.5])
 
     def push(self, z: Tensor) -> Tensor:
         y0, y1 = z[:, 0] + 0.5 * z[:, 1], 0.5 * z[:, 0] + z[:, 1]

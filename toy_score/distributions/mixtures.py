@@ -17,40 +17,62 @@ the type of the points, which costs less than the differences `x - mu_k` that fl
 
 import functools
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from toy_score.distributions.base import Distribution, by_rows, column
+from toy_score.component import as_tuple
+from toy_score.constants import Constant
+from toy_score.distributions.base import Distribution, OneClass, by_rows, column
 from toy_score.seeds import seed_of
 
-__all__ = ["GaussianMixture", "Gaussians", "checked", "isotropic"]
+__all__ = ["GaussianMixture", "Gaussians", "Mixture", "checked", "isotropic"]
 
 LOG_2PI = math.log(2.0 * math.pi)
 CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components times points at once: what stays in the cache; 32 MB
 MAX_PAIRS = 1 << 26  # of components and nodes of the grid on which an entropy is integrated: about a second
 
 
+class Mixture(NamedTuple):
+    """The components of a mixture of Gaussians."""
+
+    means: Tensor
+    """`mu`, `(K, 2)`."""
+
+    covariances: Tensor
+    """`S`, `(K, 2, 2)`, symmetric positive definite; or semidefinite: then `sigma = 0` is a ValueError."""
+
+    weights: Tensor | None = None
+    """`(K,)`, positive, in any unit; equal if None."""
+
+    labels: Tensor | None = None
+    """`(K,)`, the class of each component, counted from 0; if None, each is a class of its own."""
+
+    names: Sequence[str] | None = None
+    """Of the classes; their numbers if None."""
+
+
 class Gaussians(Distribution):
-    """A mixture of Gaussians; the formulas are at the top of this file.
+    """A mixture of Gaussians; the formulas are at the top of this file."""
 
-    Args:
-        means: `mu`, `(K, 2)`.
-        covariances: `S`, `(K, 2, 2)`, symmetric positive definite; or semidefinite: then `sigma = 0` is a ValueError.
-        weights: `(K,)`, positive, in any unit; equal if None.
-        labels: `(K,)`, the class of each component, counted from 0; if None, each is a class of its own.
-        names: of the classes; their numbers if None.
-    """
+    _has_density: bool
+    _mu: Tensor
+    _S: Tensor
+    _w: Tensor
+    _labels: Tensor
+    _of_class: Tensor
+    _columns: Constant
 
-    def __init__(
-        self,
-        means: Tensor,
-        covariances: Tensor,
-        weights: Tensor | None = None,
-        labels: Tensor | None = None,
-        names: Sequence[str] | None = None,
-    ):
+    @abstractmethod
+    def mixture(self) -> Mixture:
+        """The components, worked out once, when the object is made."""
+
+    def __post_init__(self) -> None:
+        means, covariances, weights, labels, names = self.mixture()
         K = len(means)
         weights = torch.ones(K) if weights is None else weights
         labels = torch.arange(K) if labels is None else labels
@@ -58,14 +80,20 @@ class Gaussians(Distribution):
         of_class = torch.nn.functional.one_hot(labels).double()  # (K, classes)
         shares = (w @ of_class).tolist()
         names = [str(k) for k in range(len(shares))] if names is None else names
-        self.mode_weights = dict(zip(names, shares, strict=True))
-        self.n_labels = len(shares) if len(shares) > 1 else 0
         reach = mu.abs() + 3.0 * torch.diagonal(S, dim1=-2, dim2=-1).sqrt()
-        self.bounds = math.ceil(2.0 * reach.max().item()) / 2.0
-        self._has_density = bool((torch.linalg.det(S) > 0).all())
-        self._mu, self._S, self._w, self._labels, self._of_class = mu, S, w, labels, of_class
-        self._columns = torch.stack([*mu.T, S[:, 0, 0], S[:, 0, 1], S[:, 1, 1], w.log() - LOG_2PI])[:, None, :]
-        self._on: dict[torch.device, Tensor] = {}
+        columns = torch.stack([*mu.T, S[:, 0, 0], S[:, 0, 1], S[:, 1, 1], w.log() - LOG_2PI])[:, None, :]
+        self._set(
+            mode_weights=dict(zip(names, shares, strict=True)),
+            n_labels=len(shares) if len(shares) > 1 else 0,
+            bounds=math.ceil(2.0 * reach.max().item()) / 2.0,
+            _has_density=bool((torch.linalg.det(S) > 0).all()),
+            _mu=mu,
+            _S=S,
+            _w=w,
+            _labels=labels,
+            _of_class=of_class,
+            _columns=Constant(columns),
+        )
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
         def log_p(p: _Components) -> Tensor:
@@ -177,9 +205,7 @@ class Gaussians(Distribution):
 
     def _by_rows(self, function: Callable[["_Components"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
         """`function` of the components, a chunk of rows at a time, so that memory stays bounded."""
-        if x.device not in self._on:
-            self._on[x.device] = self._columns.to(x.device)
-        columns = self._on[x.device]
+        columns = self._columns.to(x.device)
         if not self._has_density and not (column(sigma, x) > 0).all():
             raise ValueError("a covariance is singular, so there is a density only under noise: sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // columns.shape[-1]
@@ -220,19 +246,16 @@ def _contract(rows: Tensor, matrices: Tensor) -> Tensor:
     return (rows[:, None, :] @ matrices)[:, 0, :]
 
 
-class _Class(Gaussians):
-    """The components of one class of a mixture, as a distribution of their own."""
+class _Class(OneClass, Gaussians):
+    """The components of one class of a mixture."""
 
-    def __init__(self, mixture: Gaussians, label: int):
-        self.mixture, self.label = mixture, label
-        k = (mixture._labels == label).nonzero()[:, 0]
-        super().__init__(mixture._mu[k], mixture._S[k], mixture._w[k], torch.zeros(len(k), dtype=torch.long), ["all"])
-        self.bounds, self.name = mixture.bounds, f"{mixture.name}_{list(mixture.mode_weights)[label]}"
-
-    def __repr__(self) -> str:
-        return f"{self.mixture!r}.given({self.label})"
+    def mixture(self) -> Mixture:
+        whole = self.whole
+        k = (whole._labels == self.label).nonzero()[:, 0]
+        return Mixture(whole._mu[k], whole._S[k], whole._w[k], torch.zeros(len(k), dtype=torch.long))
 
 
+@dataclass(frozen=True)
 class GaussianMixture(Gaussians):
     """A mixture of Gaussians of the user's own.
 
@@ -249,16 +272,19 @@ class GaussianMixture(Gaussians):
 
     name = "gaussian_mixture"
 
-    def __init__(
-        self,
-        means: list[list[float]],
-        stds: float | list[float] | None = None,
-        covariances: list[list[list[float]]] | None = None,
-        weights: list[float] | None = None,
-        classes: list[int] | None = None,
-    ):
-        self.means, self.stds, self.covariances = means, stds, covariances
-        self.weights, self.classes = weights, classes
+    means: Sequence[Sequence[float]]
+    stds: float | Sequence[float] | None = None
+    covariances: Sequence[Sequence[Sequence[float]]] | None = None
+    weights: Sequence[float] | None = None
+    classes: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        self._set(**{name: as_tuple(value) for name, value in vars(self).items()})
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        means, stds, covariances = self.means, self.stds, self.covariances
+        weights, classes = self.weights, self.classes
         mu = checked("means", means, ("K", 2))
         K = len(mu)
         if (stds is None) == (covariances is None):
@@ -280,7 +306,7 @@ class GaussianMixture(Gaussians):
         c = None if classes is None else checked("classes", classes, (K,)).long()
         if c is not None and set(c.tolist()) != set(range(int(c.max()) + 1)):
             raise ValueError(f"classes must count from 0 without gaps, got {classes}")
-        super().__init__(mu, S, w, c)
+        return Mixture(mu, S, w, c)
 
 
 def isotropic(stds: Tensor) -> Tensor:

@@ -19,11 +19,13 @@ is worked out in float64 and about the middle of the points, since it cancels di
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
+from toy_score.constants import Constant
 from toy_score.distributions.base import Distribution, column
 from toy_score.distributions.reading import read_table
 from toy_score.seeds import seed_of
@@ -35,6 +37,7 @@ Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 CPU_CHUNK, GPU_CHUNK = 1 << 17, 1 << 24  # pairs of points at once: 1 MB, which stays in the cache; 128 MB
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Points(Distribution):
     """The points of a set, each as likely as any other; `Points.read(path)` takes them from a file.
 
@@ -44,47 +47,54 @@ class Points(Distribution):
         points: `(n, 2)`, finite, at least one.
         labels: `(n,)`, the class of each point, counted from 0, without gaps unless all are named; none if None.
         names: of the classes; their numbers if None.
+        name: for titles.
 
     Raises:
         ValueError: if the points or their labels are not such; it names the first row that is wrong.
     """
 
-    name = "points"
+    points: Tensor
+    labels: Tensor | None = None
+    names: Sequence[str] | None = None
+    name: str = "points"
+    _middle: Constant = field(init=False)
+    _columns: Constant = field(init=False)
 
-    def __init__(self, points: Tensor, labels: Tensor | None = None, names: Sequence[str] | None = None):
-        x = torch.as_tensor(points)
+    def __post_init__(self) -> None:
+        x = torch.as_tensor(self.points)
         if x.dim() != 2 or x.shape[1] != 2 or not len(x):
             raise ValueError(f"points must be (n, 2), got {tuple(x.shape)}")
         if not x.isfinite().all():
             row = int((~x.isfinite()).any(dim=1).nonzero()[0])
             raise ValueError(f"point {row} is {x[row].tolist()}; remove or repair it")
-        self.points, self.labels, self.names = x, labels, names
-        if labels is not None:
-            self.labels = torch.as_tensor(labels)
-            self._name_classes()
+        self._set(points=x, names=None if self.names is None else tuple(self.names))
+        if self.labels is not None:
+            self._set(labels=torch.as_tensor(self.labels))
+            self._name_classes(self.labels)
         x = x.double()
-        reach = x.abs().amax(dim=1)
-        reach = reach.kthvalue(math.ceil(0.999 * len(reach))).values.item()
-        self.bounds = _rounded_up(1.1 * reach) if reach > 0 else 1.0
-        self._middle = x.mean(dim=0)
-        self._columns = self._of(x - self._middle)
-        self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        lengths = x.abs().amax(dim=1)
+        reach = lengths.kthvalue(math.ceil(0.999 * len(lengths))).values.item()
+        middle = x.mean(dim=0)
+        self._set(
+            bounds=_rounded_up(1.1 * reach) if reach > 0 else 1.0,
+            _middle=Constant(middle),
+            _columns=Constant(self._of(x - middle)),
+        )
 
     @classmethod
     def read(cls, path: str | Path) -> "Points":
         """The points in a `.csv`, `.npy` or `.npz` file, or the dark pixels of a picture; see `read_table`."""
         return cls(*read_table(path))
 
-    def _name_classes(self) -> None:
-        labels = self.labels
+    def _name_classes(self, labels: Tensor) -> None:
         if labels.shape != (len(self.points),) or labels.is_floating_point():
             raise ValueError(f"labels must be {len(self.points)} whole numbers, one for each point")
         counts = labels.bincount(minlength=len(self.names or [])) if labels.min() >= 0 else torch.zeros(1)
         names = [str(k) for k in range(len(counts))] if self.names is None else list(self.names)
         if len(counts) != len(names) or (self.names is None and not counts.all()):
             raise ValueError(f"labels must count from 0 without gaps, got {labels.unique().tolist()}")
-        self.mode_weights = dict(zip(names, (counts / len(labels)).tolist(), strict=True))
-        self.n_labels = len(counts) if len(counts) > 1 else 0
+        shares = (counts / len(labels)).tolist()
+        self._set(mode_weights=dict(zip(names, shares, strict=True)), n_labels=len(counts) if len(counts) > 1 else 0)
 
     @staticmethod
     def _of(x: Tensor) -> Tensor:
@@ -98,12 +108,12 @@ class Points(Distribution):
         return f"Points({len(self)} points{f', {self.n_labels} classes' if self.n_labels else ''})"
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, Points) and torch.equal(self.points, other.points) and self.names == other.names
-        if not same or self.labels is None or other.labels is None:
-            return same and self.labels is other.labels
-        return torch.equal(self.labels, other.labels)
+        if not isinstance(other, Points) or (self.names, self.name) != (other.names, other.name):
+            return False
+        return _are_equal(self.points, other.points) and _are_equal(self.labels, other.labels)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return hash((len(self), *self.points[0].tolist(), *self.points[-1].tolist(), self.names, self.name))
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
         """`log p_sigma(x)`, `(n,)`, in nats, for `sigma > 0`.
@@ -179,9 +189,7 @@ class Points(Distribution):
         self, function: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor
     ) -> Tensor:
         """`function(points, variances, columns)` a chunk of rows at a time, so that memory stays bounded."""
-        if x.device not in self._on:
-            self._on[x.device] = self._middle.to(x.device), self._columns.to(x.device)
-        middle, columns = self._on[x.device]
+        middle, columns = self._middle.to(x.device), self._columns.to(x.device)
         x = x.double()
         sigma = column(sigma, x)
         if not (sigma > 0).all():
@@ -190,6 +198,12 @@ class Points(Distribution):
         chunks = (x - middle).split(rows)
         levels = sigma.square().split(rows) if len(sigma) > 1 else [sigma.square()] * len(chunks)
         return torch.cat([function(y, v, columns) for y, v in zip(chunks, levels, strict=True)])
+
+
+def _are_equal(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _exponent(y: Tensor, v: Tensor, columns: Tensor) -> Tensor:

@@ -11,13 +11,16 @@ I0e and I1e neither overflow nor underflow. All of it is worked out in float64, 
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.base import Distribution, by_rows
+from toy_score.distributions.base import Distribution, OneClass, by_rows
 from toy_score.seeds import seed_of
 
 __all__ = ["Circles", "ConcentricRings", "Rings"]
@@ -25,28 +28,36 @@ __all__ = ["Circles", "ConcentricRings", "Rings"]
 CHUNK = 1 << 16  # rings times points at once
 
 
+class RingList(NamedTuple):
+    """Circles about the origin: `radii` > 0; their thickness `std` > 0, the standard deviation of the noise on them."""
+
+    radii: Sequence[float]
+    std: float
+    names: Sequence[str] | None = None
+    """Of the classes; their numbers if None."""
+
+
 class ConcentricRings(Distribution):
-    """Circles about the origin, equal in mass and thickness; each is a class.
+    """Circles about the origin, equal in mass and thickness; each is a class."""
 
-    Args:
-        radii: of the circles, > 0.
-        std: thickness: the standard deviation of the Gaussian noise on the circles, > 0.
-        names: of the classes; their numbers if None.
+    _R: Tensor
+    _s: float
 
-    Raises:
-        ValueError: if a number is not positive, or there is no radius.
-    """
+    @abstractmethod
+    def rings(self) -> RingList:
+        """The rings, at least one."""
 
-    def __init__(self, radii: Sequence[float], std: float, names: Sequence[str] | None = None):
-        if not len(radii):
-            raise ValueError("there must be a radius at least")
-        check_positive(std=std, **{f"radius {k}": r for k, r in enumerate(radii)})
+    def __post_init__(self) -> None:
+        radii, std, names = self.rings()
         K = len(radii)
         names = [str(k) for k in range(K)] if names is None else names
-        self.mode_weights = dict.fromkeys(names, 1.0 / K)
-        self.n_labels = K if K > 1 else 0
-        self.bounds = math.ceil(2.0 * (max(radii) + 3.0 * std)) / 2.0
-        self._R, self._s = torch.tensor(radii, dtype=torch.float64), std
+        self._set(
+            mode_weights=dict.fromkeys(names, 1.0 / K),
+            n_labels=K if K > 1 else 0,
+            bounds=math.ceil(2.0 * (max(radii) + 3.0 * std)) / 2.0,
+            _R=torch.tensor(radii, dtype=torch.float64),
+            _s=std,
+        )
 
     def _log_q(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithm of each ring's share of the density, and `g`, `(n, K)`."""
@@ -115,18 +126,14 @@ class ConcentricRings(Distribution):
         return _Ring(self, label)
 
 
-class _Ring(ConcentricRings):
-    """One of several rings, as a distribution of its own."""
+class _Ring(OneClass, ConcentricRings):
+    """One of several rings."""
 
-    def __init__(self, rings: ConcentricRings, label: int):
-        self.rings, self.label = rings, label
-        super().__init__([rings._R[label].item()], rings._s, ["all"])
-        self.bounds, self.name = rings.bounds, f"{rings.name}_{list(rings.mode_weights)[label]}"
-
-    def __repr__(self) -> str:
-        return f"{self.rings!r}.given({self.label})"
+    def rings(self) -> RingList:
+        return RingList([self.whole._R[self.label].item()], self.whole._s)
 
 
+@dataclass(frozen=True)
 class Rings(ConcentricRings):
     """Concentric rings at even distances.
 
@@ -143,12 +150,19 @@ class Rings(ConcentricRings):
 
     name = "rings"
 
-    def __init__(self, n_rings: int = 4, radius: float = 3.0, std: float = 0.08):
-        check_positive(n_rings=n_rings, radius=radius, std=std)
-        self.n_rings, self.radius, self.std = n_rings, radius, std
-        super().__init__([radius * (k + 1) / n_rings for k in range(n_rings)], std)
+    n_rings: int = 4
+    radius: float = 3.0
+    std: float = 0.08
+
+    def __post_init__(self) -> None:
+        check_positive(n_rings=self.n_rings, radius=self.radius, std=self.std)
+        super().__post_init__()
+
+    def rings(self) -> RingList:
+        return RingList([self.radius * (k + 1) / self.n_rings for k in range(self.n_rings)], self.std)
 
 
+@dataclass(frozen=True)
 class Circles(ConcentricRings):
     """Two concentric circles.
 
@@ -167,9 +181,15 @@ class Circles(ConcentricRings):
 
     name = "circles"
 
-    def __init__(self, radius: float = 3.0, factor: float = 0.5, std: float = 0.24):
-        check_positive(radius=radius, std=std)
-        if not 0 < factor < 1:
-            raise ValueError(f"factor must be between 0 and 1, got {factor}")
-        self.radius, self.factor, self.std = radius, factor, std
-        super().__init__([radius, radius * factor], std, ["outer", "inner"])
+    radius: float = 3.0
+    factor: float = 0.5
+    std: float = 0.24
+
+    def __post_init__(self) -> None:
+        check_positive(radius=self.radius, std=self.std)
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor must be between 0 and 1, got {self.factor}")
+        super().__post_init__()
+
+    def rings(self) -> RingList:
+        return RingList([self.radius, self.radius * self.factor], self.std, ["outer", "inner"])

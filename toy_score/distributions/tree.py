@@ -1,17 +1,19 @@
 """The fractal tree on which guidance was taken apart: thin limbs of Gaussians that branch and branch again."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.mixtures import Gaussians
+from toy_score.distributions.mixtures import Gaussians, Mixture
 
 __all__ = ["FractalTree"]
 
 
+@dataclass(frozen=True)
 class FractalTree(Gaussians):
     """Two classes, each a tree that grows from the middle, one to the upper right, one to the lower left.
 
@@ -40,44 +42,44 @@ class FractalTree(Gaussians):
 
     name = "fractal_tree"
 
-    def __init__(
-        self,
-        depth: int = 7,
-        per_limb: int = 8,
-        length: float = 0.292,
-        shrink: float = 0.8,
-        fork: float = 0.7,
-        thickness: float = 0.2,
-        jitter: float = 0.2,
-        std: float = 0.5,
-        seed: int = 2,
-    ):
-        check_positive(depth=depth, per_limb=per_limb, length=length, shrink=shrink, fork=fork)
-        check_positive(thickness=thickness, std=std)
-        if not 0 <= jitter < math.inf:
-            raise ValueError(f"jitter must be 0 or positive, got {jitter}")
-        self.depth, self.per_limb, self.length, self.shrink, self.fork = depth, per_limb, length, shrink, fork
-        self.thickness, self.jitter, self.std, self.seed = thickness, jitter, std, seed
-        random = np.random.RandomState(seed)
-        limbs = [[], []]  # of each class: (start, angle, length, depth)
+    depth: int = 7
+    per_limb: int = 8
+    length: float = 0.292
+    shrink: float = 0.8
+    fork: float = 0.7
+    thickness: float = 0.2
+    jitter: float = 0.2
+    std: float = 0.5
+    seed: int = 2
+
+    def __post_init__(self) -> None:
+        check_positive(depth=self.depth, per_limb=self.per_limb, length=self.length, shrink=self.shrink, fork=self.fork)
+        check_positive(thickness=self.thickness, std=self.std)
+        if not 0 <= self.jitter < math.inf:
+            raise ValueError(f"jitter must be 0 or positive, got {self.jitter}")
+        super().__post_init__()
+        self._set(bounds=3.0 * self.std)  # beyond which there are only the tips of twigs
+
+    def mixture(self) -> Mixture:
+        random = np.random.RandomState(self.seed)
+        limbs: list[list[tuple]] = [[], []]  # of each class: (start, angle, length, depth)
         for label, angle in enumerate((0.25 * math.pi, 1.25 * math.pi)):
             self._grow(limbs[label], random, np.zeros(2), angle, 0)
         start, angle, size, d = (
             torch.tensor(np.array(column), dtype=torch.float64) for column in zip(*limbs[0], *limbs[1], strict=True)
         )
         direction = torch.stack([angle.cos(), angle.sin()], dim=-1)
-        along = torch.linspace(0.07, 0.93, per_limb, dtype=torch.float64)
+        along = torch.linspace(0.07, 0.93, self.per_limb, dtype=torch.float64)
         mu = start[:, None] + along[:, None] * (size[:, None] * direction)[:, None]  # (limbs, per_limb, 2)
         outer = direction[:, :, None] * direction[:, None, :]
-        width = thickness * shrink**d
+        width = self.thickness * self.shrink**d
         S = 0.06**2 * (
             size[:, None, None] ** 2 * outer + width[:, None, None] ** 2 * (torch.eye(2, dtype=torch.float64) - outer)
         )
-        mu, S = mu.flatten(0, 1), S.repeat_interleave(per_limb, dim=0)
-        w = (size * 0.5**d).repeat_interleave(per_limb)
-        labels = torch.arange(2).repeat_interleave(len(limbs[0]) * per_limb)
-        super().__init__(*_standardised(mu, S, w, std), w, labels)
-        self.bounds = 3.0 * std  # beyond which there are only the tips of twigs
+        mu, S = mu.flatten(0, 1), S.repeat_interleave(self.per_limb, dim=0)
+        w = (size * 0.5**d).repeat_interleave(self.per_limb)
+        labels = torch.arange(2).repeat_interleave(len(limbs[0]) * self.per_limb)
+        return Mixture(*_standardised(mu, S, w, self.std), w, labels)
 
     def _grow(self, limbs: list[tuple], random: np.random.RandomState, start: np.ndarray, angle: float, d: int) -> None:
         """Add a limb and all that grows from it."""

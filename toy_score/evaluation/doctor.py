@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from toy_score.denoisers import ExactDenoiser
-from toy_score.distributions import Distribution, Gaussians, Points
+from toy_score.distributions import Distribution, GaussianMixture, Points
 from toy_score.metrics import SlicedWasserstein, noise_floors
 from toy_score.parameterisations import EDMPreconditioning, Parameterisation
 from toy_score.samplers import AnnealedLangevin, Langevin, NoiseStream, RungeKutta4, Sampler
@@ -107,11 +107,12 @@ def detail(distribution: Distribution, schedule: Schedule) -> Finding:
     return Finding("detail", text, kl < DETAIL_KL, f"use a lowest level of {sigma:.2g}")
 
 
-def smoothed(points: Points, n: int = 256) -> Gaussians:
+def smoothed(points: Points, n: int = 256) -> GaussianMixture:
     """A mixture of Gaussians around a few of the points: as wide and as skewed as they are, without their detail."""
     x = points.subset(n, torch.Generator().manual_seed(seed_of("smoothed points"))).points.double()
     width = 0.2 * x.var(dim=0).mean().sqrt()
-    return Gaussians(x, width**2 * torch.eye(2).expand(len(x), 2, 2), labels=torch.zeros(len(x), dtype=torch.long))
+    S = (width**2 * torch.eye(2)).tolist()
+    return GaussianMixture(x.tolist(), covariances=[S] * len(x), classes=[0] * len(x))
 
 
 def spacing(points: Points, schedule: Schedule) -> Finding:

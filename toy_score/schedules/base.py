@@ -18,9 +18,9 @@ The discrete noise levels of NCSN (L levels) and DDPM (T steps), called the *lad
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import Field, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Generic
+from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor
@@ -73,8 +73,6 @@ CLEAN = Level(0.0, 1.0, 0.0)
 
 class Schedule(Component, ABC):
     """Signal and noise as functions of `t`; tensors of any shape go in, tensors of that shape come out."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every concrete schedule is a dataclass
 
     n_levels: int = 10
     """L: how many noise levels annealed Langevin dynamics takes by default."""
