@@ -347,7 +347,7 @@ def test_a_report_is_json_and_every_figure_has_its_floor():
     for name in ("sliced_w1", "energy", "cross_entropy_gap"):
         assert {"value", "floor", "floor_sd", "z"} <= set(content[name])
         assert content[name]["floor_sd"] > 0
-    for line in ("sliced W1", "energy distance", "cross-entropy gap", "share of the mode left", "perfect samples"):
+    for line in ("sliced W1", "energy distance", "cross-entropy gap", "share of the mode left", "exact samples"):
         assert line in str(report)
 
 

@@ -14,7 +14,8 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from dataclasses import Field
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 import torch
 
@@ -46,6 +47,8 @@ class Component(Described):
     `__post_init__` checks the fields, and works out what follows from them.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # so that type checkers allow `dataclasses.replace`
+
     def _set(self, **values: Any) -> None:
         """Set attributes of a frozen object; for `__post_init__` alone."""
         vars(self).update(values)
@@ -62,7 +65,7 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     for base in cls.__mro__:
         if "__init__" not in vars(base) or base is object:
             continue
-        parameters = list(_signature(base.__init__).parameters.values())[1:]
+        parameters = list(_signature(vars(base)["__init__"]).parameters.values())[1:]
         found |= {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in found}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
@@ -139,6 +142,8 @@ def _build(config: Any) -> Any:
     if "class_path" not in config:
         return {key: _build(item) for key, item in config.items()}
     cls = _imported(config["class_path"])
+    if cls is None:
+        raise ValueError(f"there is no class {config['class_path']!r}")
     arguments = _build(config.get("init_args") or {})
     if issubclass(cls, Optimizer):  # built later, once there are parameters
         return functools.partial(cls, **arguments)
@@ -278,7 +283,7 @@ def _type_name(expected: Any) -> str:
     return f"of type {expected.__name__}" if plain else str(expected).replace("collections.abc.", "")
 
 
-def _class_path(cls: type) -> str:
+def _class_path(cls: Callable[..., Any]) -> str:
     # The shortest public path: `toy_score.Heun`, not `toy_score.samplers.ode.Heun`, so that a file may move.
     parts = cls.__module__.split(".")
     for end in range(1, len(parts) + 1):

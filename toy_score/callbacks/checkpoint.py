@@ -15,6 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from toy_score.component import Described, to_config
+from toy_score.data import typed
 from toy_score.files import replacing
 
 __all__ = ["AtomicCheckpointIO", "Checkpoint"]
@@ -158,6 +159,6 @@ class Checkpoint(ModelCheckpoint):
 
 def _foreign_modules(trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[str]:
     """The modules of the user's own classes, which a command must import before it reads a checkpoint of them."""
-    described = [part for part in (pl_module, getattr(trainer, "datamodule", None)) if isinstance(part, Described)]
+    described = [part for part in (pl_module, typed(trainer).datamodule) if isinstance(part, Described)]
     paths = re.findall(r"'class_path': '([^']+)\.[^.']+'", str([to_config(part) for part in described]))
     return [path for path in dict.fromkeys(paths) if path.partition(".")[0] not in ("toy_score", "torch")]

@@ -13,9 +13,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from toy_score.callbacks.reports import run_folder
+from toy_score.data import typed
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.metrics import STUDY_LEVELS, ScoreError
-from toy_score.modules import ScoreModule
+from toy_score.modules import ScoreModule, score_module
 from toy_score.samplers import Heun, Sampler, Trajectory
 from toy_score.seeds import seed_of
 
@@ -191,18 +192,7 @@ def animation(
 
 def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> ScoreModule:
     """The module with the averaged weights, if a callback keeps any."""
-    for callback in getattr(trainer, "callbacks", []):  # Lightning sets it, but does not annotate it
+    for callback in typed(trainer).callbacks:
         if isinstance(callback, WeightAveraging) and callback._average_model is not None:
             return score_module(callback._average_model.module)
     return score_module(pl_module)
-
-
-def score_module(module: torch.nn.Module) -> ScoreModule:
-    """The module, if it is one of this package's models.
-
-    Raises:
-        TypeError: otherwise.
-    """
-    if not isinstance(module, ScoreModule):
-        raise TypeError(f"Pictures draws models of toy_score, subclasses of ScoreModule, got {type(module).__name__}")
-    return module

@@ -6,6 +6,8 @@ from typing import Any
 import lightning.pytorch as pl
 from tqdm import tqdm
 
+from toy_score.data import requests_of
+
 __all__ = ["ProgressBar"]
 
 SHOWN = {"val/loss": "loss", "val/score_error": "score error"}
@@ -42,7 +44,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
 
     def _sampled(self, loader: Any, n: int) -> None:
         """Count `n` of the samples that are asked for."""
-        requests = loader.dataset
+        requests = requests_of(loader)
         total = sum(requests[i].n for i in range(len(requests)))
         self._move((self._bar.n if self._bar else 0) + n, total, "samples")
 

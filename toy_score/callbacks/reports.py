@@ -1,4 +1,4 @@
-"""What a command tells when it is done."""
+"""What `fit` and `test` print and keep."""
 
 import json
 import os
@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from toy_score.component import to_config, written
+from toy_score.data import data_module, requests_of, typed
 from toy_score.evaluation import Evaluation, TestOptions
 from toy_score.files import digest, replacing
 from toy_score.metrics import check_finite, finite_or_null
+from toy_score.modules import score_module
 from toy_score.requests import SampleRequest
 from toy_score.version import __version__
 
-__all__ = ["RunReport", "TestReport"]
+__all__ = ["RunReport", "TestReport", "checkpoint_path", "run_folder"]
 
 PICTURES = ("budget", "density", "fields")  # of `test`
 
@@ -30,15 +33,21 @@ def run_folder(trainer: pl.Trainer) -> str | None:
     return getattr(trainer.logger, "log_dir", None) or trainer.logger.save_dir
 
 
+def checkpoint_path(trainer: pl.Trainer) -> str:
+    """The path of the checkpoint that the run has saved; empty if there is none."""
+    callback = trainer.checkpoint_callback
+    return callback.best_model_path if isinstance(callback, ModelCheckpoint) else ""
+
+
 class RunReport(pl.Callback):
-    """Says how training goes where there is no progress bar, and at the end where everything is."""
+    """Prints the validation results where there is no progress bar, and at the end the paths of the run's files."""
 
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.ckpt_path is None:
-            for finding in pl_module.doctor():
+            for finding in score_module(pl_module).doctor():
                 if not finding.good:
-                    print(f"doctor:      {finding.name}: {finding.told()}", flush=True)
+                    print(f"doctor:      {finding.name}: {finding.text_with_advice()}", flush=True)
         self._start, self._first_step = time.monotonic(), 0  # before the first pictures
 
     @rank_zero_only
@@ -63,8 +72,7 @@ class RunReport(pl.Callback):
         run = run_folder(trainer)
         if not run:
             return
-        checkpoint = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
-        if checkpoint:
+        if checkpoint := checkpoint_path(trainer):
             print(f"checkpoint:  {os.path.relpath(checkpoint)}")
         if (Path(run) / "pictures").is_dir():
             print(f"pictures:    {run}/pictures")
@@ -74,8 +82,8 @@ class RunReport(pl.Callback):
 class TestReport(pl.Callback):
     """Prints the measurements of `test` as a table and keeps them as JSON, in which null stands for what is not finite.
 
-    The file tells under `settings` what it is of: the contents of the checkpoint, the model, the data, the number of
-    samples and their seed. What is measured later with the same settings is merged into it. The pictures lie beside it,
+    Its `settings` identify what was measured: the contents of the checkpoint, the model, the data, the number of
+    samples and their seed. Later measurements with the same settings are merged into it. The pictures lie beside it,
     `STEM_budget.png` and so on.
 
     Args:
@@ -91,7 +99,7 @@ class TestReport(pl.Callback):
         FloatingPointError: at the end of the test, if figures are not finite.
     """
 
-    __test__ = False  # not a test, whatever pytest thinks of the name
+    __test__ = False  # tells pytest that this is no test
 
     def __init__(self, output: str | None, overwrite: bool, ckpt_path: str, options: TestOptions = TestOptions()):
         if output is not None and not output.endswith(".json"):
@@ -100,13 +108,10 @@ class TestReport(pl.Callback):
         self.overwrite, self.ckpt_path, self.options = overwrite, ckpt_path, options
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        files = {
-            "checkpoint": self.ckpt_path,
-            "guide": pl_module.guide,
-            "points": getattr(trainer.datamodule, "path", None),
-        }
+        model, data = score_module(pl_module), typed(trainer).datamodule
+        files = {"checkpoint": self.ckpt_path, "guide": model.guide, "points": getattr(data, "path", None)}
         settings = {"toy_score": __version__, **{name: digest(path or None) for name, path in files.items()}}
-        for part, component in (("data", trainer.datamodule), ("model", pl_module)):
+        for part, component in (("data", data), ("model", model)):
             config = to_config(component)
             settings[part] = config["class_path"]
             settings |= {f"{part}.{name}": value for name, value in config["init_args"].items()}
@@ -136,17 +141,18 @@ class TestReport(pl.Callback):
         return self.path.with_name(f"{self.path.stem}_{name}.png")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        data = pl_module.target
-        if data is None or data.reference is None:
+        model, data = score_module(pl_module), data_module(trainer)
+        target = model.target
+        if data is None or target is None or target.reference is None:
             raise ValueError("test compares with the truth, which is known for the data modules of toy_score only")
         self._evaluation = Evaluation(
-            data.reference,
-            trainer.test_dataloaders.dataset.seeds,
-            pl_module.sampling_denoiser,
-            data.training_points,
+            target.reference,
+            requests_of(trainer.test_dataloaders).seeds,
+            model.sampling_denoiser,
+            target.training_points,
             self.options,
-            trainer.datamodule.data_seed,
-            pl_module.device,
+            data.data_seed,
+            model.device,
         )
 
     def on_test_batch_end(
@@ -159,13 +165,13 @@ class TestReport(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         # Lightning gives all processes equally many requests; the last ones may repeat the first.
-        if batch_idx * trainer.world_size + trainer.global_rank >= len(trainer.test_dataloaders.dataset):
+        if batch_idx * trainer.world_size + trainer.global_rank >= len(requests_of(trainer.test_dataloaders)):
             return
         with trainer.precision_plugin.test_step_context():  # the precision in which the samples were made
             self._evaluation.update(outputs, batch)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        model, name = pl_module, self._evaluation.reference.name.replace("_", " ")
+        model, name = score_module(pl_module), self._evaluation.reference.name.replace("_", " ")
         nfe = model.sampler.nfe(model.schedule)
         self._title = f"{model.name} on {name}"
         self._report = self._evaluation.report(f"{self._title}, {model.sampler!r}, {nfe} evaluations a sample")
@@ -179,8 +185,9 @@ class TestReport(pl.Callback):
             for name in PICTURES:
                 self._picture(name).unlink(missing_ok=True)
         if self.options.budget:  # it takes a while: the other metrics are kept by then
+            model = score_module(pl_module)
             budget = self._evaluation.error_budget(
-                self._report, pl_module.sampler, pl_module.guided_reference, _progress(trainer)
+                self._report, model.sampler, model.guided_reference, _progress(trainer)
             )
             print(f"\n{budget}")
             metrics = {**metrics, "error_budget": budget.as_dict()}
@@ -219,14 +226,14 @@ def metrics_path(ckpt_path: str) -> Path:
 
 def _progress(trainer: pl.Trainer) -> Callable[[str], None]:
     """How the rows of a budget are announced: in one changing line where there is a progress bar, else once each."""
-    told = set()
+    printed = set()
 
     def tell(progress: str) -> None:
         row = progress.split(",")[0]
         if trainer.progress_bar_callback is not None:
             print(f"\rerror budget: {progress:<40}", end="", file=sys.stderr, flush=True)
-        elif row not in told:
+        elif row not in printed:
             print(f"error budget: {row} ...", flush=True)
-        told.add(row)
+        printed.add(row)
 
     return tell

@@ -14,8 +14,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from toy_score.callbacks.pictures import animation
 from toy_score.component import to_config
-from toy_score.data import SampleRequest
+from toy_score.data import SampleRequest, data_module, requests_of
 from toy_score.files import digest, replacing
+from toy_score.modules import ScoreModule, score_module
 from toy_score.requests import chunk_size
 from toy_score.seeds import seed_of
 
@@ -30,8 +31,8 @@ ROW = 2 * np.dtype(np.float32).itemsize
 class SampleWriter(BasePredictionWriter):
     """Streams the samples of `predict` to a file, in constant memory; the file is complete or absent.
 
-    While they are made, the samples are in `PATH.part`, and `PATH.part.state` tells of what settings they are and which
-    chunks are there. The same command goes on from there, also after a kill; which processes made which chunk does not
+    While they are made, the samples are in `PATH.part`, and `PATH.part.state` holds their settings and which chunks are
+    there. The same command goes on from there, also after a kill; which processes made which chunk does not
     matter.
 
     Args:
@@ -39,7 +40,7 @@ class SampleWriter(BasePredictionWriter):
             first 64 of them, `trajectory` `(m, 64, 2)` and its noise levels `ratio` `(m,)`; or `.gif`, the animation of
             at most 1000 of them on their way, with the field that leads them.
         overwrite: replace an existing file, and what an interrupted command with other settings left.
-        ckpt_path: the checkpoint of the model, by whose content the settings are told from others.
+        ckpt_path: the checkpoint of the model, whose content is one of the settings.
 
     Raises:
         FileExistsError: if the file exists and must not be replaced.
@@ -59,7 +60,12 @@ class SampleWriter(BasePredictionWriter):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Look for an interrupted command's samples, and ask the data module only for those that are missing."""
-        data = trainer.datamodule
+        data = data_module(trainer)
+        if data is None:
+            raise TypeError(
+                "SampleWriter writes the samples that a data module of toy_score requests; give the trainer one"
+            )
+        self._n_samples = data.n_samples
         self._settings = {
             "n_samples": data.n_samples,
             "seed": data.sample_seed,
@@ -99,7 +105,7 @@ class SampleWriter(BasePredictionWriter):
                 share = len(self._done) / self._n_chunks
                 print(f"going on with {str(self._part)!r}, of which {share:.0%} is there", flush=True)
             else:
-                self._create(trainer.datamodule.n_samples)
+                self._create(self._n_samples)
         trainer.strategy.barrier()
         self._lost = 0
         self._file, self._marks = open(self._part, "r+b"), open(self._state, "r+b")  # noqa: SIM115  closed at the end
@@ -136,7 +142,8 @@ class SampleWriter(BasePredictionWriter):
         lost = int((~np.isfinite(rows)).any(axis=1).sum())
         if lost == len(rows):
             raise ValueError(
-                f"no sample is finite: {pl_module.sampler!r} diverges, or the weights are nan; take smaller steps"
+                f"no sample is finite: {score_module(pl_module).sampler!r} diverges, or the weights are nan; "
+                "take smaller steps"
             )
         self._lost += lost
         self._file.seek(self._rows_at + batch.first * ROW)
@@ -159,21 +166,23 @@ class SampleWriter(BasePredictionWriter):
             with replacing(self.path) as file:
                 np.savetxt(file, samples, "%.8g", ",", header="x,y", comments="")
         elif self.path.suffix == ".npz":
-            seed = trainer.predict_dataloaders.dataset.seeds[0]
-            paths = pl_module.trajectory(min(N_PATHS, len(samples)), seed)
-            arrays = {"trajectory": paths.x.cpu().numpy(), "ratio": paths.ratio.numpy()}
+            seed = requests_of(trainer.predict_dataloaders).seeds[0]
+            paths = score_module(pl_module).trajectory(min(N_PATHS, len(samples)), seed)
+            trajectory, ratio = paths.x.cpu().numpy(), paths.ratio.numpy()
             with replacing(self.path) as file:
-                np.savez_compressed(file, samples=samples, **arrays)
+                np.savez_compressed(file, samples=samples, trajectory=trajectory, ratio=ratio)
         elif self.path.suffix == ".gif":
-            gif = self._animation(pl_module, min(N_MOVING, len(samples)), trainer.predict_dataloaders.dataset.seeds[0])
+            seed = requests_of(trainer.predict_dataloaders).seeds[0]
+            gif = self._animation(score_module(pl_module), min(N_MOVING, len(samples)), seed)
             with replacing(self.path) as file:
                 file.write(gif)
         else:
             os.replace(self._part, self.path)
         self._forget()
 
-    def _animation(self, model: pl.LightningModule, n: int, seed: int) -> bytes:
-        p, exact = None if model.target is None else model.target.distribution, model.reference_denoiser
+    def _animation(self, model: ScoreModule, n: int, seed: int) -> bytes:
+        target, exact = model.target, model.reference_denoiser
+        p = None if target is None else target.distribution
         real = None if p is None else p.sample(n, torch.Generator().manual_seed(seed_of("pictured points")))
         title = model.name if p is None else f"{model.name} on the {p.name.replace('_', ' ')}"
         if model.standardisation is not None:

@@ -17,9 +17,15 @@ from toy_score.data import ToyDataModule
 from toy_score.files import locked
 from toy_score.modules import ScoreModule, trained_units
 
-__all__ = ["Built", "locked_output", "say", "trainer_of"]
+__all__ = ["Built", "is_first_process", "locked_output", "say", "trainer_of"]
 
 say = rank_zero_only(print)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of several processes, or the only one."""
+    return getattr(rank_zero_only, "rank", 0) == 0  # Lightning sets the attribute when it is imported, without a type
+
 
 KEPT = ("backbone", "optimizer", "lr_schedule")
 """Settings of a model that a resumed run keeps, since their state is in the checkpoint."""
@@ -137,4 +143,4 @@ def instantiated(value: Any) -> Any:
 
 def locked_output(path: str | Path) -> AbstractContextManager[None]:
     """Keep other commands from writing a file; of several processes, the first holds the lock."""
-    return locked(path) if rank_zero_only.rank == 0 else nullcontext()
+    return locked(path) if is_first_process() else nullcontext()

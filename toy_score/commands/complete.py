@@ -232,7 +232,7 @@ def _class_named(name: str, bases: tuple[type, ...], where: str) -> type:
     return cls
 
 
-def _family(base: type) -> Iterator[type]:
+def _family(base: type[Any]) -> Iterator[type[Any]]:
     """A class and all classes derived from it."""
     yield base
     for cls in base.__subclasses__():

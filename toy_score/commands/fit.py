@@ -9,15 +9,14 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
-from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport
+from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, say, trainer_of
+from toy_score.commands.build import Built, is_first_process, say, trainer_of
 from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
 from toy_score.component import to_config, written
-from toy_score.data import PointsDataModule, ToyDataModule
+from toy_score.data import PointsDataModule, ToyDataModule, typed
 from toy_score.modules import Constant, ScoreModule, read_checkpoint
 from toy_score.runs import LOGS, next_version
 
@@ -29,7 +28,7 @@ class RunLogger(TensorBoardLogger):
 
     @property
     def version(self) -> int | str:
-        if self._number is None and rank_zero_only.rank == 0:  # the other processes are told where it is
+        if self._number is None and is_first_process():  # Lightning sends the folder to the other processes
             self._number = next_version(Path(self.root_dir))
         return self._number or 0
 
@@ -68,7 +67,7 @@ def run_name(config: str | None) -> str:
 def verdict(trainer: pl.Trainer) -> str:
     """How the run ended, in one sentence: by its last validation."""
     seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    checkpoint = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    checkpoint = checkpoint_path(trainer)
     then = f"; `test --ckpt_path {os.path.relpath(checkpoint)}` measures its samples" if checkpoint else ""
     if "val/score_error" in seen:
         error = seen["val/score_error"]
@@ -94,7 +93,7 @@ def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:
     if steps is not None and steps < 1:
         raise ValueError(f"trainer.val_check_interval must be at least 1 step, got {steps}")
     trainer = trainer_of(arguments, callbacks, val_check_interval=1)
-    if not trainer.fast_dev_run:
+    if not typed(trainer).fast_dev_run:
         per_epoch = math.ceil(data.batches_per_epoch / trainer.world_size)
         trainer.val_check_interval = groups_per_validation(
             steps, trainer.max_steps, trainer.max_epochs, per_epoch, data.steps_at_once
@@ -105,7 +104,7 @@ def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:
 def _keep_settings(settings: dict[str, Any], trainer: pl.Trainer) -> None:
     """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
     log_dir = trainer.log_dir  # collective: every process asks
-    if log_dir is None or trainer.fast_dev_run or not trainer.is_global_zero:
+    if log_dir is None or typed(trainer).fast_dev_run or not trainer.is_global_zero:
         return
     folder = Path(log_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,9 +117,9 @@ def _check_length(trainer: pl.Trainer, model: ScoreModule, data: ToyDataModule) 
     for name in ("max_steps", "max_epochs", "limit_train_batches"):
         if getattr(trainer, name) == 0:
             raise ValueError(f"trainer.{name} must be at least 1, got 0")
-    if trainer.overfit_batches:
+    if overfit := typed(trainer).overfit_batches:
         raise ValueError(
-            f"trainer.overfit_batches {trainer.overfit_batches} would not repeat batches; "
+            f"trainer.overfit_batches {overfit} would not repeat batches; "
             "train on few points instead: --data.fresh false --data.n_train 1024"
         )
     if trainer.accumulate_grad_batches != 1:
@@ -146,7 +145,7 @@ def _check_resumable(path: str, model: ScoreModule, trainer: pl.Trainer, data: T
             f"{path!r} is at step {reached}, where --trainer.{limit} {getattr(trainer, limit)} ends; "
             f"ask for more steps to continue, or {other}"
         )
-    timer = next((callback for callback in trainer.callbacks if isinstance(callback, Timer)), None)
+    timer = next((callback for callback in typed(trainer).callbacks if isinstance(callback, Timer)), None)
     seconds = checkpoint["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0.0)
     if timer is not None and seconds >= timer.time_remaining():
         raise ValueError(f"{path!r} has trained for {seconds:.0f} s; ask for more --trainer.max_time, or {other}")
@@ -183,7 +182,7 @@ def _take_weights(path: str, model: ScoreModule, data: ToyDataModule) -> None:
 def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, Any]:
     """Those settings of a run, by their names, whose state is in its checkpoints."""
     optimizer = model.optimizer([torch.nn.Parameter(torch.zeros(1))])
-    ema = next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
+    ema = next((callback for callback in typed(trainer).callbacks if isinstance(callback, EMA)), None)
     average = ema.state_dict() if ema else {}
     return _named(to_config(model), type(optimizer).__name__, optimizer.defaults, average)
 
@@ -222,5 +221,6 @@ def groups_per_validation(
     """
     if steps is None:
         ends = [max_steps, (max_epochs or -1) * per_epoch]
-        steps = min((end for end in ends if end > 0), default=TRAINER_DEFAULTS["max_steps"]) // 25
+        length: int = min((end for end in ends if end > 0), default=TRAINER_DEFAULTS["max_steps"])
+        steps = length // 25
     return max(steps * math.ceil(per_epoch / at_once) // per_epoch, 1)

@@ -19,7 +19,7 @@ __all__ = ["PARTS", "TRAINER_DEFAULTS", "checkpoint_settings", "merged", "writte
 PARTS = {"trainer": pl.Trainer, "ema": EMA, "checkpoint": Checkpoint, "pictures": Pictures}
 """The sections whose class does not change."""
 
-TRAINER_DEFAULTS = {
+TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": -1,
     "max_steps": 7500,
     "val_check_interval": None,  # see `groups_per_validation`

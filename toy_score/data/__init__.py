@@ -22,6 +22,7 @@ from toy_score.data.toys import (
     SwissRollDataModule,
     TwoSpiralsDataModule,
 )
+from toy_score.data.trainer import data_module, requests_of, typed
 from toy_score.requests import SampleRequest
 
 __all__ = [
@@ -47,4 +48,7 @@ __all__ = [
     "SwissRollDataModule",
     "ToyDataModule",
     "TwoSpiralsDataModule",
+    "data_module",
+    "requests_of",
+    "typed",
 ]

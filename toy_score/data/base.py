@@ -29,8 +29,8 @@ __all__ = ["ToyDataModule"]
 class ToyDataModule(Described, pl.LightningDataModule):
     """Points of a distribution for `fit`, requests for samples for `predict` and `test`.
 
-    Each kin of it sets the attribute `distribution`, the truth. `class HeartDataModule(ToyDataModule, of=Heart)` is
-    all it takes: such a class has the arguments of the distribution, then those below.
+    A subclass sets `distribution`, which is exact. `class HeartDataModule(ToyDataModule, of=Heart)` does so:
+    such a class has the arguments of the distribution, then those below.
 
     Args:
         n_train: points in an epoch, >= 1.
@@ -39,7 +39,7 @@ class ToyDataModule(Described, pl.LightningDataModule):
         batch_size: points per step, >= 1; the last batch of an epoch over a fixed set is the smaller remainder.
         steps_at_once: how many steps the trainer is handed at a time, >= 1. What Lightning calls a batch is so many
             optimizer steps: for networks of this size its own work costs as much as a step, and is shared this way.
-        labels: give the points with their class labels, for a network that is told them (`backbone.n_labels`).
+        labels: give the points with their class labels, for a network with class conditioning (`backbone.n_labels`).
         n_val: points of the validation set, >= 1.
         n_samples: how many samples `predict` asks for, and `test` measures at a time, >= 1.
         repeats: how many times `test` draws them, each with a seed of its own, >= 1: at the noise floor a single
@@ -56,7 +56,7 @@ class ToyDataModule(Described, pl.LightningDataModule):
     def __init_subclass__(cls, of: type[Distribution] | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if of is not None:
-            cls.__init__ = _constructor(of)  # type: ignore[method-assign]
+            cls.__init__ = _constructor(of)  # type: ignore[method-assign]  # the constructor that a class statement asks for
 
     def __init__(
         self,
@@ -101,6 +101,17 @@ class ToyDataModule(Described, pl.LightningDataModule):
             self._known, self._points = self._describe(standardisation), None
         return self._known
 
+    def _known_data(self) -> KnownData:
+        """What is known of the data.
+
+        Raises:
+            RuntimeError: before a file of points is read.
+        """
+        known = self.known()
+        if known is None:
+            raise RuntimeError(f"{type(self).__name__} has not read its points; call setup() first")
+        return known
+
     def _describe(self, standardisation: Standardisation | None) -> KnownData | None:
         """What is known of the data, in the units of a model; only points of a file can be in any."""
         training = None if self.fresh else self._draw(self.n_train, "training points", 0, torch.device("cpu"))
@@ -115,8 +126,7 @@ class ToyDataModule(Described, pl.LightningDataModule):
         if not x.isfinite().all():
             row = int((~x.isfinite()).any(dim=-1).nonzero()[0])
             raise ValueError(f"point {row} of the data is {x[row].tolist()}; remove or repair it")
-        labels = labels.to(device, non_blocking=True) if self.labels else None
-        return Batch(x.to(device, non_blocking=True), labels)
+        return Batch(x.to(device, non_blocking=True), labels.to(device, non_blocking=True) if self.labels else None)
 
     def validation_points(self) -> Batch:
         """The points on which the loss is validated, never trained on."""
@@ -129,11 +139,12 @@ class ToyDataModule(Described, pl.LightningDataModule):
     def batch(self, k: int, device: torch.device | str = "cpu") -> Batch:
         """Batch `k` of the run, counted from 0 over all epochs: `batch_size` points, a pure function of `k`."""
         device = torch.device(device)
-        epoch, number = divmod(k, self.batches_per_epoch)
-        if self.fresh:
+        training = None if self.fresh else self._known_data().training
+        if training is None:
             return self._draw(self.batch_size, "training points", k, device)
+        epoch, number = divmod(k, self.batches_per_epoch)
         if self._points is None or self._points.x.device != device:
-            x, labels = self.known().training
+            x, labels = training
             self._points = Batch(x.to(device), labels if labels is None else labels.to(device))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(seed_of("order of training points", self.data_seed, epoch))
@@ -156,16 +167,16 @@ class ToyDataModule(Described, pl.LightningDataModule):
         # Lightning restores a loader's state only within an epoch; the number of steps done is always right.
         return BatchLoader(batch, per_epoch, self.steps_at_once, trainer.max_steps, trainer.global_step)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(_One(self.validation_points()), batch_size=1, collate_fn=_only)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[SampleRequest]:
         return self._requests(self.n_samples, self.repeats)
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[SampleRequest]:
         return self._requests(self.n_samples, 1)
 
-    def _requests(self, n: int, repeats: int) -> DataLoader:
+    def _requests(self, n: int, repeats: int) -> DataLoader[SampleRequest]:
         requests = SampleRequests(n, draw_seeds(self.sample_seed, repeats), self._skipped)
         return DataLoader(requests, batch_size=1, collate_fn=_only)
 
@@ -185,15 +196,15 @@ def _constructor(of: type[Distribution]) -> Callable[..., None]:
     signature = inspect.Signature([common[0], *own.values(), *common[1:]])
 
     def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N807
-        said = signature.bind(*args, **kwargs).arguments
-        self = said.pop("self")
-        distribution = of(**{name: said.pop(name) for name in own if name in said})
-        ToyDataModule.__init__(self, **said)
+        arguments = signature.bind(*args, **kwargs).arguments
+        self = arguments.pop("self")
+        distribution = of(**{name: arguments.pop(name) for name in own if name in arguments})
+        ToyDataModule.__init__(self, **arguments)
         self.distribution = distribution
         for name in own:  # every constructor argument is an attribute
             setattr(self, name, getattr(distribution, name))
 
-    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    __init__.__signature__ = signature  # type: ignore[attr-defined]  # functions have no annotated `__signature__`
     __init__.__doc__ = of.__doc__  # what `--data.help` says of each
     return __init__
 
@@ -231,7 +242,7 @@ class BatchLoader:
         self._next = state["next"]
 
 
-class SampleRequests(Dataset):
+class SampleRequests(Dataset[SampleRequest]):
     """`total` samples of each seed in chunks, but for the chunks that are `done`, by their numbers."""
 
     def __init__(self, total: int, seeds: Sequence[int], done: Collection[int] = ()):
@@ -246,7 +257,7 @@ class SampleRequests(Dataset):
         return self._left[i]
 
 
-class _One(Dataset):
+class _One(Dataset[Any]):
     """A data set of a single item."""
 
     def __init__(self, item: Any):

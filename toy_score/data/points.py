@@ -1,14 +1,14 @@
 """The user's own points: a file in, samples in its units out."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from toy_score.data.base import ToyDataModule
 from toy_score.data.known import Batch, KnownData
-from toy_score.distributions import Points
+from toy_score.distributions import Distribution, Points
+from toy_score.requests import SampleRequest
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 
@@ -30,7 +30,7 @@ class PointsDataModule(ToyDataModule):
         held_out: share of the points that are not trained on, in (0, 1), but compared with.
         batch_size: points per step, >= 1.
         steps_at_once: how many steps the trainer is handed at a time, >= 1.
-        labels: give the points with their classes, for a network that is told them (`backbone.n_labels`).
+        labels: give the points with their classes, for a network with class conditioning (`backbone.n_labels`).
         n_samples: how many samples `predict` asks for, >= 1.
         data_seed: seed of the split and of the batches.
         sample_seed: seed of the samples.
@@ -82,9 +82,9 @@ class PointsDataModule(ToyDataModule):
         self._units = Standardisation.of(shuffled.points[:n])
 
     @property
-    def distribution(self) -> Points:  # type: ignore[override]
+    def distribution(self) -> Distribution:  # type: ignore[override]  # read-only here, and known once the file is read
         """The training points, in the units of the model."""
-        return self.known().distribution
+        return self._known_data().distribution
 
     def _describe(self, standardisation: Standardisation | None) -> KnownData | None:
         if self._split is None:
@@ -93,17 +93,30 @@ class PointsDataModule(ToyDataModule):
         training, held_out = (self._standardised(part, units) for part in self._split)
         return KnownData(training, held_out, self._batch(training), units, type(self).__name__)
 
+    def _parts(self) -> tuple[Points, Points]:
+        """The training points and those that are held out, in the units of the file.
+
+        Raises:
+            RuntimeError: before `setup` has read them.
+        """
+        if self._split is None:
+            raise RuntimeError("the points have not been read; call setup() first")
+        return self._split
+
     def _standardised(self, part: Points, units: Standardisation) -> Points:
         names = None if part.labels is None else list(part.mode_weights)
         name = f"points of {Path(self.path).name}"
         return Points(units(part.points).float(), part.labels, names, name)
 
     def validation_points(self) -> Batch:
-        return self._batch(self.known().held_out[:N_VALIDATED])
+        held_out = self._known_data().held_out
+        if held_out is None:
+            raise RuntimeError("a data module of points holds some of them out")
+        return self._batch(held_out[:N_VALIDATED])
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader[SampleRequest]:
         """As many samples as half of the training points at most: their floor is that of so many real points."""
-        return self._requests(min(self.n_samples, len(self.known().distribution) // 2), self.repeats)
+        return self._requests(min(self.n_samples, len(self._parts()[0]) // 2), self.repeats)
 
     def _batch(self, points: Points) -> Batch:
         return Batch(points.points, points.labels if self.labels else None)

@@ -80,14 +80,14 @@ def error_budget(
         denoiser: the trained one, on the same schedule.
         sampler: as it is used.
         points: the training points, `(N, 2)`, if they are a fixed set; None if every batch was fresh.
-        guided: what a perfect network would answer where guidance is asked for; None without guidance.
+        guided: the optimal denoiser with guidance; None without guidance.
         n: samples of a draw, >= 1.
         seeds: of the sampler's generator, one for each draw; a single draw tells no scatter.
         floors: of `noise_floors`, for this n; measured if None.
         readings: what `sample_metrics` computed for the trained denoiser's samples of these seeds; measured if None.
         title: for table and picture; distribution and sampler if empty.
         device: where the denoiser lives.
-        tell: is told of every draw before it is made.
+        tell: called with a line of text before every draw.
 
     Raises:
         ValueError: if there is no seed, or the denoisers' schedules differ.
@@ -135,8 +135,8 @@ def error_budget(
             x = samples(ExactDenoiser(known, truth.schedule), sampler, own)
             rows += [draws.row("finite data", "optimal", steps, start, "discretisation", x)]
         else:
-            note += ", sampled perfectly:\nthe points drawn again, since with so many this sampler would take too long"
-            rows += [draws.row("finite data", "optimal", "perfect", "", "floor", lambda seed: _again(known, n, seed))]
+            note += ", sampled exactly:\nthe points are resampled, since with so many this sampler would take too long"
+            rows += [draws.row("finite data", "optimal", "exact", "", "floor", lambda seed: _again(known, n, seed))]
     return ErrorBudget(title or f"{p.name}, {sampler!r}", n, rows, note)
 
 
@@ -155,21 +155,24 @@ class _Draws:
         self.weights = torch.tensor(list(p.mode_weights.values()), dtype=torch.float64)
 
     def row(self, name: str, denoiser: str, steps: str, start: str, above: str, samples: Samples) -> Row:
-        """A row of samples still to be drawn, by seed, or of what is known of them already."""
-        readings = samples
-        if callable(samples):
-            readings = []
-            for k, seed in enumerate(self.seeds):
-                self.tell(f"{name}, {k + 1} of {len(self.seeds)}")
-                readings.append(self.read(samples(seed).cpu()))
+        """A row of samples: a function from a seed to samples, or their readings where they are measured already."""
+        readings = self._drawn(name, samples) if callable(samples) else samples
         figures = {key: _figure([reading[key] for reading in readings]) for key in METRICS if key != "worst_mode"} | {
             "worst_mode": _figure([self.worst_mode(reading["mode_weights"].cpu()) for reading in readings])
         }
         nonfinite = _figure([reading["nonfinite"] for reading in readings]).mean
         return Row(name, denoiser, steps, start, above, figures, len(readings), nonfinite)
 
+    def _drawn(self, name: str, samples: Callable[[int], Tensor]) -> list[dict[str, Tensor]]:
+        """The readings of a draw for each seed."""
+        readings = []
+        for k, seed in enumerate(self.seeds):
+            self.tell(f"{name}, {k + 1} of {len(self.seeds)}")
+            readings.append(self.read(samples(seed).cpu()))
+        return readings
+
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """What the metrics say of a draw."""
+        """The metrics of a draw."""
         for metric in self.metrics.values():
             metric.reset()
             metric.update(x)
@@ -223,7 +226,7 @@ class _Below(Grid):
 
 
 def _noised_data(p: Distribution, begin: Tensor, seed: int) -> Start:
-    """The perfect start: the data themselves, noised to the time `begin`."""
+    """The exact start: the data, noised to the time `begin`."""
     generator = torch.Generator().manual_seed(seed_of("noised data", seed))
 
     def start(schedule: Schedule, noise: NoiseStream) -> Tensor:
@@ -235,5 +238,5 @@ def _noised_data(p: Distribution, begin: Tensor, seed: int) -> Start:
 
 
 def _again(points: Points, n: int, seed: int) -> Tensor:
-    """`n` of the points, drawn with replacement: what a perfect sampler makes of their optimal denoiser."""
+    """`n` of the points, drawn with replacement: the exact samples of their optimal denoiser."""
     return points.sample(n, torch.Generator().manual_seed(seed_of("points again", seed)))

@@ -76,8 +76,8 @@ class ErrorBudget:
     def z(self, name: str, above: str | None = None, metric: str = "sliced_w1") -> float:
         """The increment in standard deviations of what chance would make of it; 0 for the floor.
 
-        The scatter is that of perfect samples, known from many draws, in independent rows. The common noise makes the
-        rows resemble one another, so chance does less than that. It is 0 where a metric of perfect samples does not
+        The scatter is that of exact samples, known from many draws, in independent rows. The common noise makes the
+        rows resemble one another, so chance does less than that. It is 0 where a metric of exact samples does not
         scatter: a single mode always has its share.
         """
         above = self[name].above if above is None else above

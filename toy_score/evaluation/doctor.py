@@ -1,9 +1,9 @@
-r"""A doctor for schedules: would a perfect network succeed with these choices?
+r"""A doctor for schedules: would the optimal denoiser succeed with these choices?
 
 The truth is known, so the question has an answer before any training. The noised data at the highest level are compared
 with the prior that samplers start from, `KL(p_T || N(0, sigma_T^2 I))`, and by the sliced Wasserstein distance that the
 exact flow is left with when it starts there; the lowest level is compared with the data's finest detail,
-`KL(p || p_sigma_min)`; and what the network and the sampler are told is held against what the data are.
+`KL(p || p_sigma_min)`; and the settings of the network and the sampler are compared with the data.
 """
 
 import math
@@ -34,7 +34,7 @@ class Finding:
 
     Attributes:
         name: what.
-        text: what was found, in one line with its figures.
+        text: the result, in one line with its figures.
         good: whether it is well.
         advice: what to do if it is not.
     """
@@ -45,9 +45,9 @@ class Finding:
     advice: str = ""
 
     def __str__(self) -> str:
-        return f"{'good' if self.good else 'WARNING':<9}{self.name}: {self.told()}"
+        return f"{'good' if self.good else 'WARNING':<9}{self.name}: {self.text_with_advice()}"
 
-    def told(self) -> str:
+    def text_with_advice(self) -> str:
         """The text, with the advice where it is needed."""
         return self.text if self.good else f"{self.text}; {self.advice}"
 
@@ -72,7 +72,7 @@ def diagnose(
     if isinstance(sampler, (AnnealedLangevin, Langevin)):
         findings.append(langevin_step(schedule, sampler))
         if sampler.uniform_start is not None:
-            findings.append(uniform_start(distribution, schedule, sampler))
+            findings.append(uniform_start(distribution, schedule, sampler.uniform_start))
     return findings
 
 
@@ -108,7 +108,7 @@ def detail(distribution: Distribution, schedule: Schedule) -> Finding:
 
 
 def smoothed(points: Points, n: int = 256) -> GaussianMixture:
-    """A mixture of Gaussians about a few of the points: of no use for detail, but as wide and as lopsided."""
+    """A mixture of Gaussians around a few of the points: as wide and as skewed as they are, without their detail."""
     x = points.subset(n, torch.Generator().manual_seed(seed_of("smoothed points"))).points.double()
     width = 0.2 * x.var(dim=0).mean().sqrt()
     S = (width**2 * torch.eye(2)).tolist()
@@ -116,20 +116,22 @@ def smoothed(points: Points, n: int = 256) -> GaussianMixture:
 
 
 def spacing(points: Points, schedule: Schedule) -> Finding:
-    """Whether the lowest level is of the size of the distance between points, below which they tell nothing."""
+    """Whether the lowest level is about the distance between points; they have no information on finer scales."""
     low, apart = schedule.ratios[0], points.spacing()
     text = f"the lowest level is sigma / alpha = {low:.3g}, the median distance to the nearest point {apart:.2g}"
     blurs = low > 3.0 * apart
-    advice = f"use a lowest level of {apart:.2g}, " + ("not to blur them" if blurs else "or it is the points alone")
+    advice = f"use a lowest level of {apart:.2g}; " + (
+        "higher values blur the points" if blurs else "lower values reproduce the training points"
+    )
     return Finding("detail", text, not blurs and low > apart / 30.0, advice)
 
 
 def data_scale(distribution: Distribution, parameterisation: EDMPreconditioning) -> Finding:
-    """Whether the network is told the scale of the data."""
+    """Whether `sigma_data` is the scale of the data."""
     measured = distribution.reference(8192).var(dim=0).mean().sqrt().item()
-    told = parameterisation.sigma_data
-    text = f"sigma_data is {told:.3g}, the data's standard deviation per coordinate {measured:.3g}"
-    return Finding("sigma_data", text, 0.5 < told / measured < 2.0, f"use sigma_data = {measured:.2g}")
+    sigma_data = parameterisation.sigma_data
+    text = f"sigma_data is {sigma_data:.3g}, the data's standard deviation per coordinate {measured:.3g}"
+    return Finding("sigma_data", text, 0.5 < sigma_data / measured < 2.0, f"use sigma_data = {measured:.2g}")
 
 
 def langevin_step(schedule: Schedule, sampler: AnnealedLangevin | Langevin) -> Finding:
@@ -149,12 +151,12 @@ def langevin_step(schedule: Schedule, sampler: AnnealedLangevin | Langevin) -> F
     return Finding("Langevin step", text, x < 0.5, f"use eps = {low**2:.2g}")
 
 
-def uniform_start(distribution: Distribution, schedule: Schedule, sampler: AnnealedLangevin | Langevin) -> Finding:
-    """Whether a uniform start is anything like the noised data."""
-    start = sampler.uniform_start / math.sqrt(3.0)
+def uniform_start(distribution: Distribution, schedule: Schedule, half_width: float) -> Finding:
+    """Whether a uniform start on a square has about the standard deviation of the noised data."""
+    start = half_width / math.sqrt(3.0)
     data = math.sqrt(schedule.ratios[1] ** 2 + distribution.reference(8192).var(dim=0).mean().item())
     text = (
-        f"chains start uniform on [-{sampler.uniform_start:g}, {sampler.uniform_start:g}]^2, of standard deviation "
+        f"chains start uniform on [-{half_width:g}, {half_width:g}]^2, of standard deviation "
         f"{start:.2g}, where the noised data have {data:.2g}"
     )
     return Finding("start", text, 0.8 < start / data < 1.25, "leave out uniform_start to start from the prior")

@@ -17,7 +17,16 @@ from toy_score.evaluation.budget import error_budget
 from toy_score.evaluation.causes import ErrorBudget
 from toy_score.evaluation.report import Report
 from toy_score.likelihood import ProbabilityFlow
-from toy_score.metrics import Fields, Floor, Likelihood, Memorisation, ScoreError, noise_floors, sample_metrics
+from toy_score.metrics import (
+    Fields,
+    Floor,
+    Likelihood,
+    Memorisation,
+    NonFinite,
+    ScoreError,
+    noise_floors,
+    sample_metrics,
+)
 from toy_score.requests import SampleRequest, draw_seeds, sample_requests
 from toy_score.samplers import Sampler
 from toy_score.seeds import seed_of
@@ -94,14 +103,10 @@ class Evaluation:
         self.truth = ExactDenoiser(reference, denoiser.schedule) if exact and denoiser is not None else None
         metrics = sample_metrics(reference, options.papers).to(device)
         self._of_samples = {seed: metrics.clone() for seed in self.seeds}
-        self._score: ScoreError | None = None
-        self._likelihood: Likelihood | None = None
-        self._fields: Fields | None = None
+        self._of_denoiser: _DenoiserErrors | None = None
+        if self.truth is not None and denoiser is not None:
+            self._of_denoiser = _DenoiserErrors(self.truth, denoiser, options, self.device)
         self._memorisation: Memorisation | None = None
-        if self.truth is not None:
-            self._score = ScoreError().to(device)
-            self._likelihood = Likelihood(self.truth).to(device) if options.likelihood else None
-            self._fields = Fields(self.truth).to(self.device) if options.fields else None
         if training_points is not None:
             generator = torch.Generator().manual_seed(seed_of("fresh points", data_seed))
             fresh = reference.points if isinstance(reference, Points) else reference.sample(N_FRESH, generator)
@@ -113,16 +118,8 @@ class Evaluation:
         self._of_samples[request.seed].update(samples)
         if self._memorisation is not None:
             self._memorisation.update(samples)
-        if self._score is None or self.denoiser is None or self.truth is None:
-            return
-        generator = torch.Generator(self.device)
-        generator.manual_seed(seed_of("test points", request.seed, request.first))
-        x0 = self.reference.sample(request.n, generator)
-        self._score.update(self.denoiser, self.truth, x0, generator)
-        if self._likelihood is not None:
-            self._likelihood.update(ProbabilityFlow(self.denoiser), x0)
-        if self._fields is not None:
-            self._fields.update(self.denoiser, x0, generator)
+        if self._of_denoiser is not None:
+            self._of_denoiser.update(request)
 
     def report(self, title: str = "", floors: dict[str, Floor] | None = None) -> Report:
         """What the updates so far have measured.
@@ -132,27 +129,23 @@ class Evaluation:
             floors: those of `noise_floors`; measured, for as many samples as were finite, if None.
         """
         readings = [metrics.compute() for metrics in self._of_samples.values()]
-        n = round(sum(metrics["nonfinite"].seen() for metrics in self._of_samples.values()) / len(readings))
+        counts = [
+            m.seen() for metrics in self._of_samples.values() for m in metrics.values() if isinstance(m, NonFinite)
+        ]
+        n = round(sum(counts) / len(readings))
         if floors is None:
             lost = sum(float(reading["nonfinite"]) for reading in readings) / len(readings)
             counted = max(round(n * (1.0 - lost)), 2)
             real = self.training_points if isinstance(self.reference, Points) else None
             floors = noise_floors(self.reference, counted, papers=self.options.papers, real=real)
-        score, levels = self._score, []
-        if score is not None and self.truth is not None:
-            levels = [self.truth.schedule.level_at(s).ratio for s in score.levels]  # the nearest that the schedule has
         return Report(
             title=title,
             distribution=self.reference,
             n=n,
             readings=readings,
             floors=floors,
-            levels=levels,
-            score_error=score.compute().tolist() if score else [],
-            score_error_se=score.standard_error().tolist() if score else [],
-            likelihood=self._likelihood.summary() if self._likelihood else None,
-            fields=self._fields.summary() if self._fields else None,
             memorisation=self._memorisation.summary() if self._memorisation else None,
+            **(self._of_denoiser.results() if self._of_denoiser else {}),
         )
 
     def error_budget(
@@ -186,7 +179,48 @@ class Evaluation:
 
     def reset(self) -> None:
         """Forget the updates: what follows is another set of samples for the same reference and denoiser."""
-        for metric in (*self._of_samples.values(), self._score, self._likelihood, self._fields, self._memorisation):
+        for metrics in self._of_samples.values():
+            metrics.reset()
+        if self._memorisation is not None:
+            self._memorisation.reset()
+        if self._of_denoiser is not None:
+            self._of_denoiser.reset()
+
+
+class _DenoiserErrors:
+    """Compares a denoiser with the exact one: its score, and with these options its likelihood and its field."""
+
+    def __init__(self, truth: ExactDenoiser, denoiser: Denoiser, options: TestOptions, device: torch.device):
+        self.truth, self.denoiser, self.device = truth, denoiser, device
+        self.score = ScoreError().to(device)
+        self.likelihood = Likelihood(truth).to(device) if options.likelihood else None
+        self.fields = Fields(truth).to(device) if options.fields else None
+
+    def update(self, request: SampleRequest) -> None:
+        """Compare at as many exact points as samples are requested; they depend on the request alone."""
+        generator = torch.Generator(self.device)
+        generator.manual_seed(seed_of("test points", request.seed, request.first))
+        x0 = self.truth.distribution.sample(request.n, generator)
+        self.score.update(self.denoiser, self.truth, x0, generator)
+        if self.likelihood is not None:
+            self.likelihood.update(ProbabilityFlow(self.denoiser), x0)
+        if self.fields is not None:
+            self.fields.update(self.denoiser, x0, generator)
+
+    def results(self) -> dict[str, Any]:
+        """The fields of a `Report` that are about the denoiser."""
+        return {
+            # the nearest levels that the schedule has
+            "levels": [self.truth.schedule.level_at(s).ratio for s in self.score.levels],
+            "score_error": self.score.compute().tolist(),
+            "score_error_se": self.score.standard_error().tolist(),
+            "likelihood": self.likelihood.summary() if self.likelihood else None,
+            "fields": self.fields.summary() if self.fields else None,
+        }
+
+    def reset(self) -> None:
+        """Forget the updates."""
+        for metric in (self.score, self.likelihood, self.fields):
             if metric is not None:
                 metric.reset()
 

@@ -21,7 +21,7 @@ FEW_MODES = 4  # the table names the share of each of so many, the totals of mor
 
 @dataclass
 class Report:
-    """What `test` found: printed as a table, kept as JSON.
+    """The results of a test: printed as a table, kept as JSON.
 
     Attributes:
         title: distribution, model, sampler.
@@ -61,6 +61,16 @@ class Report:
         """Mean of a metric over the draws."""
         return torch.stack([reading[name].double() for reading in self.readings]).mean(dim=0)
 
+    @property
+    def mean_score_error(self) -> float | None:
+        """Mean of the score error over the noise levels; None if it was not measured."""
+        return sum(self.score_error) / len(self.score_error) if self.score_error else None
+
+    @property
+    def n_nonfinite(self) -> int:
+        """The number of samples that are not finite, in all draws together."""
+        return round(self.mean("nonfinite").item() * self.n * self.repeats)
+
     def as_dict(self) -> dict[str, object]:
         """Everything as plain numbers."""
         return {
@@ -68,7 +78,7 @@ class Report:
             "n": self.n,
             "repeats": self.repeats,
             "score_error": {
-                "mean": sum(self.score_error) / len(self.score_error) if self.score_error else None,
+                "mean": self.mean_score_error,
                 "per_level": [
                     {"sigma": s, "error": e, "standard_error": se}
                     for s, e, se in zip(self.levels, self.score_error, self.score_error_se, strict=True)
@@ -80,21 +90,22 @@ class Report:
             **{name: self._with_floor(name) for name in self.floors},
             "mode_weights": self._modes(),
             "invalid_mass": {"value": self.mean("invalid_mass").item(), "truth": 0.0},
-            "nonfinite": round(self.mean("nonfinite").item() * self.n * self.repeats),
+            "nonfinite": self.n_nonfinite,
         }
 
-    def _with_floor(self, name: str) -> dict[str, float | None]:
+    def _with_floor(self, name: str) -> dict[str, Any]:
+        """Value and floor of a metric, as `_row` prints them."""
         value, floor = self.mean(name).item(), self.floors[name].of_mean(self.repeats)
-        found = {"value": value, "floor": floor.mean, "floor_sd": floor.sd, "z": floor.z(value)}
+        figures = {"value": value, "floor": floor.mean, "floor_sd": floor.sd, "z": floor.z(value)}
         if ALL[name].plot_lower_bound == 0.0 and floor.mean > 0:  # a distance; others scatter around their floor
-            found["ratio"] = value / floor.mean
+            figures["ratio"] = value / floor.mean
         if name == "gaussianised_ks":
             p = [
                 GaussianisedTest.p_value_of(r[name].item(), round(self.n * (1 - r["nonfinite"].item())))
                 for r in self.readings
             ]
-            found["p_value"] = min(self.repeats * min(p), 1.0)  # Bonferroni, once more
-        return found
+            figures["p_value"] = min(self.repeats * min(p), 1.0)  # Bonferroni, once more
+        return figures
 
     def _modes(self) -> dict[str, dict[str, float]]:
         shares, n = self.mean("mode_weights").flatten().tolist(), max(self.n_finite, 1.0) * self.repeats
@@ -106,31 +117,34 @@ class Report:
         }
 
     def __str__(self) -> str:
-        d = self.as_dict()
-        few = len(d["mode_weights"]) <= FEW_MODES
+        modes = self._modes()
+        few = len(modes) <= FEW_MODES
         named = [name for name in self.floors if not (few and name in MODE_TOTALS)]
         draws = f", means over {self.repeats} draws" if self.repeats > 1 else ""
+        note = []
         if isinstance(self.distribution, Points):
-            draws += f", compared with {len(self.distribution)} held-out points; 'perfect samples' are training points"
-        lines = [self.title, f"{self.n} samples{draws}", "", *self._score_lines(d["score_error"]["mean"])]
-        lines += [f"{'metric':<30}{'value':>10}{'perfect samples':>24}{'z':>8}"]
-        lines += [_row(ALL[name].label, **d[name]) for name in named]
+            note = ["the column 'exact samples' resamples the training points"]
+            draws += f", compared with {len(self.distribution)} held-out points"
+        lines = [self.title, f"{self.n} samples{draws}", *note, "", *self._score_lines()]
+        lines += [f"{'metric':<30}{'value':>10}{'exact samples':>24}{'z':>8}"]
+        lines += [_row(ALL[name].label, **self._with_floor(name)) for name in named]
         if few:
-            for mode, r in d["mode_weights"].items():
+            for mode, r in modes.items():
                 sd = math.sqrt(r["truth"] * (1 - r["truth"]) / (max(self.n_finite, 1.0) * self.repeats))
                 lines += [_row(f"share of the mode {mode}", r["share"], r["truth"], sd, r["z"])]
         if not isinstance(self.distribution, Points):
-            lines += [f"{InvalidMass.label:<30}{d['invalid_mass']['value']:>10.5f}{'0':>24}"]
+            lines += [f"{InvalidMass.label:<30}{self.mean('invalid_mass').item():>10.5f}{'0':>24}"]
         lines += self._likelihood_lines()
         if self.fields is not None:
             lines += ["", *field_table(self.fields)]
         if self.memorisation is not None:
             lines += ["", *memorisation_table(self.memorisation)]
-        if d["nonfinite"]:
-            lines += [f"{d['nonfinite']} samples are not finite; the figures above leave them out"]
+        if self.n_nonfinite:
+            lines += [f"{self.n_nonfinite} samples are not finite; the figures above leave them out"]
         return "\n".join(lines)
 
-    def _score_lines(self, mean: float | None) -> list[str]:
+    def _score_lines(self) -> list[str]:
+        mean = self.mean_score_error
         if mean is None:
             return []
         levels = zip(self.levels, self.score_error, self.score_error_se, strict=True)
@@ -168,10 +182,10 @@ def _row(
     p_value: float | None = None,
 ) -> str:
     """One line of the table: a figure, its floor, and how the two compare."""
-    told = "" if ratio is None else f"   {ratio:.2f} x the floor"
-    told += "" if p_value is None else f", p = {p_value:.2g}"
+    comment = "" if ratio is None else f"   {ratio:.2f} x the floor"
+    comment += "" if p_value is None else f", p = {p_value:.2g}"
     digits = (
         5 if not 0 < floor_sd < math.inf else min(max(1 - math.floor(math.log10(floor_sd)), 5), 7)
     )  # two of the scatter
     scatter = f"{floor:.{digits}f} +- {floor_sd:.{digits}f}"
-    return f"{label:<30}{value:>10.{digits}f}{scatter:>24}{'' if z is None else format(z, '.1f'):>8}{told}".rstrip()
+    return f"{label:<30}{value:>10.{digits}f}{scatter:>24}{'' if z is None else format(z, '.1f'):>8}{comment}".rstrip()

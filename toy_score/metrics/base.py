@@ -29,7 +29,7 @@ class ExactMetric(Metric):
 
 
 class SampleMetric(ExactMetric):
-    """A metric that holds samples against a distribution.
+    """A metric that compares samples with a distribution.
 
     `update(x)` takes samples `(n, 2)`, in as many pieces as one likes; rows that are not finite are left out, and
     counted by `NonFinite`. `compute()` is nan before the first sample.
@@ -45,7 +45,7 @@ class SampleMetric(ExactMetric):
     """What tables call it."""
 
     has_floor = True
-    """Whether the value is a number that perfect samples scatter in, so that its floor can be measured."""
+    """Whether it is a scalar with a sampling distribution under the truth, so that a noise floor can be estimated."""
 
     def __init__(self, distribution: Distribution, **kwargs: Any):
         super().__init__(**kwargs)

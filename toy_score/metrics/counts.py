@@ -191,7 +191,7 @@ class _Share(SampleMetric):
 
 
 class InvalidMass(_Share):
-    """Share of the samples where the clean density is zero, as in the split normal's gap; 0 for perfect samples."""
+    """Share of the samples where the clean density is zero, as in the split normal's gap; 0 for exact samples."""
 
     label = "mass where there is none"
 

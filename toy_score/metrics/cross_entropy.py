@@ -17,7 +17,7 @@ __all__ = ["CrossEntropyGap"]
 
 
 class CrossEntropyGap(SampleMetric):
-    """The gap, a scalar in nats: 0 for perfect samples, below where they leave the density, above if they huddle in it.
+    """The gap, a scalar in nats: 0 for exact samples, below where they leave the density, above if they huddle in it.
 
     Sees samples in gaps, blur, outliers and a wrong scale; blind to wrong mode weights and to modes that are missing.
 

@@ -6,9 +6,9 @@ A score is a gradient, and the derivative of a denoiser is a covariance. In Karr
     dD / dy = I + r^2 d score / dy = Cov[x_0 | y] / r^2        (Tweedie's formula to second order; Efron 2011),
 
 symmetric and positive semidefinite at every point. A network that gives vectors need have neither property; one that
-gives an energy has the first. Both are told in numbers without unit, from one Jacobian per point.
+gives an energy has the first. Both are measured by numbers without unit, from one Jacobian per point.
 
-How straight a flow `z(u)` runs from `u_0` to `u_1` is told by Liu et al. (2023, eq. 9)'s integral, per unit of energy,
+How straight a flow `z(u)` runs from `u_0` to `u_1` is measured by the integral of Liu et al. (2023, eq. 9), per energy,
 
     S = 1 - E|z_1 - z_0|^2 / ((u_1 - u_0) int E|dz / du|^2 du)
       = int E|(z_1 - z_0) / (u_1 - u_0) - dz / du|^2 du / int E|dz / du|^2 du,
@@ -18,6 +18,7 @@ on the coordinates: which ones solvers step in is a choice. The exact flow of cu
 is what a network should reach.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -220,28 +221,29 @@ class Fields:
 
     def summary(self) -> dict[str, Any]:
         """All figures as plain numbers, by name."""
-        found: dict[str, Any] = {"levels": self.symmetry["exact"].levels, "edges": self.straightness["exact"].edges}
+        results: dict[str, Any] = {"levels": self.symmetry["exact"].levels, "edges": self.straightness["exact"].edges}
         for name in ("learned", "exact"):
             shares, straight = self.symmetry[name].compute().tolist(), self.straightness[name].compute().tolist()
-            found[name] = dict(zip(("curl", "asymmetry", "negative"), shares, strict=True))
-            found[name]["straightness"] = dict(zip(COORDINATES, straight, strict=True))
-        return found
+            results[name] = dict(zip(("curl", "asymmetry", "negative"), shares, strict=True))
+            results[name]["straightness"] = dict(zip(COORDINATES, straight, strict=True))
+        return results
 
 
-def field_table(found: dict[str, Any]) -> list[str]:
-    """The lines in which `Fields.summary` is told."""
-    learned, exact = found["learned"], found["exact"]
+def field_table(summary: dict[str, Any]) -> list[str]:
+    """The lines of the report for `Fields.summary`."""
+    learned, exact = summary["learned"], summary["exact"]
     lines = [
         "Is the field a gradient, its denoiser's Jacobian a covariance? (0 if so; exact in brackets)",
         f"{'noise level sigma':>17}{'curl of score':>24}{'asymmetry of denoiser':>24}{'negative eigenvalues':>24}",
     ]
-    for i, sigma in enumerate(found["levels"]):
+    for i, sigma in enumerate(summary["levels"]):
         cells = (f"{learned[k][i]:.2e} ({exact[k][i]:.0e})" for k in ("curl", "asymmetry"))
         negative = f"{learned['negative'][i]:.4f} ({exact['negative'][i]:.4f})"
         lines.append(f"{sigma:17.3g}" + "".join(f"{cell:>24}" for cell in (*cells, negative)))
     lines += ["", "Straightness of the flow, 0 is a straight line (exact in brackets)"]
     lines += [f"{'noise levels':>17}" + "".join(f"{name:>24}" for name in COORDINATES)]
-    spans = [f"{a:.3g} to {b:.3g}" for a, b in zip(found["edges"], found["edges"][1:], strict=False)] + ["all the way"]
+    edges = summary["edges"]
+    spans = [f"{a:.3g} to {b:.3g}" for a, b in itertools.pairwise(edges)] + ["all the way"]
     for i, span in enumerate(spans):
         cells = (f"{learned['straightness'][k][i]:.5f} ({exact['straightness'][k][i]:.5f})" for k in COORDINATES)
         lines.append(f"{span:>17}" + "".join(f"{cell:>24}" for cell in cells))

@@ -19,12 +19,12 @@ def check_finite(figures: Any) -> None:
     """Raise a FloatingPointError that names the figures that are nan or infinite, as `likelihood.nll`."""
     names = _not_finite(figures)
     if names:
-        told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise FloatingPointError(f"not finite: {told}; the network, the sampler or the truth gives nan or infinity")
+        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise FloatingPointError(f"not finite: {listed}; the network, the sampler or the truth gives nan or infinity")
 
 
 def _not_finite(figures: Any, name: str = "") -> list[str]:
     if isinstance(figures, dict | list | tuple):
         items = figures.items() if isinstance(figures, dict) else enumerate(figures)
-        return [found for key, value in items for found in _not_finite(value, f"{name}.{key}" if name else str(key))]
+        return [entry for key, value in items for entry in _not_finite(value, f"{name}.{key}" if name else str(key))]
     return [name] if isinstance(figures, float) and not math.isfinite(figures) else []

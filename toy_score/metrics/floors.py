@@ -1,8 +1,8 @@
 """Figures with their noise floors.
 
-No figure means anything without the figure that perfect samples would get. The floor of a metric is measured: the same
-metric, the same number of samples, the same reference, on samples of the exact law, drawn many times. So a metric only
-says what it computes; value, floor, ratio and z of all of them come about here.
+A value of a metric has a meaning only beside the value that exact samples get. The floor of a metric is measured: the
+same metric, the same number of samples, the same reference, on samples of the exact law, drawn many times. So a metric
+only says what it computes; value, floor, ratio and z of all of them are computed here.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from toy_score.distributions import Distribution, Points
 from toy_score.metrics.base import SampleMetric
@@ -60,7 +60,7 @@ def sample_metrics(distribution: Distribution, papers: bool = False, **kwargs: A
 
     Args:
         distribution: the truth; metrics that say nothing about it are left out.
-        papers: besides the minimal set, from which each defect can be told, what papers report: exact W2, MMD and the
+        papers: besides the minimal set, in which each defect shows, what papers report: exact W2, MMD and the
             kernel Stein discrepancy.
         kwargs: of every metric, those of `torchmetrics.Metric`.
 
@@ -68,9 +68,11 @@ def sample_metrics(distribution: Distribution, papers: bool = False, **kwargs: A
         ValueError: for `papers` if scipy is not installed.
     """
     classes = ALL if papers else MINIMAL
-    metrics = {name: cls(distribution, **kwargs) for name, cls in classes.items() if cls.applies_to(distribution)}
-    # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers:
-    # said here is which states are the same.
+    metrics: dict[str, Metric | MetricCollection] = {
+        name: cls(distribution, **kwargs) for name, cls in classes.items() if cls.applies_to(distribution)
+    }
+    # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers;
+    # so the groups with equal states are given.
     groups = [[name for name in group if name in metrics] for group in SAME_STATES]
     groups += [[name] for name in metrics if not any(name in group for group in groups)]
     return MetricCollection(metrics, compute_groups=[group for group in groups if group])
@@ -78,7 +80,7 @@ def sample_metrics(distribution: Distribution, papers: bool = False, **kwargs: A
 
 @dataclass(frozen=True)
 class Floor:
-    """Mean and standard deviation of a metric over draws of perfect samples."""
+    """Mean and standard deviation of a metric over draws of exact samples."""
 
     mean: float
     sd: float
@@ -88,7 +90,7 @@ class Floor:
         return Floor(self.mean, self.sd / math.sqrt(repeats))
 
     def z(self, value: float) -> float | None:
-        """By how many standard deviations a value exceeds the floor; None where perfect samples do not scatter."""
+        """By how many standard deviations a value exceeds the floor; None where exact samples do not scatter."""
         return (value - self.mean) / self.sd if self.sd > 0 else None
 
 
@@ -105,7 +107,7 @@ def noise_floors(
         draws: how often; their standard deviation is then known to a share of `1 / sqrt(2 draws)`.
         papers: as in `sample_metrics`.
         real: where the distribution is only held-out points, whose own samples are too near to them: the real points
-            that perfect samples are taken from, at least `2 n`, so that the draws differ.
+            that exact samples are taken from, at least `2 n`, so that the draws differ.
     """
     # Every process draws the same samples, so their counts must not be added up.
     metrics = sample_metrics(distribution, papers, sync_on_compute=False)
@@ -115,8 +117,8 @@ def noise_floors(
         metrics.reset()
         generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
         metrics.update(distribution.sample(n, generator) if real is None else real.subset(n, generator).points)
-        found = metrics.compute()
+        results = metrics.compute()
         for name in names:
-            values[name].append(found[name].item())
+            values[name].append(results[name].item())
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
     return {name: Floor(v.mean().item(), v.std().item()) for name, v in tensors.items()}

@@ -1,7 +1,7 @@
 r"""A one-sample test in the space where the truth is a standard normal.
 
 Some distributions are maps of a standard normal `z` (the heart, the split normal), and a mixture of Gaussians becomes
-one by its conditional distribution functions (Rosenblatt 1952). For perfect samples, `z = distribution.pull(x)` then
+one by its conditional distribution functions (Rosenblatt 1952). For exact samples, `z = distribution.pull(x)` then
 has four coordinates that are uniform on [0, 1],
 
     Phi(z_0),    Phi(z_1),    1 - exp(-|z|^2 / 2),    angle(z) / 2 pi,
@@ -88,7 +88,7 @@ class GaussianisedTest(SampleMetric):
         return self.statistics().max()
 
     def p_value(self) -> float:
-        """Probability that perfect samples deviate so much in any of the four coordinates."""
+        """Probability that exact samples deviate so much in any of the four coordinates."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):  # as `compute` does: over all processes
             return self.p_value_of(self.statistics().max().item(), int(self.counts[0].sum()))
 

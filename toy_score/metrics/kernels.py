@@ -40,7 +40,7 @@ REACH = 6.0  # bandwidths: beyond, a Gaussian is below 2e-8, and so is its spect
 
 
 class MMD(SampleMetric):
-    """Squared maximum mean discrepancy to the exact law, the unbiased estimate: around zero for perfect samples.
+    """Squared maximum mean discrepancy to the exact law, the unbiased estimate: around zero for exact samples.
 
     A scalar in [-1/(n-1), 2], nan before the second sample; the mean over the bandwidths. Sees wrong weights, shifts
     and scales; blind to a little mass in a gap, to blur below the bandwidths and to rare outliers.

@@ -117,14 +117,14 @@ def _function(histogram: Tensor) -> Tensor:
     return histogram[:-1].cumsum(dim=0).double() / histogram.sum()
 
 
-def memorisation_table(found: dict[str, Any]) -> list[str]:
+def memorisation_table(summary: dict[str, Any]) -> list[str]:
     """Lines of a report."""
-    near = found["near"]
+    near = summary["near"]
     fresh = f"{near['fresh']:.5f} +- {near['fresh_sd']:.5f}"
-    excess = f"{found['excess_floor']:.5f} +- {found['excess_floor_sd']:.5f}"
+    excess = f"{summary['excess_floor']:.5f} +- {summary['excess_floor_sd']:.5f}"
     return [
-        f"memorisation: distances to the nearest of {found['training_points']} training points, beside those of "
-        f"{found['fresh_points']} fresh points",
+        f"memorisation: distances to the nearest of {summary['training_points']} training points, beside those of "
+        f"{summary['fresh_points']} fresh points",
         f"{'share nearer than ' + format(near['distance'], '.2g'):<30}{near['share']:>10.5f}{fresh:>22}",
-        f"{'excess of near samples':<30}{found['excess']:>10.5f}{excess:>22}   (1: all memorised)",
+        f"{'excess of near samples':<30}{summary['excess']:>10.5f}{excess:>22}   (1: all memorised)",
     ]

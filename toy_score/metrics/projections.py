@@ -96,7 +96,7 @@ class SlicedWasserstein(_Projections):
 
 
 class EnergyDistance(_Projections):
-    """Energy distance to the exact law, the unbiased estimate: around zero for perfect samples, at times below.
+    """Energy distance to the exact law, the unbiased estimate: around zero for exact samples, at times below.
 
     The distance between the empirical law and the truth exceeds it by `pi mean_theta int F (1 - F) / (n - 1)` on
     average, which is subtracted. A scalar, nan before the second sample. Where samples are beyond the window it is an

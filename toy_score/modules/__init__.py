@@ -1,6 +1,6 @@
 """Lightning modules: one training loop, and the models that choose its parts."""
 
-from toy_score.modules.base import ScoreModule
+from toy_score.modules.base import ScoreModule, score_module
 from toy_score.modules.checkpoints import read_checkpoint, trained_units
 from toy_score.modules.ddpm import DDPMModule
 from toy_score.modules.edm import EDMModule
@@ -20,5 +20,6 @@ __all__ = [
     "ScoreSDEModule",
     "WarmupCosine",
     "read_checkpoint",
+    "score_module",
     "trained_units",
 ]

@@ -1,8 +1,8 @@
 """The training loop that all models share.
 
-A model is a choice of five things: a schedule, what the network predicts, how it is told the noise level, at which
-times it is trained, and how it is customarily sampled. The subclasses of `ScoreModule` make that choice; the loop is
-here.
+A model is a choice of five things: a schedule, what the network predicts, how it is conditioned on the noise level, at
+which times it is trained, and how it is customarily sampled. The subclasses of `ScoreModule` make that choice; the
+loop is here.
 """
 
 import functools
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
 from toy_score.component import Described, to_config
-from toy_score.data import Batch, ToyDataModule
+from toy_score.data import Batch, ToyDataModule, data_module, typed
 from toy_score.denoisers import NetworkDenoiser
 from toy_score.metrics import STUDY_LEVELS
 from toy_score.modules.checkpoints import check_weights, trained_units
@@ -31,7 +31,7 @@ from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
 
-__all__ = ["ScoreModule"]
+__all__ = ["ScoreModule", "score_module"]
 
 OptimizerCallable = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 """Makes an optimizer of parameters."""
@@ -45,7 +45,7 @@ class ScoreModule(Described, SamplingModule):
     Args:
         schedule: signal and noise over time.
         parameterisation: what the network predicts.
-        conditioning: the number that tells it the noise level.
+        conditioning: the number that the network gets for the noise level.
         times: at which times a batch is perturbed.
         sampler: how samples are made, unless another is asked for.
         backbone: the network, or its class, from which one with default arguments is made.
@@ -58,7 +58,7 @@ class ScoreModule(Described, SamplingModule):
             learns the whole distribution as well.
         label: class of the samples; of all classes if None.
         guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
-            network, told the label; the weak one is the network that is not told it, or the guide.
+            network conditioned on the label; the weak one is the network without the label, or the guide.
         guide: checkpoint of a weaker model to be the weak one (autoguidance).
         standardisation: between the units of the data and those of the model, in which the denoiser works; samples,
             trajectories and `log_prob` are in the units of the data. If None, `fit` takes it from the data module.
@@ -130,6 +130,8 @@ class ScoreModule(Described, SamplingModule):
     def training_step(self, batches: list[Batch], batch_idx: int) -> None:
         """One optimizer step per batch of the group that the data module hands over."""
         optimizer, scheduler, truth = self.optimizers(), self.lr_schedulers(), self.truth
+        if isinstance(optimizer, list) or isinstance(scheduler, list):
+            raise TypeError("a ScoreModule has one optimizer and at most one learning-rate schedule, got several")
         for x0, labels in batches:
             seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
             generator = self._generator(seed)
@@ -141,7 +143,7 @@ class ScoreModule(Described, SamplingModule):
             optimizer.zero_grad()
             self.manual_backward(loss)
             if self.gradient_clip is not None:
-                self.clip_gradients(optimizer, self.gradient_clip, "norm")
+                self.clip_gradients(optimizer.optimizer, self.gradient_clip, "norm")
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
@@ -149,7 +151,7 @@ class ScoreModule(Described, SamplingModule):
             self._running["steps"] += 1
 
     def _with_dropout(self, labels: Tensor | None, generator: torch.Generator) -> Tensor | None:
-        """The labels, a share of which is replaced by -1: the network is not told those classes."""
+        """The labels, a share `label_dropout` of which is replaced by -1, which stands for no class."""
         if labels is None:
             return None
         dropped = torch.rand(len(labels), generator=generator, device=labels.device) < self.label_dropout
@@ -161,7 +163,7 @@ class ScoreModule(Described, SamplingModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         # Logging every step would cost a third of a step; the sum stays on the device until it is wanted.
-        if self._running["steps"] >= self.trainer.log_every_n_steps:
+        if self._running["steps"] >= typed(self.trainer).log_every_n_steps:
             self._log_running()
         trainer = self.trainer
         last_epoch = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
@@ -189,9 +191,9 @@ class ScoreModule(Described, SamplingModule):
         return self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def configure_optimizers(self) -> Any:
-        self._run_length = steps = self.run_length(self.trainer, self.trainer.datamodule)
+        self._run_length = steps = self.run_length(self.trainer, data_module(self.trainer))
         optimizer = self.optimizer(self.parameters())
-        if isinstance(self.lr_schedule, Constant):
+        if steps is None or isinstance(self.lr_schedule, Constant):
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(min(k / steps, 1.0)))
         return [optimizer], [schedule]
@@ -206,7 +208,7 @@ class ScoreModule(Described, SamplingModule):
         """
         lengths = [] if trainer.max_steps == -1 else [trainer.max_steps]
         if trainer.max_epochs not in (None, -1) and isinstance(data, ToyDataModule):
-            if trainer.limit_train_batches != 1.0 and not trainer.fast_dev_run:
+            if trainer.limit_train_batches != 1.0 and not typed(trainer).fast_dev_run:
                 raise ValueError(
                     f"trainer.limit_train_batches {trainer.limit_train_batches} cuts the epochs of trainer.max_epochs "
                     f"{trainer.max_epochs}; leave it out and set --trainer.max_steps"
@@ -233,16 +235,16 @@ class ScoreModule(Described, SamplingModule):
         if self._validation is None or not self._validation.is_of(x0):
             self._validation = Validation(x0, self.schedule, self.truth, self.noise_seed)
         noise = self._validation.noise(denoiser)
-        found = {"val/loss": loss} | _by_level("val_loss", self._validation.loss(noise))
+        errors = {"val/loss": loss} | _by_level("val_loss", self._validation.loss(noise))
         if denoiser is not self.denoiser:
-            noise = self._validation.noise(self.denoiser)  # not told the classes, as the truth is not
+            noise = self._validation.noise(self.denoiser)  # without the classes, like the truth
         error = self._validation.score_error(noise)
         if error is not None:
-            found |= {"val/score_error": error.mean()} | _by_level("val_score_error", error)
-        found = {name: float(value) for name, value in found.items()}
-        self.log_dict(found, logger=False, batch_size=len(x0))
+            errors |= {"val/score_error": error.mean()} | _by_level("val_score_error", error)
+        metrics = {name: float(value) for name, value in errors.items()}
+        self.log_dict(metrics, logger=False, batch_size=len(x0))
         if self.logger is not None:  # by optimizer steps; Lightning itself would count calls of training_step
-            self.logger.log_metrics(found, step=self.trainer.global_step)
+            self.logger.log_metrics(metrics, step=self.trainer.global_step)
 
     def teardown(self, stage: str) -> None:
         self._validation = None
@@ -257,9 +259,20 @@ class ScoreModule(Described, SamplingModule):
         checkpoint["toy_score_version"] = __version__
         checkpoint["hyper_parameters"] = to_config(self)
         checkpoint["run_length"] = self._run_length
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if isinstance(datamodule, ToyDataModule):
-            checkpoint["datamodule_hyper_parameters"] = to_config(datamodule)
+        data = data_module(self.trainer)
+        if data is not None:
+            checkpoint["datamodule_hyper_parameters"] = to_config(data)
+
+
+def score_module(module: torch.nn.Module) -> ScoreModule:
+    """The module, if it is a model of this package.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    if not isinstance(module, ScoreModule):
+        raise TypeError(f"the model must be one of toy_score, a ScoreModule, got {type(module).__name__}")
+    return module
 
 
 def conditioned(denoiser: NetworkDenoiser, labels: Tensor | None) -> NetworkDenoiser:

@@ -28,7 +28,8 @@ def model_of(checkpoint: dict[str, Any], expected: type, path: str, arguments: d
         ValueError: as `component.check_config` says; if its samples need a guide and `arguments` names none; for
             another `standardisation` than that of the training; or if the weights do not fit the model.
     """
-    config, arguments = checkpoint.get("hyper_parameters"), dict(arguments)
+    config: Any = checkpoint.get("hyper_parameters")  # checked next
+    arguments = dict(arguments)
     check_config(config, expected, "model")
     trained_units(config, arguments.pop("standardisation", None))
     init_args = {**(config.get("init_args") or {}), **{name: to_config(value) for name, value in arguments.items()}}
@@ -90,8 +91,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception:  # zipfile and torch raise whatever the damaged bytes happen to provoke
         raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
-    version = checkpoint.get("toy_score_version") if isinstance(checkpoint, dict) else None
-    if not re.match(r"\d+\.\d+", str(version)) or not isinstance(checkpoint.get("state_dict"), dict):
+    version = str(checkpoint.get("toy_score_version")) if isinstance(checkpoint, dict) else ""
+    if not re.match(r"\d+\.\d+", version) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{str(path)!r} is not a checkpoint of toy_score")
     if _release(version) > _release(__version__):
         raise ValueError(f"{str(path)!r} was written by toy_score {version}, this is {__version__}; upgrade toy_score")

@@ -14,7 +14,7 @@ __all__ = ["DDPMModule"]
 class DDPMModule(ScoreModule):
     """DDPM: the noise at a random step of a ladder of T steps (eq. 14), sampled from the top of the ladder down.
 
-    The network is told the scaled time `i / T`. The defaults are the study's; further arguments are those of
+    The network is conditioned on the scaled time `i / T`. The defaults are the study's; further arguments are those of
     `ScoreModule`.
     """
 

@@ -2,14 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from toy_score.backbones import Backbone
-from toy_score.data import KnownData, ToyDataModule
+from toy_score.data import KnownData, data_module
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Distribution
 from toy_score.evaluation import Finding, diagnose
@@ -40,7 +41,7 @@ class SamplingModule(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.data: KnownData | None = None  # see `setup`
-        self._guides: dict[tuple[str | None, torch.device], NetworkDenoiser] = {}
+        self._guides: dict[tuple[str, torch.device], NetworkDenoiser] = {}
         self._generators: dict[torch.device, torch.Generator] = {}
 
     # The parts of the denoiser, by the names of the constructor's arguments.
@@ -69,22 +70,21 @@ class SamplingModule(pl.LightningModule):
             return strong
         if self.guide is None:
             return Guided(strong, self.denoiser, self.guidance)
-        weak = self._guide_denoiser()
-        weak = weak if self.label is None or not weak.backbone.n_labels else weak.given(self.label)
-        return Guided(strong, weak, self.guidance)
+        return Guided(strong, self._guide_denoiser(self.guide), self.guidance)
 
-    def _guide_denoiser(self) -> NetworkDenoiser:
-        """The guide's network, read once for each device."""
-        key = self.guide, self.device
+    def _guide_denoiser(self, path: str) -> NetworkDenoiser:
+        """The guide's network, read once for each device, and conditioned on the label if it has classes."""
+        key = path, self.device
         if key not in self._guides:
-            guide = SamplingModule.load_from_checkpoint(self.guide, guide=None, guidance=1.0).to(self.device)
+            guide = SamplingModule.load_from_checkpoint(path, guide=None, guidance=1.0).to(self.device)
             if guide.standardisation != self.standardisation:
                 raise ValueError(
-                    f"the guide {str(self.guide)!r} was trained with standardisation {guide.standardisation}, the "
+                    f"the guide {path!r} was trained with standardisation {guide.standardisation}, the "
                     f"model with {self.standardisation}; train both on the same points"
                 )
             self._guides[key] = guide.denoiser
-        return self._guides[key]
+        weak = self._guides[key]
+        return weak if self.label is None or not weak.backbone.n_labels else weak.given(self.label)
 
     @property
     def name(self) -> str:
@@ -111,25 +111,26 @@ class SamplingModule(pl.LightningModule):
 
     @property
     def reference_denoiser(self) -> ExactDenoiser | None:
-        """What a perfect network would answer without guidance: the truth, of the label's class if there is one."""
-        return self.truth if self.truth is None or self.label is None else self.truth.given(self.label)
+        """The optimal denoiser without guidance: the exact one, of the label's class if there is one."""
+        truth = self.truth
+        return truth if truth is None or self.label is None else truth.given(self.label)
 
     @property
     def guided_reference(self) -> Denoiser | None:
-        """What a perfect network would answer with the guidance; None if there is no guidance, or no known truth."""
-        if self.guidance == 1 or self.truth is None:
+        """The optimal denoiser with the guidance; None if there is no guidance, or no known truth."""
+        truth, strong = self.truth, self.reference_denoiser
+        if self.guidance == 1 or truth is None or strong is None:
             return None
-        weak = self.truth if self.guide is None else self.sampling_denoiser.weak
-        return Guided(self.reference_denoiser, weak, self.guidance)
+        return Guided(strong, truth if self.guide is None else self._guide_denoiser(self.guide), self.guidance)
 
     def doctor(self) -> list[Finding]:
-        """Whether a perfect network would succeed with these choices, see `diagnose`; empty if no data are known."""
+        """Whether the optimal denoiser would succeed with these choices, see `diagnose`; empty if no data are known."""
         p = self.distribution
         return [] if p is None else diagnose(p, self.schedule, self.sampler, self.parameterisation)
 
     def setup(self, stage: str) -> None:
-        datamodule = self.trainer.datamodule
-        self.data = datamodule.known(self.standardisation) if isinstance(datamodule, ToyDataModule) else None
+        data = data_module(self.trainer)
+        self.data = None if data is None else data.known(self.standardisation)
 
     def check_units(self, data: KnownData | None) -> None:
         """Check that points come in the units of the model; nothing is known of those of foreign data modules.
@@ -179,7 +180,8 @@ class SamplingModule(pl.LightningModule):
             ValueError: if `tolerance` is not positive.
         """
         units, z = self.standardisation, x.double()
-        z = (z if units is None else units(z)).to(self.device, self.dtype)
+        dtype = cast(torch.dtype, self.dtype)  # Lightning annotates it as `str` or `dtype`; it is never a `str`
+        z = (z if units is None else units(z)).to(self.device, dtype)
         log_jacobian = 0.0 if units is None else sum(map(math.log, units.scale))
         return ProbabilityFlow(self.sampling_denoiser, tolerance).log_prob(z) - log_jacobian
 
@@ -208,7 +210,9 @@ class SamplingModule(pl.LightningModule):
         return self._generators[self.device].manual_seed(seed)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | Path, map_location: Any = "cpu", **kwargs: Any) -> Any:
+    def load_from_checkpoint(  # type: ignore[override]  # a checkpoint is complete: no hparams_file, always strict
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", **kwargs: Any
+    ) -> Self:
         """The model that a checkpoint holds, with its averaged weights where it has any.
 
         Args:
