@@ -400,7 +400,7 @@ def test_metrics_of_the_same_settings_are_merged_and_of_others_refused_before_me
             said = refused(capsys, *argv, *more)
             assert words in said
             assert "metrics.json' holds metrics with" in said
-            assert said.endswith("; choose another --output, as --output other.json, or add --overwrite true")
+            assert said.endswith("; choose another --output, as --output other.json, or add --overwrite")
         further = torch.load(ckpt, weights_only=True)
         torch.save({**further, "global_step": 40}, ckpt)
         assert "holds metrics with checkpoint = " in refused(capsys, *heun)
@@ -685,7 +685,7 @@ def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
     assert 2 <= there < 11
     assert sorted(os.listdir()) == ["x.npy.lock", "x.npy.part", "x.npy.part.state"]
     other = refused(capsys, *argv, "x.npy", "--seed", 1)
-    assert "begun with another seed; repeat that command to go on, or add --overwrite true" in other
+    assert "begun with another seed; repeat that command to go on, or add --overwrite" in other
     fewer = refused(capsys, *argv[:3], "--n_samples", 40_000, *slow, "--output", "x.npy")
     assert "another n_samples" in fewer
 

@@ -120,7 +120,7 @@ class TestReport(pl.Callback):
 
     def _kept(self, settings: dict[str, Any]) -> dict[str, Any]:
         """What the file holds already, of the same settings."""
-        advice = "choose another --output, as --output other.json, or add --overwrite true"
+        advice = "choose another --output, as --output other.json, or add --overwrite"
         if not self.path.exists():
             if pictures := [p for p in map(self._picture, PICTURES) if p.exists()]:
                 raise FileExistsError(f"{os.path.relpath(pictures[0])!r} exists without its metrics; {advice}")

@@ -54,7 +54,7 @@ class SampleWriter(BasePredictionWriter):
         if self.path.suffix not in FORMATS:
             raise ValueError(f"cannot write {path!r}: the name must end in {', '.join(FORMATS)}")
         if self.path.exists() and not overwrite:
-            raise FileExistsError(f"{path!r} exists; choose another --output or add --overwrite true")
+            raise FileExistsError(f"{path!r} exists; choose another --output or add --overwrite")
         self._part = self.path.with_name(self.path.name + ".part")
         self._state = self.path.with_name(self.path.name + ".part.state")
 
@@ -79,7 +79,7 @@ class SampleWriter(BasePredictionWriter):
         if differing and not self.overwrite:
             raise ValueError(
                 f"{str(self._part)!r} was begun with another {differing}; repeat that command to go on, "
-                f"or add --overwrite true to begin anew"
+                f"or add --overwrite to begin anew"
             )
         self._done = [] if differing else done
         # Where all chunks are there but not yet the file, the last one is made again: the trainer must have work.

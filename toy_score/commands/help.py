@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from toy_score.catalog import Argument, arguments
-from toy_score.commands.arguments import OPTIONS, SECTIONS, Given
+from toy_score.commands.arguments import Given
+from toy_score.commands.options import OPTIONS, SECTIONS
 
 __all__ = ["show"]
 

@@ -65,7 +65,7 @@ class Store:
                 elif there := [name for name in OUTPUTS if (folder / name).exists()]:
                     raise FileExistsError(
                         f"{str(folder / there[0])!r} exists and is not of a comparison; choose another --output, "
-                        "or add --overwrite true to replace it"
+                        "or add --overwrite to replace it"
                     )
             except FileExistsError:
                 if not overwrite:
@@ -77,7 +77,7 @@ class Store:
             raise OSError(f"cannot write to {str(folder)!r}: {error.strerror}; choose another --output") from None
 
     def _go_on(self, path: Path) -> None:
-        advice = "choose another --output, or add --overwrite true to start anew"
+        advice = "choose another --output, or add --overwrite to start anew"
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             settings, about, floors = kept["settings"], kept["about"], kept["floors"]
