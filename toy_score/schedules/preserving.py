@@ -19,8 +19,8 @@ from toy_score.schedules.base import Schedule, check_levels
 __all__ = ["DDPM", "VP", "Cosine", "SubVP"]
 
 NO_SIGNAL = 1e6
-"""The noise level `sigma / alpha` at which steep schedules end: nothing of the data is left beyond, and alpha soon is 0 in
-float32."""
+"""The noise level `sigma / alpha` at which steep schedules end: nothing of the data is left beyond, and alpha soon is 0
+in float32."""
 
 
 class _VariancePreserving(Schedule):
