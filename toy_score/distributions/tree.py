@@ -23,8 +23,8 @@ class FractalTree(Gaussians):
     axes. The give and take are normal numbers, `1 + jitter N(0, 1)`, drawn limb after limb, depth first, from numpy's
     `RandomState(seed)`.
 
-    With the defaults the tree is an affine image of the paper's, `(1.00029, 1.00020) x_paper + (0.00014, -0.00057)`: the
-    paper moves and stretches by constants of four digits, which leave a mean of (-0.00014, 0.00057) and deviations
+    With the defaults the tree is an affine image of the paper's, `(1.00029, 1.00020) x_paper + (0.00014, -0.00057)`:
+    the paper moves and stretches by constants of four digits, which leave a mean of (-0.00014, 0.00057) and deviations
     of 0.49985 and 0.49990. On samples, the log densities of the two differ by 0.03 nats on average and by up to 0.4
     at sigma = 0, by less than 0.01 from sigma = 0.1 on.
 
