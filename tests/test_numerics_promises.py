@@ -33,7 +33,7 @@ from toy_score.parameterisations import (
     ScorePrediction,
     VelocityPrediction,
 )
-from toy_score.samplers import DDIM, DormandPrince, EulerMaruyama, NoiseStream, Trailing
+from toy_score.samplers import DDIM, DormandPrince, EulerMaruyama, LangevinCorrector, NoiseStream, Trailing
 from toy_score.schedules import DDPM, EDM, VE, VP, Cosine, LinearFlow, SubVP
 
 f64 = torch.float64
@@ -72,6 +72,15 @@ def test_the_error_estimate_of_dormand_prince_is_the_sum_over_all_steps():
     assert torch.equal(path.x[-1], x)
     assert all((step > 0).all() for step in steps)
     assert torch.allclose(error, torch.stack(steps).sum(dim=0), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", [VE(), VP(), DDPM(), LinearFlow()], ids=repr)
+def test_the_steps_of_the_langevin_corrector_are_those_of_algorithm_4(schedule):
+    """`x + e score + sqrt(2 e) z` with `e = 2 (snr sigma)^2` on every schedule, without algorithm 5's `alpha_i`."""
+    p, x, level = ExactDenoiser(Heart(), schedule), torch.randn(20, 2, generator=generator()), schedule.level_at(1.5)
+    e = 2 * (0.2 * level.sigma) ** 2
+    expected = x + e * p.score(x, level) + math.sqrt(2 * e) * NoiseStream(5, 0, 20).normal()
+    assert torch.allclose(LangevinCorrector(0.2)(p, x, level, NoiseStream(5, 0, 20)), expected, atol=1e-5)
 
 
 # Parameterisations

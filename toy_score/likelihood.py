@@ -32,7 +32,9 @@ class ProbabilityFlow:
     Args:
         denoiser: trained or exact.
         tolerance: of the adaptive steps, > 0; about the error of the positions. The error of `log_prob`, in nats, is
-            about that times the norm of the score: at 1e-4 it is 0.01 for the heart, and 0.1 for details of size 0.01.
+            about that times the norm of the score. Measured with exact denoisers at `sigma_min = 0.02` and a tolerance
+            of 1e-4, over 2000 points: 3e-4 on average and 5e-3 at most for the heart, 8e-4 and 1e-2 for the split
+            normal; over 1000 points, 1e-3 and 2e-2 for the checkerboard, 4e-4 and 4e-2 for the rings.
         hutchinson: estimate the divergence along one random direction per point, fixed along its path (Grathwohl et al.
             2019): unbiased in the logarithm, needed in high dimensions only.
 

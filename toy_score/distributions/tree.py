@@ -23,7 +23,12 @@ class FractalTree(Gaussians):
     limb grow two of depth d + 1, turned to either side by `fork^d` radians, give or take `jitter`. A limb weighs its
     length times `2^-d`. In the end the whole is moved and stretched to mean 0 and the standard deviation `std` on both
     axes. The give and take are normal numbers, `1 + jitter N(0, 1)`, drawn limb after limb, depth first, from numpy's
-    `RandomState(seed)`: with the defaults the tree is that of the paper.
+    `RandomState(seed)`.
+
+    With the defaults the tree is an affine image of the paper's, `(1.00029, 1.00020) x_paper + (0.00014, -0.00057)`:
+    the paper moves and stretches by constants of four digits, which leave a mean of (-0.00014, 0.00057) and deviations
+    of 0.49985 and 0.49990. On samples, the log densities of the two differ by 0.03 nats on average and by up to 0.4
+    at sigma = 0, by less than 0.01 from sigma = 0.1 on.
 
     Args:
         depth: generations of limbs, >= 1; there are `2 (2^depth - 1)` limbs.
