@@ -15,6 +15,7 @@ from benchmarks.timing import interleaved, main, trainer_only
 from toy_score import HeartDataModule, NCSNModule, UniformTimes
 from toy_score.callbacks import EMA
 from toy_score.commands.errors import quiet
+from toy_score.objectives import Context
 from toy_score.seeds import seed_of
 
 
@@ -28,7 +29,7 @@ def bare(batch_size: int, steps: int, device: str) -> None:
         x0 = data.batch(k, device).x
         generator.manual_seed(seed_of("training noise", 0, 0, k))
         t = model.times(len(x0), model.schedule, generator)
-        loss = model.objective(model.denoiser, x0, t, generator).mean()
+        loss = model.objective(model.denoiser, Context(x0, t, generator)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -23,6 +23,7 @@ from toy_score.commands.arguments import parse
 from toy_score.commands.fit import groups_per_validation
 from toy_score.commands.settings import merged
 from toy_score.files import locked
+from toy_score.objectives import Context
 from toy_score.runs import next_version
 
 CONFIGS = [entry.name for entry in entries("configs")]
@@ -741,7 +742,7 @@ def test_two_processes_train_as_one_that_averages_their_gradients(tmp_path):
         for rank in (0, 1):
             generator = torch.Generator().manual_seed(seed_of("training noise", 0, rank, k))
             t = model.times(64, model.schedule, generator)
-            losses.append(model.objective(model.denoiser, data.batch(2 * k + rank).x, t, generator).mean())
+            losses.append(model.objective(model.denoiser, Context(data.batch(2 * k + rank).x, t, generator)).mean())
         optimizer.zero_grad()
         (sum(losses) / 2).backward()
         optimizer.step()

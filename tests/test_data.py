@@ -10,6 +10,7 @@ from toy_score.catalog import entries
 from toy_score.component import from_config, to_config
 from toy_score.data import GaussianGridDataModule, HeartDataModule, SplitNormalDataModule, ToyDataModule
 from toy_score.data.base import SampleRequests
+from toy_score.requests import chunk_size
 
 MODULES = [HeartDataModule, SplitNormalDataModule]
 
@@ -103,7 +104,7 @@ def test_requests_cover_every_row_once(total):
     requests = SampleRequests(total, seeds=[0])
     rows = [(r.first, r.n) for r in (requests[i] for i in range(len(requests)))]
     assert sum(n for _, n in rows) == total
-    assert [first for first, _ in rows] == [requests.chunk * i for i in range(len(requests))]
+    assert [first for first, _ in rows] == [chunk_size(total) * i for i in range(len(requests))]
 
 
 def test_requests_of_several_draws_differ_by_their_seed_alone():
@@ -114,9 +115,10 @@ def test_requests_of_several_draws_differ_by_their_seed_alone():
     assert [r.seed for r in asked[:: len(one)]] == [7, 8, 9]
 
 
-def test_points_that_are_not_numbers_are_named():
+def test_points_that_are_not_numbers_are_named(monkeypatch):
     data = HeartDataModule(n_train=10, batch_size=10)
-    data.distribution.sample_labelled = lambda n, generator: (torch.full((n, 2), torch.nan), None)
+    nan = lambda self, n, generator: (torch.full((n, 2), torch.nan), None)  # noqa: E731
+    monkeypatch.setattr(type(data.distribution), "sample_labelled", nan)
     with pytest.raises(ValueError, match="point 0 of the data is \\[nan, nan\\]"):
         data.batch(0)
 

@@ -11,6 +11,7 @@ from toy_score.denoisers import ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Heart, SplitNormal
 from toy_score.objectives import (
     AllLevels,
+    Context,
     DenoisingScoreMatching,
     ExplicitScoreMatching,
     ImplicitScoreMatching,
@@ -204,7 +205,7 @@ def test_an_energy_gives_a_conservative_field_and_a_plain_network_does_not():
 def test_an_energy_can_be_trained():
     model = NetworkDenoiser(MLP((16, 16)), VP(), Energy(), LogSigma())
     x0 = Heart().sample(64, generator())
-    loss = DenoisingScoreMatching()(model, x0, UniformTimes()(64, VP(), generator()), generator()).mean()
+    loss = DenoisingScoreMatching()(model, Context(x0, UniformTimes()(64, VP(), generator()), generator())).mean()
     loss.backward()
     assert model.backbone.layers[0].weight.grad.abs().max() > 0
 
@@ -297,7 +298,7 @@ def test_all_levels_in_one_pass_equal_a_loop_over_the_levels():
     schedule, x0 = VE(0.01, 5.0), Heart().sample(32, generator())
     model = NetworkDenoiser(MLP(), schedule, ScorePrediction(), Sigma())
     t = AllLevels()(32, schedule, generator())
-    losses = DenoisingScoreMatching()(model, x0, t, generator(5))
+    losses = DenoisingScoreMatching()(model, Context(x0, t, generator(5)))
     noise = torch.randn(320, 2, generator=generator(5)).view(10, 32, 2)
     for i, sigma in enumerate(schedule.sigma(schedule.ladder).tolist()):
         x = x0 + sigma * noise[i]
@@ -312,14 +313,14 @@ def test_the_loss_of_the_truth_is_its_floor_and_the_excess_is_the_score_error(si
     n, schedule = 200_000, VE(0.01, 5.0)
     x0, t = Heart().sample(n, generator(1)), schedule.time(torch.full((n, 1), sigma))
     truth = ExactDenoiser(Heart(), schedule)
-    loss = DenoisingScoreMatching()(truth, x0, t, generator(2)).double()
+    loss = DenoisingScoreMatching()(truth, Context(x0, t, generator(2))).double()
     assert abs(loss.mean() - (1 - sigma**2 * fisher / 2)) < 4.9 * loss.std() / n**0.5
 
     class Wrong(ExactDenoiser):
         def noise(self, x, t):
             return 0.9 * super().noise(x, t)
 
-    wrong = DenoisingScoreMatching()(Wrong(Heart(), schedule), x0, t, generator(2)).double()
+    wrong = DenoisingScoreMatching()(Wrong(Heart(), schedule), Context(x0, t, generator(2))).double()
     difference = wrong - loss
     expected = 0.01 * sigma**2 * fisher / 2
     assert abs(difference.mean() - expected) < 4.9 * difference.std() / n**0.5
@@ -328,8 +329,8 @@ def test_the_loss_of_the_truth_is_its_floor_and_the_excess_is_the_score_error(si
 def test_antithetic_noise_is_the_noise_and_its_opposite():
     schedule, x0 = VE(0.01, 5.0), Heart().sample(32, generator())
     model, t = NetworkDenoiser(MLP(), schedule, ScorePrediction(), Sigma()), UniformTimes()(32, schedule, generator(1))
-    losses = DenoisingScoreMatching(antithetic=True)(model, x0, t, generator(5))
-    assert torch.allclose(losses[:32], DenoisingScoreMatching()(model, x0, t, generator(5)))
+    losses = DenoisingScoreMatching(antithetic=True)(model, Context(x0, t, generator(5)))
+    assert torch.allclose(losses[:32], DenoisingScoreMatching()(model, Context(x0, t, generator(5))))
     opposite = -torch.randn(32, 2, generator=generator(5))
     x = x0 + schedule.sigma(t) * opposite
     assert torch.allclose(losses[32:], (model.noise(x, t) - opposite).square().mean(dim=1), rtol=1e-4)
@@ -345,7 +346,7 @@ def test_antithetic_noise_makes_the_gradient_at_low_noise_less_noisy():
         gradients = []
         for seed in range(64):
             x0, t = Heart().sample(n, generator(seed)), schedule.time(torch.full((n, 1), 0.1))
-            loss = DenoisingScoreMatching(antithetic=antithetic)(model, x0, t, generator(100 + seed)).mean()
+            loss = DenoisingScoreMatching(antithetic=antithetic)(model, Context(x0, t, generator(100 + seed))).mean()
             gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]))
         return torch.stack(gradients).var(dim=0).sum()
 
@@ -376,7 +377,7 @@ def test_all_objectives_have_one_mean(schedule):
 
     def losses(objective, denoiser):
         with torch.no_grad():
-            return objective(denoiser, x0, t, generator(3), truth).double()
+            return objective(denoiser, Context(x0, t, generator(3), truth=truth)).double()
 
     denoising = losses(DenoisingScoreMatching(), model)
     for objective in (ImplicitScoreMatching(), SlicedScoreMatching()):
@@ -398,7 +399,10 @@ def test_a_wrong_divergence_would_be_found_by_the_same_test():
 
     x0, t = Heart().sample(n, generator(1)), UniformTimes()(n, schedule, generator(2))
     with torch.no_grad():
-        difference = Half()(model, x0, t, generator(3)) - DenoisingScoreMatching()(model, x0, t, generator(3))
+        half, whole = (
+            objective(model, Context(x0, t, generator(3))) for objective in (Half(), DenoisingScoreMatching())
+        )
+        difference = half - whole
     assert abs(difference.mean()) > 4.9 * difference.std() / n**0.5
 
 
@@ -418,7 +422,7 @@ def test_noise_free_score_matching_is_least_for_the_true_score():
     truth, found = Scaled(Heart(), schedule), {}
     for objective in (ImplicitScoreMatching(noise_free=True), SlicedScoreMatching(noise_free=True)):
         for truth.factor in (0.8, 1.0):
-            found[truth.factor] = objective(truth, x0, torch.zeros(len(x0), 1), generator(3))
+            found[truth.factor] = objective(truth, Context(x0, torch.zeros(len(x0), 1), generator(3)))
         excess = found[0.8] - found[1.0] - 0.02 * truth.score(x0, 0.0).square().sum(1)
         assert abs(excess.mean()) < 4.9 * excess.std() / len(x0) ** 0.5
         assert (found[0.8] - found[1.0]).mean() > 4.9 * excess.std() / len(x0) ** 0.5
@@ -433,7 +437,7 @@ def test_noise_free_score_matching_asks_at_the_scaled_clean_points():
             return super().noise_jacobian(x, t)
 
     objective = ImplicitScoreMatching(noise_free=True)
-    objective(Listening(Heart(), VP(sigma_min=0.5)), x0, torch.zeros(10, 1), generator())
+    objective(Listening(Heart(), VP(sigma_min=0.5)), Context(x0, torch.zeros(10, 1), generator()))
     assert torch.allclose(asked[0], x0 / 1.25**0.5)  # at sigma / alpha = 1/2, where the variance is preserved
 
 
@@ -466,7 +470,7 @@ def test_output_weighting_is_the_papers_loss():
     ):
         model = NetworkDenoiser(net, schedule, parameterisation, LogSigma())
         t = UniformTimes()(100, schedule, generator()).double()
-        loss = DenoisingScoreMatching(OutputWeighting())(model, x0, t, generator(5))
+        loss = DenoisingScoreMatching(OutputWeighting())(model, Context(x0, t, generator(5)))
         eps = torch.randn(100, 2, generator=generator(5), dtype=f64)
         level = schedule.level(t)
         x, sigma = level.alpha * x0 + level.sigma * eps, level.sigma
@@ -495,6 +499,6 @@ def test_what_cannot_be_is_refused():
     truth, x0 = ExactDenoiser(Heart(), VP()), Heart().sample(4, generator())
     t = torch.full((4, 1), 0.5)
     with pytest.raises(ValueError, match="needs the exact score"):
-        ExplicitScoreMatching()(truth, x0, t, generator())
+        ExplicitScoreMatching()(truth, Context(x0, t, generator()))
     with pytest.raises(TypeError, match="weighs the output of a network"):
-        DenoisingScoreMatching(OutputWeighting())(truth, x0, t, generator())
+        DenoisingScoreMatching(OutputWeighting())(truth, Context(x0, t, generator()))

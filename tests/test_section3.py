@@ -9,6 +9,7 @@ from toy_score import (
     MLP,
     VE,
     AnnealedLangevin,
+    Context,
     ExactDenoiser,
     ImplicitScoreMatching,
     Langevin,
@@ -87,7 +88,7 @@ def trained():
         objective = SlicedScoreMatching(noise_free=True)
         for k in range(300):
             if where == "data":
-                loss = objective(network, DATA.sample(256, generator(k)), None, generator(k + 10**6)).mean()
+                loss = objective(network, Context(DATA.sample(256, generator(k)), None, generator(k + 10**6))).mean()
             else:
                 x = SQUARE * (2 * torch.rand(256, 2, generator=generator(k)) - 1)
                 loss = (network.score(x, 0.0) - DATA.score(x, 1e-3)).square().mean()
@@ -118,6 +119,6 @@ def test_the_divergence_along_one_direction_is_unbiased_for_the_exact_one(traine
     """Sliced against implicit score matching, both without noise: means of 20 000 within 4.9 standard errors (1e-6)."""
     x, losses = DATA.sample(20_000, generator(4)), []
     for objective in (SlicedScoreMatching(noise_free=True), ImplicitScoreMatching(noise_free=True)):
-        losses.append(objective(trained["data"], x, None, generator(5)).detach())
+        losses.append(objective(trained["data"], Context(x, None, generator(5))).detach())
     difference = losses[0] - losses[1]
     assert abs(difference.mean()) < 4.9 * difference.std() / len(x) ** 0.5

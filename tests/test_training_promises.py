@@ -1,7 +1,9 @@
 """What the training does with labels, times and averages, each promise against the formula written out."""
 
 import functools
+import itertools
 import math
+from dataclasses import dataclass, field
 
 import lightning.pytorch as pl
 import pytest
@@ -14,11 +16,15 @@ from toy_score.denoisers import Guided, NetworkDenoiser
 from toy_score.modules import Constant
 from toy_score.objectives import (
     AllLevels,
+    Context,
     DenoisingScoreMatching,
     LogNormalSigma,
+    Objective,
     RandomLevels,
+    SigmaSquared,
     UniformLogSNR,
     UniformTimes,
+    Weighting,
 )
 from toy_score.parameterisations import LogSigma, NoisePrediction
 from toy_score.schedules import DDPM, EDM, VE, VP, Cosine, LinearFlow, SubVP
@@ -65,7 +71,7 @@ def test_a_batch_repeated_for_every_level_keeps_the_label_of_each_point():
     schedule, x0, labels = VE(n_levels=5), torch.randn(3, 2), torch.tensor([2, 0, 1])
     net = NetworkDenoiser(MLP((8,), n_labels=3), schedule, NoisePrediction(), LogSigma())
     t = AllLevels()(3, schedule, generator())
-    loss = DenoisingScoreMatching()(net.given(labels), x0, t, generator(1))
+    loss = DenoisingScoreMatching()(net.given(labels), Context(x0, t, generator(1)))
     eps = torch.randn(15, 2, generator=generator(1))
     for row in range(15):
         point, at = x0[row % 3], schedule.ladder[row // 3].float()
@@ -160,3 +166,54 @@ def test_a_guide_that_knows_labels_is_conditioned_on_the_same_label(tmp_path):
     unconditional = Heun(4)(Guided(strong, weak, 2.0), 50, generator(7))
     assert (unconditional - expected).abs().max() > 1e-3
     assert guide.label is None
+
+
+SEEN = []
+
+
+@dataclass(frozen=True)
+class Watching(Objective):
+    """Denoising score matching that keeps what it is given."""
+
+    weighting: Weighting = field(default_factory=SigmaSquared)
+    antithetic: bool = False
+
+    def loss(self, denoiser, x, level, eps, context):
+        weights = torch.cat([p.detach().flatten() for p in denoiser.backbone.parameters()])
+        average = context.averaged and torch.cat([p.detach().flatten() for p in context.averaged.backbone.parameters()])
+        SEEN.append((context.step, weights, average, context.truth))
+        return (denoiser.noise(x, level) - eps).square().mean(dim=-1)
+
+
+def test_a_loss_sees_the_step_the_truth_and_the_averaged_weights(tmp_path):
+    """As a consistency loss needs; the average is `a <- a + (1 - d) (w - a)`, d = min(decay, (1 + n) / (10 + n))."""
+    SEEN.clear()
+    model = NCSNModule(backbone=MLP((8,)), objective=Watching(), lr_schedule=Constant())
+    fit(model, tmp_path, 6, EMA(decay=0.5, every_n_steps=1), labels=False)
+    assert [step for step, *_ in SEEN] == list(range(6))
+    assert all(truth.distribution == HeartDataModule().distribution for *_, truth in SEEN)
+    average = SEEN[0][1]  # the average starts at the first weights
+    for n, ((_, _, seen, _), (_, after, following, _)) in enumerate(itertools.pairwise(SEEN)):
+        assert torch.allclose(seen, average, atol=1e-6)
+        average = average + (1 - min(0.5, (1 + n) / (10 + n))) * (after - average) if n else after
+        assert torch.allclose(following, average, atol=1e-6)
+    assert not torch.allclose(SEEN[-1][1], SEEN[-1][2])
+
+
+def test_without_an_average_a_loss_sees_none(tmp_path):
+    SEEN.clear()
+    fit(NCSNModule(backbone=MLP((8,)), objective=Watching()), tmp_path, 1, labels=False)
+    assert [average for _, _, average, _ in SEEN] == [None]
+
+
+def test_the_noise_of_a_pair_may_be_given():
+    net = NetworkDenoiser(MLP((8,)), VE(), NoisePrediction(), LogSigma())
+    x0, eps, t = (
+        torch.randn(4, 2, generator=generator()),
+        torch.randn(4, 2, generator=generator(1)),
+        torch.full((4, 1), 0.5),
+    )
+    level = net.schedule.level(t)
+    loss = DenoisingScoreMatching()(net, Context(x0, t, generator(2), eps=eps))
+    by_hand = (net.noise(level.alpha * x0 + level.sigma * eps, level) - eps).square().mean(dim=-1)
+    assert torch.equal(loss, by_hand)

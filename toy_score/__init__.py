@@ -81,6 +81,7 @@ _ROOMS = {
     ],
     "objectives": [
         "AllLevels",
+        "Context",
         "DenoisingScoreMatching",
         "ExplicitScoreMatching",
         "ImplicitScoreMatching",
@@ -188,11 +189,12 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         SwissRoll as SwissRoll,
         TwoSpirals as TwoSpirals,
     )
-    from toy_score.evaluation.budget import (
-        error_budget as error_budget,
-    )
-    from toy_score.evaluation.doctor import (
+    from toy_score.evaluation import (
+        Evaluation as Evaluation,
+        TestOptions as TestOptions,
         diagnose as diagnose,
+        error_budget as error_budget,
+        evaluate as evaluate,
     )
     from toy_score.likelihood import (
         ProbabilityFlow as ProbabilityFlow,
@@ -208,6 +210,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
     )
     from toy_score.objectives import (
         AllLevels as AllLevels,
+        Context as Context,
         DenoisingScoreMatching as DenoisingScoreMatching,
         ExplicitScoreMatching as ExplicitScoreMatching,
         ImplicitScoreMatching as ImplicitScoreMatching,

@@ -24,6 +24,7 @@ from toy_score.schedules import Levels, Schedule
 
 __all__ = [
     "AllLevels",
+    "Context",
     "DenoisingScoreMatching",
     "ExplicitScoreMatching",
     "ImplicitScoreMatching",
@@ -164,6 +165,30 @@ class OutputWeighting(Weighting):
         return denoiser.parameterisation.noise(level.alpha, level.sigma)[1].square().reciprocal()
 
 
+@dataclass(frozen=True)
+class Context:
+    """What a loss may use besides the denoiser that is trained.
+
+    Attributes:
+        x0: clean points, `(n, 2)`.
+        t: times, `(m, 1)`, m a multiple of n; row i is of point `i mod n`.
+        generator: source of all random numbers of the loss.
+        eps: the noise of each row, `(m, 2)`, the other end of its pair; independent normal noise is drawn if None.
+        truth: the exact denoiser of the data on the same schedule, if it is known.
+        averaged: the denoiser with the averaged weights, conditioned as the trained one; None without an average. It is
+            that of the last update of the average.
+        step: optimizer steps done before this one, >= 0.
+    """
+
+    x0: Tensor
+    t: Tensor
+    generator: Generator
+    eps: Tensor | None = None
+    truth: Denoiser | None = None
+    averaged: Denoiser | None = None
+    step: int = 0
+
+
 class Objective(Component, ABC):
     """A loss per row whose mean is minimised: the mean over the two coordinates, weighted by noise level.
 
@@ -179,32 +204,22 @@ class Objective(Component, ABC):
     weighting: Weighting
     antithetic: bool = False
 
-    def __call__(
-        self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator, truth: Denoiser | None = None
-    ) -> Tensor:
-        """Loss of each row, `(m,)`, or `(2 m,)` with antithetic noise.
-
-        Args:
-            denoiser: what is trained.
-            x0: clean points, `(n, 2)`.
-            t: times, `(m, 1)`, m a multiple of n.
-            generator: source of the noise.
-            truth: the exact denoiser of the data on the same schedule, if it is known.
-        """
+    def __call__(self, denoiser: Denoiser, context: Context) -> Tensor:
+        """Loss of each row, `(m,)`, or `(2 m,)` with antithetic noise."""
+        x0, t, eps = context.x0, context.t, context.eps
         if len(t) != len(x0):
             x0 = x0.repeat(len(t) // len(x0), 1)
-        eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        if eps is None:
+            eps = torch.randn(x0.shape, generator=context.generator, device=x0.device, dtype=x0.dtype)
         if self.antithetic:
             x0, t, eps = x0.repeat(2, 1), t.repeat(2, 1), torch.cat([eps, -eps])
         level = denoiser.schedule.level(t)
-        loss = self.loss(denoiser, level.alpha * x0 + level.sigma * eps, level, eps, generator, truth)
+        loss = self.loss(denoiser, level.alpha * x0 + level.sigma * eps, level, eps, context)
         weight = self.weighting(denoiser, level)
         return loss if isinstance(weight, float) else loss * weight[:, 0]
 
     @abstractmethod
-    def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
-    ) -> Tensor:
+    def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
         """Loss of each noisy point `x = alpha x_0 + sigma eps`, `(m,)`, before it is weighted."""
 
 
@@ -215,9 +230,7 @@ class DenoisingScoreMatching(Objective):
     weighting: Weighting = SigmaSquared()
     antithetic: bool = False
 
-    def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
-    ) -> Tensor:
+    def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
         return (denoiser.noise(x, level) - eps).square().mean(dim=-1)
 
 
@@ -229,9 +242,8 @@ class ExplicitScoreMatching(Objective):
     weighting: Weighting = SigmaSquared()
     antithetic: bool = False
 
-    def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
-    ) -> Tensor:
+    def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
+        truth = context.truth
         if truth is None:
             raise ValueError("explicit score matching needs the exact score, known for the data modules of toy_score")
         return (denoiser.noise(x, level) - truth.noise(x, level)).square().mean(dim=-1)
@@ -249,21 +261,18 @@ class _NoTarget(Objective):
 
     noise_free: bool
 
-    def __call__(
-        self, denoiser: Denoiser, x0: Tensor, t: Tensor, generator: Generator, truth: Denoiser | None = None
-    ) -> Tensor:
+    def __call__(self, denoiser: Denoiser, context: Context) -> Tensor:
         if not self.noise_free:
-            return super().__call__(denoiser, x0, t, generator, truth)
+            return super().__call__(denoiser, context)
+        x0 = context.x0
         level = denoiser.schedule.level(torch.full_like(x0[:, :1], denoiser.schedule.t_min))
         x = level.alpha * x0
-        noise, divergence = self.divergence(denoiser, x, level, generator)
+        noise, divergence = self.divergence(denoiser, x, level, context.generator)
         sigma = level.sigma[:, 0]
         return (0.5 * noise.square().sum(dim=-1) - sigma * divergence) / sigma**2
 
-    def loss(
-        self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, generator: Generator, truth: Denoiser | None
-    ) -> Tensor:
-        noise, divergence = self.divergence(denoiser, x, level, generator)
+    def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
+        noise, divergence = self.divergence(denoiser, x, level, context.generator)
         return 0.5 * noise.square().sum(dim=-1) - level.sigma[:, 0] * divergence + 1.0
 
     @abstractmethod

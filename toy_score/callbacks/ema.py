@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+
+from toy_score.denoisers import NetworkDenoiser
+from toy_score.modules import ScoreModule
 
 __all__ = ["EMA"]
 
@@ -37,6 +41,17 @@ class EMA(WeightAveraging):
 
         # Buffers are not averaged: an average of integers is no integer.
         super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and isinstance(pl_module, ScoreModule):
+            pl_module.use_average(self._denoiser)
+
+    def _denoiser(self) -> NetworkDenoiser:
+        assert self._average_model is not None  # made by setup
+        average = self._average_model.module
+        assert isinstance(average, ScoreModule)  # it is a copy of the model
+        return average.denoiser
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         # Several steps may have passed since the last call.

@@ -120,8 +120,8 @@ class _NearModes(_PerMode):
 
     higher_is_better = True
 
-    def __init__(self, distribution: Distribution):
-        super().__init__(distribution)
+    def __init__(self, distribution: Distribution, **kwargs: Any):
+        super().__init__(distribution, **kwargs)
         if not isinstance(distribution, OfGaussians):
             raise TypeError(f"{type(self).__name__} needs a distribution with `deviations`, got {distribution!r}")
         self._gaussians: OfGaussians = distribution

@@ -23,7 +23,7 @@ from toy_score.modules.checkpoints import check_weights, trained_units
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.sampling import SamplingModule
 from toy_score.modules.validation import Validation
-from toy_score.objectives import DenoisingScoreMatching, Objective, TrainingTimes
+from toy_score.objectives import Context, DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.samplers import Sampler
 from toy_score.schedules import Schedule
@@ -106,6 +106,7 @@ class ScoreModule(Described, SamplingModule):
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
         self._run_length: int | None = None
         self._validation: Validation | None = None
+        self._average: Callable[[], NetworkDenoiser] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook's name on the module forty times a step, and a module's own __setattr__ looks
@@ -135,7 +136,10 @@ class ScoreModule(Described, SamplingModule):
             seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
             generator = self._generator(seed)
             t = self.times(len(x0), self.schedule, generator)
-            loss = self.objective(self._conditioned(labels, generator), x0, t, generator, truth).mean()
+            labels = self._with_dropout(labels, generator)
+            average = None if self._average is None else conditioned(self._average(), labels)
+            context = Context(x0, t, generator, None, truth, average, self.trainer.global_step)
+            loss = self.objective(conditioned(self.denoiser, labels), context).mean()
             optimizer.zero_grad()
             self.manual_backward(loss)
             if self.gradient_clip is not None:
@@ -146,16 +150,16 @@ class ScoreModule(Described, SamplingModule):
             self._running["loss"] += loss.detach()
             self._running["steps"] += 1
 
-    def _conditioned(self, labels: Tensor | None, generator: torch.Generator | None = None) -> NetworkDenoiser:
-        """The network, conditioned on the labels; with a generator, a share `label_dropout` of them is dropped."""
+    def _with_dropout(self, labels: Tensor | None, generator: torch.Generator) -> Tensor | None:
+        """The labels, a share `label_dropout` of which is replaced by -1, which stands for no class."""
         if labels is None:
-            if self.backbone.n_labels:
-                raise ValueError("the network knows labels but the data come without; add --data.labels true")
-            return self.denoiser
-        if generator is not None:
-            dropped = torch.rand(len(labels), generator=generator, device=labels.device) < self.label_dropout
-            labels = torch.where(dropped, -1, labels)
-        return self.denoiser.given(labels)
+            return None
+        dropped = torch.rand(len(labels), generator=generator, device=labels.device) < self.label_dropout
+        return torch.where(dropped, -1, labels)
+
+    def use_average(self, average: Callable[[], NetworkDenoiser]) -> None:
+        """Let the objective see averaged weights: `average` gives their denoiser in training."""
+        self._average = average
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         # Logging every step would cost a third of a step; the sum stays on the device until it is wanted.
@@ -224,10 +228,10 @@ class ScoreModule(Described, SamplingModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x0, labels = batch
-        denoiser = self._conditioned(labels)
+        denoiser = conditioned(self.denoiser, labels)
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
-        loss = self.objective(denoiser, x0, t, generator, self.truth).mean()
+        loss = self.objective(denoiser, Context(x0, t, generator, truth=self.truth)).mean()
         if self._validation is None or not self._validation.is_of(x0):
             self._validation = Validation(x0, self.schedule, self.truth, self.noise_seed)
         noise = self._validation.noise(denoiser)
@@ -269,6 +273,19 @@ def score_module(module: torch.nn.Module) -> ScoreModule:
     if not isinstance(module, ScoreModule):
         raise TypeError(f"the model must be one of toy_score, a ScoreModule, got {type(module).__name__}")
     return module
+
+
+def conditioned(denoiser: NetworkDenoiser, labels: Tensor | None) -> NetworkDenoiser:
+    """The denoiser, conditioned on the labels of its points if they have any.
+
+    Raises:
+        ValueError: if the network expects labels and there are none.
+    """
+    if labels is not None:
+        return denoiser.given(labels)
+    if denoiser.backbone.n_labels:
+        raise ValueError("the network knows labels but the data come without; add --data.labels true")
+    return denoiser
 
 
 def _by_level(name: str, values: Tensor) -> dict[str, Tensor]:
