@@ -87,11 +87,14 @@ class Distribution(Component, ABC):
         Raises:
             ValueError: if there is no class of that label.
         """
+        self._check_label(label)
+        return self._given(int(label))
+
+    def _check_label(self, label: int) -> None:
         if self.n_labels == 0:
             raise ValueError(f"{self!r} has no labels, so no class {label}")
         if not 0 <= label < self.n_labels:
             raise ValueError(f"{self!r} has no class {label}: labels are 0 to {self.n_labels - 1}")
-        return self._given(int(label))
 
     def _given(self, label: int) -> "Distribution":
         raise NotImplementedError(f"{type(self).__name__} has labels, so it must say what `_given(label)` is")
@@ -129,7 +132,7 @@ class OneClass(Distribution):
     label: int
 
     def __post_init__(self) -> None:
-        super().__post_init__()  # type: ignore[misc]
+        super().__post_init__()  # type: ignore[misc]  # that of the formulas, the next base
         name = f"{self.whole.name}_{list(self.whole.mode_weights)[self.label]}"
         self._set(bounds=self.whole.bounds, name=name, mode_weights={"all": 1.0}, n_labels=0)
 

@@ -60,12 +60,15 @@ class UniformBoxes(Distribution):
 
     def _parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logarithm of each box's share of the density, and its slopes along both axes, `(n, K)`."""
-        log_q, slopes = -math.log(len(self._c)), []
-        for x_j, (middles, which) in zip(x.T, self._axes, strict=True):
-            log_axis, slope = _interval(x_j[:, None] - middles.to(x.device, non_blocking=True), self._half, sigma)
-            log_q = log_q + log_axis[:, which]
-            slopes.append(slope[:, which])
-        return log_q, *slopes
+        (log_0, slope_0), (log_1, slope_1) = (
+            self._along(x_j, middles, which, sigma) for x_j, (middles, which) in zip(x.T, self._axes, strict=True)
+        )
+        return -math.log(len(self._c)) + log_0 + log_1, slope_0, slope_1
+
+    def _along(self, x_j: Tensor, middles: Tensor, which: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The part of an axis in the logarithm of each box's density, and its slope, `(n, K)`."""
+        log_axis, slope = _interval(x_j[:, None] - middles.to(x_j.device, non_blocking=True), self._half, sigma)
+        return log_axis[:, which], slope[:, which]
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
         return self._by_rows(lambda x, sigma: infinite(self._parts(x, sigma)[0].logsumexp(dim=-1)), x, sigma)

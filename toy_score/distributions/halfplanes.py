@@ -139,12 +139,12 @@ def log_ndtr_and_hazard(z: Tensor) -> tuple[Tensor, Tensor]:
     From one `erfc`, of which torch works out many numbers at once, as it does not for `erfcx`, and in the far lower
     tail from the asymptotic series `h(-u) = u + 1/u - 2/u^3 + 10/u^5 - 74/u^7 + ...`.
     """
-    return _LogAndHazard.apply(z)
+    return _LogAndHazard.apply(z)  # type: ignore[no-untyped-call]  # torch annotates no `apply`
 
 
 def hazard(z: Tensor) -> Tensor:
     """`h(z)` alone, as in `log_ndtr_and_hazard`."""
-    return _Hazard.apply(z)
+    return _Hazard.apply(z)  # type: ignore[no-untyped-call]  # torch annotates no `apply`
 
 
 def _slope(z: Tensor, hazard: Tensor) -> Tensor:
@@ -266,9 +266,9 @@ class _Side(OneClass, HalfPlaneGaussians):
     """One side of a folded normal: one of its two parts."""
 
     def parts(self) -> HalfPlaneParts:
-        first = 1 - self.label  # the parts come right side first
-        of_side = (values[first : first + 1] for values in self.whole.parts()[:-1])
-        return HalfPlaneParts(*of_side, weights=[1.0])
+        whole: HalfPlaneParts = self.whole.parts()
+        side = slice(1 - self.label, 2 - self.label)  # the parts come right side first
+        return HalfPlaneParts(whole.means[side], whole.covariances[side], whole.normals[side], whole.edges[side], [1.0])
 
     def _push(self, z: Tensor) -> Tensor:
         # A normal point that would come to the other side is replaced by its opposite, which is as likely.

@@ -58,7 +58,7 @@ def read_table(path: str | Path) -> Table:
 
 
 def _from_csv(path: Path) -> Table:
-    rows: list[tuple[float, float]] = []
+    rows: list[list[float]] = []
     classes: list[str] = []
     columns = 0
     for number, cells in _cells(path):
@@ -75,13 +75,14 @@ def _from_csv(path: Path) -> Table:
                 continue  # a header
         if len(cells) != columns:
             raise wrong(f"it has {len(cells)} columns where the rows above have {columns}")
-        if None in numbers:
+        point = [value for value in numbers if value is not None]
+        if len(point) < len(numbers):
             raise wrong(f"{cells[numbers.index(None)]!r} is not a number")
-        if not np.isfinite(numbers).all():
+        if not np.isfinite(point).all():
             raise wrong("a coordinate is not finite; remove or repair it")
         if columns == 3 and not _is_class(cells[2]):
             raise wrong(f"{cells[2]!r} is not a class, which is a whole number or a word")
-        rows.append((numbers[0], numbers[1]))
+        rows.append(point)
         classes += cells[2:]
     if not rows:
         raise ValueError(f"{path.name} holds no points")

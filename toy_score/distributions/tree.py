@@ -12,6 +12,9 @@ from toy_score.distributions.mixtures import Gaussians, Mixture
 
 __all__ = ["FractalTree"]
 
+Limb = tuple[np.ndarray, float, float, int]
+"""Start, angle, length and depth."""
+
 
 @dataclass(frozen=True)
 class FractalTree(Gaussians):
@@ -67,9 +70,9 @@ class FractalTree(Gaussians):
 
     def mixture(self) -> Mixture:
         random = np.random.RandomState(self.seed)
-        limbs: list[list[tuple]] = [[], []]  # of each class: (start, angle, length, depth)
-        for label, angle in enumerate((0.25 * math.pi, 1.25 * math.pi)):
-            self._grow(limbs[label], random, np.zeros(2), angle, 0)
+        limbs: list[list[Limb]] = [[], []]  # of each class
+        for label, direction_of_class in enumerate((0.25 * math.pi, 1.25 * math.pi)):
+            self._grow(limbs[label], random, np.zeros(2), direction_of_class, 0)
         start, angle, size, d = (
             torch.tensor(np.array(column), dtype=torch.float64) for column in zip(*limbs[0], *limbs[1], strict=True)
         )
@@ -86,7 +89,7 @@ class FractalTree(Gaussians):
         labels = torch.arange(2).repeat_interleave(len(limbs[0]) * self.per_limb)
         return Mixture(*_standardised(mu, S, w, self.std), w, labels)
 
-    def _grow(self, limbs: list[tuple], random: np.random.RandomState, start: np.ndarray, angle: float, d: int) -> None:
+    def _grow(self, limbs: list[Limb], random: np.random.RandomState, start: np.ndarray, angle: float, d: int) -> None:
         """Add a limb and all that grows from it."""
         if d == self.depth:
             return
