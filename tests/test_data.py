@@ -114,9 +114,9 @@ def test_requests_of_several_draws_differ_by_their_seed_alone():
     assert [r.seed for r in asked[:: len(one)]] == [7, 8, 9]
 
 
-def test_points_that_are_not_numbers_are_named():
+def test_points_that_are_not_numbers_are_named(monkeypatch):
     data = HeartDataModule(n_train=10, batch_size=10)
-    data.distribution.sample_labelled = lambda n, generator: (torch.full((n, 2), torch.nan), None)
+    monkeypatch.setattr(Heart, "sample_labelled", lambda self, n, generator: (torch.full((n, 2), torch.nan), None))
     with pytest.raises(ValueError, match="point 0 of the data is \\[nan, nan\\]"):
         data.batch(0)
 
