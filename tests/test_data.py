@@ -117,8 +117,7 @@ def test_requests_of_several_draws_differ_by_their_seed_alone():
 
 def test_points_that_are_not_numbers_are_named(monkeypatch):
     data = HeartDataModule(n_train=10, batch_size=10)
-    nan = lambda self, n, generator: (torch.full((n, 2), torch.nan), None)  # noqa: E731
-    monkeypatch.setattr(type(data.distribution), "sample_labelled", nan)
+    monkeypatch.setattr(Heart, "sample_labelled", lambda self, n, generator: (torch.full((n, 2), torch.nan), None))
     with pytest.raises(ValueError, match="point 0 of the data is \\[nan, nan\\]"):
         data.batch(0)
 

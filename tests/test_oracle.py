@@ -198,7 +198,7 @@ def interval(offset, half, sigma):
 
 def half_plane(p, side, x, y, v):
     """One side of a folded normal: its Gaussian by `normal`, and the chance that its clean point is on that side."""
-    whole = getattr(p, "folded", p)
+    whole = getattr(p, "whole", p)
     sign, shift = 2 * side - 1, mpf(getattr(whole, "shift", 0))
     a, b = (mpf("1.25"), mpf(sign)) if isinstance(whole, Heart) else (mpf(1), mpf(0))
     S, c, d0 = [[a, b], [b, a]], a, x - sign * shift

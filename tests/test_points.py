@@ -424,7 +424,7 @@ OTHER_UNITS = [
     *("--model.standardisation.mean", "[0,0]", "--model.standardisation.scale", "[1,2]"),
 ]
 TRAINED_IN = (
-    r"the network was trained with standardisation (None|Standardisation\(mean=\[.*), not Standardisation\(mean"
+    r"the network was trained with standardisation (None|Standardisation\(mean=\(.*), not Standardisation\(mean"
 )
 
 
@@ -500,10 +500,10 @@ def test_fit_uses_a_given_standardisation_or_refuses_it(fitted, monkeypatch, cap
     monkeypatch.setattr(sys, "argv", ["toy_score"])
     few = ["--trainer.max_steps", "2", "--pictures.frames", "0", *TINY, *OTHER_UNITS]
     line = refused(capsys, entry.main, ["fit", "--config", "edm_heart", *few])
-    assert "the model works with standardisation Standardisation(mean=[0.0, 0.0], scale=[1.0, 2.0])" in line
+    assert "the model works with standardisation Standardisation(mean=(0.0, 0.0), scale=(1.0, 2.0))" in line
     assert os.listdir() == []
     entry.main(["fit", "--config", "edm_points", "--data.path", str(fitted / "gone.csv"), *few])
-    assert ScoreModule.load_from_checkpoint(f"{RUN}/checkpoints/last.ckpt").standardisation.scale == [1, 2]
+    assert ScoreModule.load_from_checkpoint(f"{RUN}/checkpoints/last.ckpt").standardisation.scale == (1, 2)
 
 
 def test_a_resumed_run_keeps_its_units_and_its_config_says_them(fitted, monkeypatch, tmp_path):

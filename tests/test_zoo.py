@@ -121,7 +121,7 @@ def _boxes(p, x, sigma):
 
 def _half_planes(p, x, sigma):
     """Of each cut Gaussian: conditioning by the textbook, in precisions, and the mean of a truncated normal."""
-    folded, out = getattr(p, "folded", p), []
+    folded, out = getattr(p, "whole", p), []
     for sign in (1, -1):
         if p is not folded and sign != (1 if p.label else -1):
             continue

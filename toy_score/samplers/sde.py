@@ -100,10 +100,10 @@ class LangevinCorrector(Corrector):
     """Steps of Langevin dynamics with a size set by the signal-to-noise ratio (Song et al. 2021, algorithm 4).
 
     The paper's steps are `x + e score + sqrt(2 e) z` with `e = 2 (snr |z| / |score|)^2`: the first term is `snr` times
-    as long as the second. Its norms are averages over the batch, so the chains depend on one another. We use their value for
-    pure noise, `|z| / |score| = sigma`, so every chain takes the same step, `e = 2 (snr sigma)^2`. Below the scale of
-    data that fill the plane the score is much shorter than that, and the paper's steps would become unstable. The
-    paper's variant for DDPM's chain (algorithm 5) multiplies `e` by `alpha_i = 1 - beta_i`, at least 0.98 on the
+    as long as the second. Its norms are averages over the batch, so the chains depend on one another. We use their
+    value for pure noise, `|z| / |score| = sigma`, so every chain takes the same step, `e = 2 (snr sigma)^2`. Below the
+    scale of data that fill the plane the score is much shorter than that, and the paper's steps would become unstable.
+    The paper's variant for DDPM's chain (algorithm 5) multiplies `e` by `alpha_i = 1 - beta_i`, at least 0.98 on the
     default ladder; we leave the factor out, so that in `x / alpha` the steps are the same on every schedule.
     Annealed Langevin dynamics, whose step is `2 e` where alpha is 1, is the case `snr = sqrt(eps) / (2 sigma_L)`.
 
