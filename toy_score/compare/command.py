@@ -29,7 +29,7 @@ else. Interrupted, the same command goes on where it was."""
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
-    def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+    def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]  # argv is given
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
         for word in argv:
             name = word.partition("=")[0].lstrip("-")
