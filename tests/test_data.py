@@ -118,7 +118,9 @@ def test_requests_of_several_draws_differ_by_their_seed_alone():
 
 def test_points_that_are_not_numbers_are_named(monkeypatch):
     data = HeartDataModule(n_train=10, batch_size=10)
-    monkeypatch.setattr(Heart, "sample_labelled", lambda self, n, generator: (torch.full((n, 2), torch.nan), None))
+    monkeypatch.setattr(
+        toy_score.Heart, "sample_labelled", lambda self, n, generator: (torch.full((n, 2), torch.nan), None)
+    )
     with pytest.raises(ValueError, match="point 0 of the data is \\[nan, nan\\]"):
         data.batch(0)
 
