@@ -84,7 +84,7 @@ def test_columns_are_chosen_by_name_or_number_classes_by_column_and_rows_by_grou
     assert read.columns == ("lon", "lat")
     said = str(read)
     assert "read 30 points from my.csv" in said
-    assert "x is lon: from -1.341 to 1.822, mean" in said
+    assert "  lon: from -1.341 to 1.822, mean" in said
     assert "classes: 0 = land (10), 1 = sea (10), 2 = sky (10)" in said
     assert "the rows in which 'year' (column 4) is 1, 30 of 60" in said
     assert np.array_equal(table(tmp_path, text, columns=["3", "lat"]).x.numpy(), XY)
@@ -318,7 +318,9 @@ def test_the_data_module_reads_the_chosen_columns_and_prints_them(tmp_path, caps
     data = PointsDataModule(str(tmp_path / "my.csv"), columns=["lon", "lat"], label_column="kind")
     data.setup()
     said = capsys.readouterr().out
-    assert "read 60 points from my.csv\n  x is lon: from" in said
+    assert "read 60 points from my.csv\n  lon: from" in said
+    data.setup("validate")
+    assert capsys.readouterr().out == ""
     assert list(data.distribution.mode_weights) == ["land", "sea", "sky"]
     mean = np.concatenate([data.distribution.points, data.held_out_points.points]) * data.standardisation.scale
     assert np.allclose(np.sort(mean + data.standardisation.mean, axis=0), np.sort(XY, axis=0), atol=1e-5)

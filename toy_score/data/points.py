@@ -74,6 +74,7 @@ class PointsDataModule(ToyDataModule):
         if not 0 < held_out < 1:
             raise ValueError(f"held_out is a share of the points in (0, 1), got {held_out}")
         self.path, self.held_out = path, held_out
+        self._shown = ""
         self.columns, self.label_column = columns, label_column
         self.group_column, self.group = group_column, group
 
@@ -87,7 +88,9 @@ class PointsDataModule(ToyDataModule):
             table = read_table(self.path, self.columns, self.label_column, self.group_column, self.group)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}; --data.path says where the points are") from None
-        _show(table)
+        if str(table) != self._shown:  # `fit` calls this twice
+            self._shown = str(table)
+            _show(table)
         points = Points.read(table)
         if len(points) < FEWEST:
             raise ValueError(f"{Path(self.path).name} holds {len(points)} points; at least {FEWEST} are needed")

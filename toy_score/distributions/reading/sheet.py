@@ -98,10 +98,10 @@ class Table:
 
     def __str__(self) -> str:
         lines = [f"read {len(self.x)} points from {self.source}"]
-        for axis, (name, column) in enumerate(zip("xy", self.columns, strict=True)):
+        for axis, name in enumerate(self.columns):
             values = self.x[:, axis]
             low, high, mean, sd = (f(values).item() for f in (torch.min, torch.max, torch.mean, torch.std))
-            lines.append(f"  {name} is {column}: from {low:.4g} to {high:.4g}, mean {mean:.4g}, sd {sd:.3g}")
+            lines.append(f"  {name}: from {low:.4g} to {high:.4g}, mean {mean:.4g}, sd {sd:.3g}")
             step = 2.0**-23 * abs(mean)
             if step > 1e-3 * sd > 0:
                 lines.append(
