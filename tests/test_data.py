@@ -10,7 +10,6 @@ from toy_score.catalog import entries
 from toy_score.component import from_config, to_config
 from toy_score.data import GaussianGridDataModule, HeartDataModule, SplitNormalDataModule, ToyDataModule
 from toy_score.data.base import SampleRequests
-from toy_score.distributions import Heart
 from toy_score.requests import chunk_size
 
 MODULES = [HeartDataModule, SplitNormalDataModule]

@@ -40,13 +40,18 @@ class Standardisation(Component):
         """That of points `(n, 2)`.
 
         Raises:
-            ValueError: if the points have no extent along an axis.
+            ValueError: if the points have no extent along an axis, or one below 1e-30 or above 1e30.
         """
         x = x.double()
         mean, scale = x.mean(dim=0), x.std(dim=0)
         for axis, name in enumerate("xy"):
             if not scale[axis] > 1e-12 * x[:, axis].abs().max():
                 raise ValueError(f"all points have {name} = {x[0, axis].item():g}; points on the plane are needed")
+            if not 1e-30 < scale[axis] < 1e30:
+                raise ValueError(
+                    f"the standard deviation of {name} is {scale[axis].item():.2g}, beyond the range 1e-30 to 1e30 of "
+                    f"float32; use another unit"
+                )
         return cls(mean.tolist(), scale.tolist())
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from toy_score.data.base import ToyDataModule
 from toy_score.data.known import Batch, KnownData
 from toy_score.distributions import Distribution, Points
+from toy_score.distributions.reading import Table, read_table
 from toy_score.requests import SampleRequest
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
@@ -34,6 +36,10 @@ class PointsDataModule(ToyDataModule):
         n_samples: how many samples `predict` asks for, >= 1.
         data_seed: seed of the split and of the batches.
         sample_seed: seed of the samples.
+        columns: names or numbers, counted from 1, of the two columns that are x and y; guessed if None.
+        label_column: name or number of the column with the classes; if None, a third column, unless `columns` is given.
+        group_column: name or number of a column that selects rows: those in which it is `group`.
+        group: the value that selects them.
 
     Raises:
         ValueError: if a number is out of range; in `setup`, if there is no path, or what it leads to are not points.
@@ -49,6 +55,10 @@ class PointsDataModule(ToyDataModule):
         n_samples: int = 20_000,
         data_seed: int = 0,
         sample_seed: int = 0,
+        columns: list[str | int] | None = None,
+        label_column: str | int | None = None,
+        group_column: str | int | None = None,
+        group: str | int | None = None,
     ):
         super().__init__(
             batch_size=batch_size,
@@ -61,6 +71,9 @@ class PointsDataModule(ToyDataModule):
         if not 0 < held_out < 1:
             raise ValueError(f"held_out is a share of the points in (0, 1), got {held_out}")
         self.path, self.held_out = path, held_out
+        self.columns, self.label_column = columns, label_column
+        self.group_column, self.group = group_column, group
+        self._shown = ""
         self._split: tuple[Points, Points] | None = None
 
     def setup(self, stage: str = "fit") -> None:
@@ -70,9 +83,13 @@ class PointsDataModule(ToyDataModule):
         if not self.path:
             raise ValueError("whose points? add --data.path my.csv (or .npy, .npz, .png, .jpg)")
         try:
-            points = Points.read(self.path)
+            table = read_table(self.path, self.columns, self.label_column, self.group_column, self.group)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}; --data.path says where the points are") from None
+        if str(table) != self._shown:  # `fit` calls this twice
+            self._shown = str(table)
+            _show(table)
+        points = Points.read(table)
         if len(points) < FEWEST:
             raise ValueError(f"{Path(self.path).name} holds {len(points)} points; at least {FEWEST} are needed")
         generator = torch.Generator().manual_seed(seed_of("held-out points", self.data_seed))
@@ -120,3 +137,8 @@ class PointsDataModule(ToyDataModule):
 
     def _batch(self, points: Points) -> Batch:
         return Batch(points.points, points.labels if self.labels else None)
+
+
+@rank_zero_only
+def _show(table: Table) -> None:
+    print(table, flush=True)

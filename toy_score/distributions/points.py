@@ -27,7 +27,7 @@ from torch import Generator, Tensor
 
 from toy_score.constants import Constant
 from toy_score.distributions.base import Distribution, column
-from toy_score.distributions.reading import read_table
+from toy_score.distributions.reading import Table, read_table
 from toy_score.seeds import seed_of
 
 __all__ = ["Points"]
@@ -82,9 +82,10 @@ class Points(Distribution):
         )
 
     @classmethod
-    def read(cls, path: str | Path) -> "Points":
+    def read(cls, path: str | Path | Table) -> "Points":
         """The points in a `.csv`, `.npy` or `.npz` file, or the dark pixels of a picture; see `read_table`."""
-        return cls(*read_table(path))
+        table = path if isinstance(path, Table) else read_table(path)
+        return cls(table.x, table.labels, table.names)
 
     def _name_classes(self, labels: Tensor) -> None:
         if labels.shape != (len(self.points),) or labels.is_floating_point():
@@ -170,7 +171,13 @@ class Points(Distribution):
         return (x.double() - self.points.to(x.device, torch.float64)[k]).norm(dim=1), k
 
     def spacing(self, n: int = 1000) -> float:
-        """The median distance of a point from the nearest other one, over `n` of the points."""
+        """The median distance of a point from the nearest other one, over `n` of the points.
+
+        Points that are repeated count once, since their distance, 0, is no scale of the data.
+        """
+        distinct = self.points.unique(dim=0)
+        if len(distinct) < len(self):
+            return Points(distinct).spacing(n) if len(distinct) > 1 else 0.0
         x = self.subset(n, torch.Generator().manual_seed(seed_of("spacing of points"))).points.double()
         k = self._by_rows(lambda y, v, columns: _exponent(y, v, columns).topk(2).indices, x, 1.0)  # itself, and it
         others = self.points.double()[k]  # [n, 2, 2]
