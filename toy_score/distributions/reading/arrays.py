@@ -104,9 +104,9 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 
 def _check(file: IO[bytes]) -> int:
     """The bytes that an array declares to have."""
-    version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+    version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)  # type: ignore[arg-type]
+    shape, _, dtype = read(file)
     size = math.prod(shape) * max(dtype.itemsize, 1)
     if size > LARGEST_FILE:
         raise _TooLargeError

@@ -48,7 +48,7 @@ class Sheet:
     name: str
     names: list[str]
     named: bool
-    cells: Sequence[Sequence | np.ndarray]
+    cells: Sequence[Sequence[str] | np.ndarray]
     shown: Callable[[int], str]
     head: str
     decimal: str = "."
@@ -259,7 +259,7 @@ def _classes(sheet: Sheet, k: int, rows: np.ndarray, guessed: bool) -> tuple[Ten
             f"add --data.label_column {k + 1}; if not, choose, as in --data.columns '[1,2]'"
         )
     numbers = all(parse(value) is not None for value in distinct)
-    names = sorted(distinct, key=int if numbers else str)  # type: ignore[arg-type]
+    names = sorted(distinct, key=int if numbers else str)
     index = {name: i for i, name in enumerate(names)}
     return torch.tensor([index[value] for value in values]), names
 
