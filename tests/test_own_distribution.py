@@ -55,6 +55,7 @@ def mine(blocks, monkeypatch):
     Path("mine.py").write_text(block)
     own = ["--data", "cross.CrossDataModule", "--model.sampler", "mine.Midpoint"]
     own += ["--model.objective.weighting", "mine.MinSNR", "--model.objective.weighting.gamma", "3"]
+    own += ["--model.backbone", "mine.Residual", "--model.backbone.width", "8"]
     entry.main(["fit", "--config", "edm_heart", *own, *QUICK])
     for name in ("mine", "cross"):
         monkeypatch.delitem(sys.modules, name)
@@ -73,6 +74,33 @@ def test_a_checkpoint_with_the_users_own_classes_needs_their_import_and_nothing_
     entry.main([*argv, "--import", "mine", "--import=cross"])
     assert len(Path("x.csv").read_text().splitlines()) == 51
     assert "Midpoint(n_steps=10" in capsys.readouterr().out
+
+
+def test_a_network_of_ones_own_gets_one_number_and_one_label_for_each_point():
+    """Whether the level is one number for all points or one for each; the answers are the same."""
+    import torch
+
+    from toy_score import VE, LogSigma, NetworkDenoiser, NoisePrediction
+    from toy_score.backbones import Backbone
+
+    class Watching(Backbone):
+        n_labels = 3
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.shapes = torch.nn.Linear(4, 2), []
+
+        def forward(self, x, c, labels=None):
+            self.shapes.append((c.shape, None if labels is None else labels.shape))
+            return self.layer(torch.cat([x, c, labels[:, None]], dim=-1))
+
+    network = Watching()
+    denoiser = NetworkDenoiser(network, VE(), NoisePrediction(), LogSigma()).given(2)
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    answers = [denoiser.noise(x, 0.5), denoiser.noise(x, torch.full((5, 1), 0.5)), denoiser.noise_jacobian(x, 0.5)[0]]
+    assert network.shapes[:2] == 2 * [((5, 1), (5,))]
+    assert all(shape == ((5, 1), (5,)) for shape in network.shapes)
+    assert all(torch.allclose(answer, answers[0], atol=1e-6) for answer in answers)
 
 
 def test_own_samplers_are_compared_on_ones_own_distribution(mine):

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -96,12 +96,15 @@ class Fourier(Embedding):
 
 
 class Backbone(Described, nn.Module, ABC):
-    """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a conditioning number `c`, `(n, 1)` or `(1, 1)`.
+    """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a number `c`, `(n, 1)`, that encodes the noise level.
 
-    Class labels, if there are any, are integers `(n,)` or `(1,)`; -1 or None stands for no label.
+    Class labels, if there are any, are integers `(n,)`; -1 or None stands for no label.
     """
 
     n_labels: int = 0
+
+    broadcasts: ClassVar[bool] = False
+    """Whether `forward` also takes `c` as `(1, 1)` and labels as `(1,)`, one for all points, to save work."""
 
     @abstractmethod
     def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor: ...
@@ -144,6 +147,8 @@ class MLP(Backbone):
     Raises:
         ValueError: for an unknown activation, a width below 1, or a negative `n_labels`.
     """
+
+    broadcasts = True
 
     def __init__(
         self,

@@ -192,26 +192,25 @@ class NetworkDenoiser(nn.Module, Denoiser):
 
     def _jacobian(self, skip: Tensor | float, out: Tensor, x: Tensor, level: Levels) -> tuple[Tensor, Tensor]:
         """`skip x + out F(c_in x)` and its derivatives, `skip I + out c_in dF`."""
-        t, alpha, sigma = level
-        c_in, c = self.parameterisation.c_in(alpha, sigma), self.conditioning(t, alpha, sigma)
-        F, dF = self.parameterisation.jacobian(self.backbone, c_in * x, c, self._labels_for(x))
+        c_in = self.parameterisation.c_in(level.alpha, level.sigma)
+        F, dF = self.parameterisation.jacobian(self.backbone, c_in * x, *self._conditions(x, level))
         identity = torch.eye(2, dtype=x.dtype, device=x.device)
         skipped = skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0
         return _affine(skip, out, x, F), skipped + (out * c_in)[:, :, None] * dF
 
     def _output(self, x: Tensor, level: Levels) -> Tensor:
-        t, alpha, sigma = level
-        c_in = self.parameterisation.c_in(alpha, sigma)
-        shown = x if isinstance(c_in, float) else c_in * x
-        return self.parameterisation.output(
-            self.backbone, shown, self.conditioning(t, alpha, sigma), self._labels_for(x)
-        )
+        c_in = self.parameterisation.c_in(level.alpha, level.sigma)
+        scaled = x if isinstance(c_in, float) else c_in * x
+        return self.parameterisation.output(self.backbone, scaled, *self._conditions(x, level))
 
-    def _labels_for(self, x: Tensor) -> Tensor | None:
-        """One label for each row: a batch is repeated for each of its noise levels."""
-        if self.labels is None or len(self.labels) in (1, len(x)):
-            return self.labels
-        return self.labels.repeat(len(x) // len(self.labels))
+    def _conditions(self, x: Tensor, level: Levels) -> tuple[Tensor, Tensor | None]:
+        """What the network is conditioned on: the number `c` and the labels of all rows, or one for all of them."""
+        c, labels = self.conditioning(*level), self.labels
+        if labels is not None and len(labels) not in (1, len(x)):
+            labels = labels.repeat(len(x) // len(labels))  # a batch is repeated for each of its noise levels
+        if self.backbone.broadcasts:
+            return c, labels
+        return c.expand(len(x), 1), None if labels is None else labels.expand(len(x))
 
 
 @dataclass(frozen=True)
