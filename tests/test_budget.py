@@ -132,7 +132,7 @@ def test_few_training_points_are_found_and_what_they_cost_is_bounded_by_resampli
     assert again["finite data"].w1.mean == pytest.approx(
         found["finite data"].w1.mean, rel=0.25
     )  # the steps are coarse for points
-    assert "drawn again" in again.note
+    assert "the points are resampled" in again.note
 
 
 def test_guidance_is_a_cause_of_its_own():

@@ -800,7 +800,7 @@ def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypat
     from toy_score.callbacks import Checkpoint
 
     class Trainer:
-        is_global_zero, global_step, max_steps = True, 7, 9
+        is_global_zero, global_step, max_steps, datamodule = True, 7, 9, None
 
     monkeypatch.setattr(ModelCheckpoint, "on_exception", lambda *_: None)
     callback = Checkpoint()

@@ -104,7 +104,7 @@ def test_a_step_of_training_stays_on_the_device_and_never_waits_for_it(name, mod
     truth.denoise(x0, 0.5)  # its constants are sent once
     with Elsewhere():
         t = module.times(len(x0), module.schedule, GENERATOR)
-        loss = getattr(objectives, name)()(denoiser, x0, t, GENERATOR, truth).mean()
+        loss = getattr(objectives, name)()(denoiser, objectives.Context(x0, t, GENERATOR, truth=truth)).mean()
         loss.backward()
     assert all(p.grad.device == META for p in module.parameters())
 

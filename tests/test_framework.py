@@ -8,7 +8,7 @@ from toy_score import __main__ as entry
 from toy_score.denoisers import ExactDenoiser, Guided, Rescheduled
 from toy_score.distributions import Heart, SplitNormal
 from toy_score.modules import DDPMModule, EDMModule, FlowMatchingModule, NCSNModule, ScoreSDEModule
-from toy_score.objectives import DenoisingScoreMatching
+from toy_score.objectives import Context, DenoisingScoreMatching
 from toy_score.samplers import (
     DDIM,
     AdamsBashforth,
@@ -104,7 +104,7 @@ def test_ddpms_loss_is_ncsns_to_rounding():
     ncsn = NCSNModule(VE(0.005, 200.0)).denoiser.double()
     as_ddpm = Rescheduled(ncsn, DDPM())
     x0, t = Heart().sample(500, generator()).double(), torch.rand(500, 1, generator=generator(1), dtype=f64).clamp(1e-3)
-    loss_ddpm = DenoisingScoreMatching()(as_ddpm, x0, t, generator(2))
+    loss_ddpm = DenoisingScoreMatching()(as_ddpm, Context(x0, t, generator(2)))
     sigma = DDPM().ratio(t)
     eps = torch.randn(500, 2, generator=generator(2), dtype=f64)
     score = ncsn.score(x0 + sigma * eps, ncsn.schedule.time(sigma))

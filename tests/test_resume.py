@@ -185,7 +185,7 @@ def refused(capsys, line):
     ("option", "difference"),
     {
         "--model.optimizer.lr 0.001": "model.optimizer.lr is 0.001, in the checkpoint 0.01;",
-        "--model.optimizer.weight_decay 0.1": "model.optimizer.weight_decay is 0.1, in the checkpoint 0.0;",
+        "--model.optimizer.weight_decay 0.1": "model.optimizer.weight_decay is 0.1, in the checkpoint 0;",
         "--model.optimizer SGD": "model.optimizer is SGD, in the checkpoint Adam;",
         "--model.lr_schedule Constant": "model.lr_schedule is Constant(), in the checkpoint WarmupCosine(",
         "--model.lr_schedule.warmup 0.1": "model.lr_schedule is WarmupCosine(final=0.0, warmup=0.1), in the checkpoint",

@@ -99,11 +99,12 @@ def test_twenty_steps_equal_ten_and_ten_resumed(fresh, tmp_path):
     assert torch.equal(flat_weights(resumed), flat_weights(whole))
 
 
-class StoppingAt:
+class StoppingAt(Described):
     """An objective during whose n-th call a signal arrives."""
 
     def __init__(self, objective, call, number):
-        self.objective, self.left, self.number = objective, call, number
+        self.objective, self.call, self.number = objective, call, number
+        self.left = call
 
     def __call__(self, *arguments):
         self.left -= 1
