@@ -9,6 +9,7 @@ import torch
 
 from toy_score import MLP, DDPMModule, EDMPreconditioning, HeartDataModule, Heun, NCSNModule, ScoreModule
 from toy_score.callbacks import EMA, Checkpoint
+from toy_score.component import Described
 from toy_score.modules import Constant, WarmupCosine
 from toy_score.objectives import UniformTimes
 from toy_score.parameterisations import LogSigma
