@@ -115,7 +115,10 @@ def complete_arguments(cls: type, changes: dict[str, Any], base: dict[str, Any],
         except UnknownArgumentError as unknown:
             unknown.look_in(base, where)
             raise
-    missing = [name for name, p in known.items() if p.default is Parameter.empty and name not in arguments]
+    # A class of another package may itself give to its base what that requires, as TensorBoardLogger does.
+    required = known if issubclass(cls, Described) else inspect.signature(cls).parameters
+    missing = [name for name in known if name in required and name not in arguments]
+    missing = [name for name in missing if known[name].default is Parameter.empty]
     if missing and not issubclass(cls, Optimizer):
         raise ValueError(f"{where}: {cls.__name__} needs {missing[0]}; add --{where}.{missing[0]}")
     return {name: arguments[name] for name in known if name in arguments}
