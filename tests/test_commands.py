@@ -137,3 +137,23 @@ def test_nothing_needs_jsonargparse():
 
     sources = (Path(entry.__file__).parent).rglob("*.py")
     assert not [path for path in sources if "jsonargparse" in path.read_text() or "LightningCLI" in path.read_text()]
+
+
+@pytest.mark.parametrize("name", ["", " ", "..", "a/../../b", "/tmp/elsewhere", "./a"])
+def test_a_run_whose_name_leaves_the_folder_of_the_runs_is_refused(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        command("fit", "--config", "edm_heart", "--name", name, *FEW)
+    assert stop.value.code == 2
+    assert f"--name {name!r} is not a folder within lightning_logs" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_learning_rate_that_is_no_number_is_refused_as_one(tmp_path, monkeypatch, capsys):
+    """Its annotation is `float | Tensor`: the classes of tensors are nothing that a setting could name."""
+    monkeypatch.chdir(tmp_path)
+    for value, line in {"nan": "model.optimizer.lr: must be", ".nan": "learning rate: nan"}.items():
+        with pytest.raises(SystemExit) as stop:
+            command("fit", "--config", "edm_heart", "--model.optimizer.lr", value, *FEW)
+        assert stop.value.code == 2
+        assert line in capsys.readouterr().err

@@ -6,7 +6,6 @@ description of either, `{"class_path": ..., "init_args": ...}`, is read off the 
 ever reach a checkpoint.
 """
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -18,6 +17,8 @@ from dataclasses import Field
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 import torch
+
+from toy_score.words import did_you_mean
 
 __all__ = [
     "Component",
@@ -235,9 +236,8 @@ def _check_class(config: dict[str, Any], expected: Any, where: str) -> None:
     parameters = _parameters(cls)
     for name, value in (arguments or {}).items():
         if name not in parameters:
-            near = difflib.get_close_matches(str(name), parameters, 1, 0.5)
-            advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(parameters) or 'none'}"
-            raise ValueError(f"{where}: {cls.__name__} has no argument {name!r}; {advice}")
+            advice = did_you_mean(str(name), parameters) or f"; it has {', '.join(parameters) or 'none'}"
+            raise ValueError(f"{where}: {cls.__name__} has no argument {name!r}{advice}")
         _check(value, _annotation(parameters[name]), f"{where}.{name}")
 
 

@@ -30,7 +30,7 @@ from toy_score.words import did_you_mean
 
 __all__ = ["UnknownArgumentError", "complete", "complete_arguments"]
 
-PLAIN = {"builtins", "datetime", "pathlib", "types", "collections.abc", "typing"}
+PLAIN = {"builtins", "datetime", "pathlib", "torch", "types", "collections.abc", "typing"}
 
 
 class UnknownArgumentError(ValueError):

@@ -39,7 +39,9 @@ def run(given: Given) -> None:
     """Train, and leave the run in its folder."""
     built = Built(given)
     settings, model, data = built.settings, built.model, built.data
-    settings["name"] = settings["name"] or run_name(given.config_names[-1] if given.config_names else None)
+    if settings["name"] is None:
+        settings["name"] = run_name(given.config_names[-1] if given.config_names else None)
+    check_name(settings["name"])
     trainer = _trainer(settings, data)
     _check_length(trainer, model, data)
     if settings["ckpt_path"] is not None:
@@ -52,6 +54,16 @@ def run(given: Given) -> None:
     _keep_settings(settings, trainer)
     trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
     say(verdict(trainer))
+
+
+def check_name(name: str) -> None:
+    """Check that a run of this name lies within the folder of the runs.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if not name.strip() or Path(name).is_absolute() or {".", ".."} & set(name.split("/")):
+        raise ValueError(f"--name {name!r} is not a folder within {LOGS}; choose a name such as my_run")
 
 
 def run_name(config: str | None) -> str:

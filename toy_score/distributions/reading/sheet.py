@@ -72,8 +72,8 @@ class Sheet:
             return int(name) - 1
         near = difflib.get_close_matches(name, self.names, 1) if self.named else []
         has = ", ".join(map(repr, self.names[:20])) if self.named else f"columns 1 to {n}"
-        advice = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{self.name} has no column {key!r}, which {flag} names; {advice}It has {has}")
+        advice = f"did you mean {near[0]!r}? It has" if near else "it has"
+        raise ValueError(f"{self.name} has no column {key!r}, which {flag} names; {advice} {has}")
 
 
 @dataclass(frozen=True)
