@@ -6,6 +6,7 @@ import signal
 import lightning.pytorch as pl
 import pytest
 import torch
+from training import fit
 
 from toy_score import MLP, DDPMModule, EDMPreconditioning, HeartDataModule, Heun, NCSNModule, ScoreModule
 from toy_score.callbacks import EMA, Checkpoint
@@ -17,25 +18,6 @@ from toy_score.parameterisations import LogSigma
 pytestmark = pytest.mark.usefixtures("foreground_signals")
 
 MODELS = [NCSNModule, DDPMModule]
-
-
-def fit(model, folder, steps, ckpt_path=None, callbacks=(), **data):
-    data = {"n_train": 64 * 15, "batch_size": 64, "n_val": 256, "steps_at_once": 5} | data
-    trainer = pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=5,
-        accelerator="cpu",
-    )
-    trainer.fit(model, HeartDataModule(**data), ckpt_path=ckpt_path)
-    return trainer
 
 
 def checkpointing(folder, every=10):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import lightning.pytorch as pl
 import pytest
 import torch
+import training
 from scipy import stats
 
 from toy_score import MLP, EDMModule, HeartDataModule, Heun, NCSNModule, ScoreModule
@@ -43,21 +44,9 @@ class Recording(MLP):
 
 
 def fit(model, folder, steps, *callbacks, labels=True, **data):
-    data = {"n_train": 6400, "batch_size": 64, "n_val": 64, "steps_at_once": 1, "labels": labels} | data
-    trainer = pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-        accelerator="cpu",
-    )
-    trainer.fit(model, HeartDataModule(**data))
+    """The model, trained one step at a time and not validated."""
+    data = {"n_train": 6400, "n_val": 64, "steps_at_once": 1, "labels": labels} | data
+    training.fit(model, folder, steps, callbacks=callbacks, options={"limit_val_batches": 0}, **data)
     return model
 
 

@@ -123,14 +123,14 @@ class ExactDenoiser(Component, Denoiser):
 
 
 class NetworkDenoiser(nn.Module, Denoiser):
-    """A backbone, read through a parameterisation: what its output means, and how it is told the noise level.
+    """A backbone with a parameterisation, which says what its output means, and a conditioning on the noise level.
 
     Args:
         backbone: the network.
         schedule: signal and noise over time.
         parameterisation: what the network predicts.
-        conditioning: the number that tells it the noise level.
-        labels: the class labels that it is told, `(n,)` or `(1,)`, on its device; see `given`.
+        conditioning: the number that encodes the noise level for the network.
+        labels: the class labels that it is conditioned on, `(n,)` or `(1,)`, on its device; see `given`.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
         self.parameterisation, self.conditioning, self.labels = parameterisation, conditioning, labels
 
     def given(self, labels: int | Tensor) -> "NetworkDenoiser":
-        """The same network, told the class: one for all points, or one for each, `(n,)`; -1 for none.
+        """The same network, conditioned on a class: one for all points, or one for each, `(n,)`; -1 for none.
 
         Raises:
             ValueError: for a label that the network does not know.
@@ -217,9 +217,9 @@ class NetworkDenoiser(nn.Module, Denoiser):
 class Guided(Component, Denoiser):
     """Away from a weaker denoiser: `D = D_weak + weight (D_strong - D_weak)`, and the same for the noise.
 
-    With the same network, told the class and not told it, this is classifier-free guidance (Ho & Salimans 2022, with
+    With one network, conditioned on the class and not, this is classifier-free guidance (Ho & Salimans 2022, with
     `weight = 1 + w`); with a smaller or less trained network as the weak one it is autoguidance (Karras et al. 2024).
-    `weight = 1` is the strong denoiser. The two may run on different schedules: they are asked at one noise level.
+    `weight = 1` is the strong denoiser. The two may have different schedules: both are evaluated at one noise level.
     """
 
     strong: Denoiser

@@ -120,14 +120,14 @@ def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store") -> No
 
     missing = [cell for cell in cells if cell.key not in kept.rows]
     known = len(cells) - len(missing)
-    told = f"{len(cells)} cells" + (f", {known} of them are there already" if known else "")
-    print(told + (f"; about {grid.seconds_of(missing, protocol, kept):.0f} s" if missing else ""), flush=True)
+    text = f"{len(cells)} cells" + (f", {known} of them are there already" if known else "")
+    print(text + (f"; about {grid.seconds_of(missing, protocol, kept):.0f} s" if missing else ""), flush=True)
     try:
         with Progress(missing) as progress:
             grid.evaluate(missing, protocol, kept, progress.done)
     except KeyboardInterrupt:
-        told = f"stopped after {len(kept.rows)} of {len(cells)} cells; the same command goes on from there"
-        raise KeyboardInterrupt(told) from None
+        message = f"stopped after {len(kept.rows)} of {len(cells)} cells; the same command goes on from there"
+        raise KeyboardInterrupt(message) from None
     kept.finish([cell.key for cell in cells])
 
     groups = summary.summarise(cells, kept.rows)
@@ -135,14 +135,14 @@ def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store") -> No
     for group in groups:
         print(f"\n{group.label}: sliced W1 / floor of the best cell; floor {group.floor:.4f} +- {group.floor_sd:.4f}")
         for entry in [*group.models, group.wide]:
-            print(f"  {entry.contestant.name:<28}{_told(entry.best)}")
+            print(f"  {entry.contestant.name:<28}{_best(entry.best)}")
     print(f"\npage:        {os.path.relpath(kept.folder / 'index.html')}")
     print(f"results:     {os.path.relpath(kept.folder)}/results.csv, .json, .md; evaluations.png, seconds.png")
     lost = {f"{row['model']} by {row['sampler']}": math.nan for row in kept.rows.values() if row["sliced_w1"] is None}
-    check_finite(lost)  # when all is told and kept
+    check_finite(lost)  # after everything is printed and kept
 
 
-def _told(row: dict[str, Any] | None) -> str:
+def _best(row: dict[str, Any] | None) -> str:
     if row is None:
         return "no finite samples"
     return f"{row['sliced_w1_ratio']:7.2f}   {row['nfe']:>5} evaluations, {row['seconds']:.2f} s   {row['sampler']}"
@@ -168,15 +168,15 @@ class Progress:
             self._bar.close()
 
     def done(self, cell: "Cell") -> None:
-        """Hear of a cell that is done."""
+        """Count a cell that is done."""
         self._done += 1
-        told = f"{cell.contestant.name}, {type(cell.sampler).__name__}"
+        text = f"{cell.contestant.name}, {type(cell.sampler).__name__}"
         if self._bar is not None:
-            self._bar.set_postfix_str(told, refresh=False)
+            self._bar.set_postfix_str(text, refresh=False)
             self._bar.update()
         elif time.monotonic() - self._last > self.EVERY or self._done == self._n:
             self._last = time.monotonic()
-            print(f"{self._done:>5} of {self._n}, {self._last - self._start:.0f} s   {told}", flush=True)
+            print(f"{self._done:>5} of {self._n}, {self._last - self._start:.0f} s   {text}", flush=True)
 
 
 def _bool(text: str) -> bool:

@@ -105,15 +105,15 @@ def _percent(value: float, whole: float) -> str:
 
 def _alarms(row: Row) -> list[str]:
     """Errors that sliced W1 misses: other metrics far from their noise floor."""
-    told = []
+    defects = []
     for name, text in (("energy", "energy distance"), ("cross_entropy_gap", "cross-entropy gap")):
         if row[f"{name}_z"] is not None and abs(row[f"{name}_z"]) > ALARM:
-            told.append(f"{text} {number(row[name], 5)}, {row[f'{name}_z']:.0f} sd off")
+            defects.append(f"{text} {number(row[name], 5)}, {row[f'{name}_z']:.0f} sd off")
     if row["mode_weights_worst_z"] is not None and abs(row["mode_weights_worst_z"]) > ALARM:
-        told.append(f"a mode's weight is {row['mode_weights_worst_z']:.0f} sd off")
+        defects.append(f"a mode's weight is {row['mode_weights_worst_z']:.0f} sd off")
     if row["invalid_mass"]:
-        told.append(f"{100 * row['invalid_mass']:.2g}% of the samples are where the density is 0")
-    return told
+        defects.append(f"{100 * row['invalid_mass']:.2g}% of the samples are where the density is 0")
+    return defects
 
 
 def _key(groups: Sequence[Group]) -> str:
@@ -156,8 +156,8 @@ def _samples(cell: Cell, row: Row, protocol: Protocol) -> str:
     real = p.sample(n, Generator().manual_seed(seed_of("points beside samples")))
     ratio = number(row["sliced_w1_ratio"], 2)
     picture = _image(plotting.samples(generated, real, p, name), f"samples of {name}")
-    told = f"<code>{escape(row['sampler'])}</code>, {ratio} x the floor"
-    return f"<figure>{picture}<figcaption>{told}</figcaption></figure>"
+    caption = f"<code>{escape(row['sampler'])}</code>, {ratio} x the floor"
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
 
 
 def _image(figure: Figure, text: str) -> str:
@@ -208,7 +208,7 @@ def _table(group: Group) -> str:
     head = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name, _, _ in COLUMNS)
     rows = []
     for row in group.rows:
-        tds = "".join(f'<td data-v="{escape(_sortable(row[key]))}">{told(row)}</td>' for _, key, told in COLUMNS)
+        tds = "".join(f'<td data-v="{escape(_sortable(row[key]))}">{shown(row)}</td>' for _, key, shown in COLUMNS)
         rows.append(f"<tr{'' if row['kind'] == NETWORK else EXACT_ROW}>{tds}</tr>")
     return (
         f'<h3>{escape(group.label)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead>'

@@ -55,8 +55,8 @@ def _lines(rows: Sequence[Row], colours: dict[str, str], look: str, alone: str) 
     for label in dict.fromkeys(row["line"] for row in rows):
         its = [row for row in sorted(rows, key=lambda row: row["nfe"]) if row["line"] == label]
         x, y = [row["nfe"] for row in its], [row["sliced_w1_ratio"] for row in its]
-        told = "the model's own sampler" if label == OWN else label
-        lines.append(Line(told, x, y, colours[label], alone if label == OWN else look))
+        name = "the model's own sampler" if label == OWN else label
+        lines.append(Line(name, x, y, colours[label], alone if label == OWN else look))
     return lines
 
 

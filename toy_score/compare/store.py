@@ -88,7 +88,7 @@ class Store:
             old, new = settings.get(name), self.settings.get(name)
             if old != new:
                 raise FileExistsError(
-                    f"{str(self.folder)!r} holds a comparison with {name} = {_told(old)}, not {_told(new)}; {advice}"
+                    f"{str(self.folder)!r} holds a comparison with {name} = {_shown(old)}, not {_shown(new)}; {advice}"
                 )
         self.rows, self.floors, self.about = rows, floors, about
 
@@ -124,6 +124,6 @@ def write(path: Path, contents: str | bytes) -> None:
         file.write(contents.encode("utf-8") if isinstance(contents, str) else contents)
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 60 else text[:57] + "..."

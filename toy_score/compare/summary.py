@@ -112,11 +112,11 @@ def best(rows: Sequence[Row]) -> Row | None:
 def headline(groups: Sequence[Group]) -> str:
     """`Three models on the heart`."""
     words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    told = []
+    models = []
     for group in groups:
         n = len(group.models)
-        told.append(f"{words[n] if n < len(words) else n} model{'s' if n > 1 else ''} on the {group.label}")
-    text = ", ".join(told)
+        models.append(f"{words[n] if n < len(words) else n} model{'s' if n > 1 else ''} on the {group.label}")
+    text = ", ".join(models)
     return text[0].upper() + text[1:]
 
 

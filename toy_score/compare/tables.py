@@ -53,7 +53,7 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
         ]
         lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
         for row in group.rows:
-            told = [
+            cells = [
                 row["model"],
                 f"`{row['sampler']}`",
                 row["nfe"],
@@ -66,7 +66,7 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
                 number(row["invalid_mass"], 5),
                 row["nonfinite"],
             ]
-            lines.append("| " + " | ".join(map(str, told)) + " |")
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
         lines.append("")
     return "\n".join(lines)
 

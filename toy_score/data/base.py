@@ -37,8 +37,8 @@ class ToyDataModule(Described, pl.LightningDataModule):
         fresh: draw new points for every batch, so that no finite set can be memorised; otherwise `n_train` points are
             drawn once and shuffled anew for every epoch.
         batch_size: points per step, >= 1; the last batch of an epoch over a fixed set is the smaller remainder.
-        steps_at_once: how many steps the trainer is handed at a time, >= 1. What Lightning calls a batch is so many
-            optimizer steps: for networks of this size its own work costs as much as a step, and is shared this way.
+        steps_at_once: optimizer steps per Lightning batch, >= 1. Grouping amortises Lightning's overhead, which costs
+            as much as a step of networks of this size.
         labels: give the points with their class labels, for a network with class conditioning (`backbone.n_labels`).
         n_val: points of the validation set, >= 1.
         n_samples: how many samples `predict` asks for, and `test` measures at a time, >= 1.
