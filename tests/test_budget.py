@@ -138,7 +138,7 @@ def test_few_training_points_are_found_and_what_they_cost_is_bounded_by_resampli
 def test_guidance_is_a_cause_of_its_own():
     p = SplitNormal()
     whole = ExactDenoiser(p, WIDE)
-    right = whole.given(1)
+    right = whole.conditioned_on(1)
     guided = Guided(right, whole, 3.0)
     found = error_budget(right, guided, RungeKutta4(5), guided=guided, n=N, seeds=SEEDS)
     assert list(found.causes) == ["guidance"]
@@ -148,7 +148,7 @@ def test_guidance_is_a_cause_of_its_own():
 
 
 def test_a_report_and_a_budget_of_a_single_class_have_one_mode():
-    right = ExactDenoiser(SplitNormal(), WIDE).given(1)
+    right = ExactDenoiser(SplitNormal(), WIDE).conditioned_on(1)
     metrics = sample_metrics(right.distribution)
     metrics.update(right.distribution.sample(500, torch.Generator().manual_seed(0)))
     floors, readings = noise_floors(right.distribution, 500, draws=4), [metrics.compute()] * 2

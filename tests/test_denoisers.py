@@ -229,15 +229,15 @@ def test_labels_steer_a_network_that_knows_them_and_none_adds_nothing():
     model = NetworkDenoiser(net, VP(), NoisePrediction(), LogSigma())
     x, t = points(VP(), n=30)
     labels = torch.arange(30) % 3 - 1
-    each = model.given(labels).noise(x, t)
+    each = model.conditioned_on(labels).noise(x, t)
     for label in (-1, 0, 1):
-        assert torch.allclose(each[labels == label], model.given(label).noise(x, t)[labels == label])
-    assert torch.allclose(model.given(-1).noise(x, t), model.noise(x, t))
-    assert not torch.allclose(model.given(0).noise(x, t), model.given(1).noise(x, t))
+        assert torch.allclose(each[labels == label], model.conditioned_on(label).noise(x, t)[labels == label])
+    assert torch.allclose(model.conditioned_on(-1).noise(x, t), model.noise(x, t))
+    assert not torch.allclose(model.conditioned_on(0).noise(x, t), model.conditioned_on(1).noise(x, t))
     with pytest.raises(ValueError, match="labels go from 0 to 1"):
-        model.given(2)
+        model.conditioned_on(2)
     with pytest.raises(ValueError, match="knows no labels"):
-        NetworkDenoiser(MLP(), VP(), NoisePrediction(), LogSigma()).given(0)
+        NetworkDenoiser(MLP(), VP(), NoisePrediction(), LogSigma()).conditioned_on(0)
 
 
 def test_guidance_of_weight_one_is_the_strong_denoiser_and_zero_the_weak_one():

@@ -14,7 +14,8 @@ import torch
 from scipy import special, stats
 
 from toy_score.distributions import HalfPlaneGaussians, Heart, SplitNormal
-from toy_score.distributions.halfplanes import HalfPlaneParts, log_ndtr_and_hazard
+from toy_score.distributions.halfplanes import HalfPlaneParts
+from toy_score.distributions.tails import log_ndtr_and_hazard
 
 DISTRIBUTIONS = [Heart(), SplitNormal(), SplitNormal(shift=0.4)]
 IDS = [repr(d) for d in DISTRIBUTIONS]

@@ -99,7 +99,7 @@ def test_guidance_leads_between_gradients():
     """A difference of two gradients is one, so guidance of the exact classes has no curl."""
     p = SplitNormal()
     truth = ExactDenoiser(p, VE())
-    assert measured(Guided(truth.given(1), truth, 3.0), p.sample(300, generator()))[0].max() < 1e-8
+    assert measured(Guided(truth.conditioned_on(1), truth, 3.0), p.sample(300, generator()))[0].max() < 1e-8
 
 
 # Straightness

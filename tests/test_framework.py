@@ -127,7 +127,7 @@ def test_a_denoiser_seen_from_another_schedule_samples_as_its_own(sampler):
 @pytest.mark.parametrize("label", [0, 1])
 def test_the_truth_of_a_class_samples_that_class_and_guidance_sharpens_it(label):
     truth = ExactDenoiser(SplitNormal(), VP())
-    given = truth.given(label)
+    given = truth.conditioned_on(label)
     side = 2 * label - 1
     plain = RungeKutta4(12)(given, 4000, generator())
     guided = RungeKutta4(12)(Guided(given, truth, 3.0), 4000, generator())

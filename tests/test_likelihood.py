@@ -160,7 +160,7 @@ def test_the_log_density_of_a_model_is_that_of_its_label_and_guidance():
     x = MAP.inverse(points(Heart(), 20))
     network = model.denoiser
     z, size = MAP(x).float(), math.log(6000.0)
-    guided = ProbabilityFlow(Guided(network.given(1), network, 2.0)).log_prob(z) - size
+    guided = ProbabilityFlow(Guided(network.conditioned_on(1), network, 2.0)).log_prob(z) - size
     assert torch.equal(model.log_prob(x), guided)
     assert (guided - ProbabilityFlow(network).log_prob(z) + size).abs().max() > 1e-3
 

@@ -156,7 +156,7 @@ def test_the_far_tail_of_a_cut_gaussian_is_right_to_the_first_omitted_term():
 
     The series `h(-u) - u = 1/u - 2/u^3 + 10/u^5 - 74/u^7` goes on with `706/u^9`.
     """
-    p, sigma = SplitNormal().given(1), 0.1
+    p, sigma = SplitNormal().conditioned_on(1), 0.1
     x = torch.tensor([[1 + z * sigma * math.sqrt(1 + sigma**2), 0.3] for z in (-35.5, -36, -40, -60)], dtype=f64)
     found = p.denoise(x, sigma)[:, 0] - 1
     with mpmath.workdps(50):
@@ -192,7 +192,9 @@ def test_the_heart_far_out_at_large_noise_is_the_tilted_heart(sigma, size, dtype
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
-@pytest.mark.parametrize("p", [Heart(), SplitNormal(), Heart().given(0), SplitNormal().given(1)], ids=repr)
+@pytest.mark.parametrize(
+    "p", [Heart(), SplitNormal(), Heart().conditioned_on(0), SplitNormal().conditioned_on(1)], ids=repr
+)
 def test_nothing_is_nan_however_far_out(p, dtype):
     for sigma in (1e-3, 1.0, 1e5, 1e10, 1e15):
         x = 10.0 ** torch.linspace(0, 37, 38, dtype=dtype)[:, None] * torch.tensor([[0.6, -0.8]], dtype=dtype)
@@ -203,7 +205,7 @@ def test_nothing_is_nan_however_far_out(p, dtype):
 HARD = [Heart(), SplitNormal(), Checkerboard(), Rings(), Circles(), GaussianGrid(), Pinwheel(), FractalTree(depth=3)]
 
 
-@pytest.mark.parametrize("p", [*HARD, *(q.given(0) for q in HARD), Points(torch.eye(2))], ids=repr)
+@pytest.mark.parametrize("p", [*HARD, *(q.conditioned_on(0) for q in HARD), Points(torch.eye(2))], ids=repr)
 @pytest.mark.parametrize("sigma", [0.02, 1.0, 30.0])
 def test_bfloat16_points_get_the_exact_answer_rounded_once(p, sigma):
     x = (p.sample(200, generator()) + sigma * torch.randn(200, 2, generator=generator(1))).bfloat16()

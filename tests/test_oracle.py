@@ -57,8 +57,14 @@ EDGED = [Heart(), SplitNormal(), SplitNormal(shift=0.4), Checkerboard(), Checker
 SMOOTH = [NCSNMixture(), EightGaussians(), AnisotropicGaussians(), GaussianGrid(), LEANING, Rings(), Circles()]
 LONG = [FortyGaussians(), Moons(), TwoSpirals(), SwissRoll(), SCurve(), Pinwheel(), FractalTree(depth=3)]
 WHOLE = [*EDGED, *SMOOTH, *LONG]
-CLASSES = [p.given(k) for p in WHOLE if p.n_labels for k in sorted({0, 1, p.n_labels - 1})]
-PARTS = [Heart().given(0), SplitNormal().given(1), Checkerboard().given(3), Rings().given(2), LEANING.given(1)]
+CLASSES = [p.conditioned_on(k) for p in WHOLE if p.n_labels for k in sorted({0, 1, p.n_labels - 1})]
+PARTS = [
+    Heart().conditioned_on(0),
+    SplitNormal().conditioned_on(1),
+    Checkerboard().conditioned_on(3),
+    Rings().conditioned_on(2),
+    LEANING.conditioned_on(1),
+]
 TRUE = [*EDGED[:3], EDGED[4], *SMOOTH[:5], Circles(), *PARTS, FractalTree(depth=2)]
 METHODS = ("log_prob", "score", "denoise")
 

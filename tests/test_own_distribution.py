@@ -95,7 +95,7 @@ def test_a_network_of_ones_own_gets_one_number_and_one_label_for_each_point():
             return self.layer(torch.cat([x, c, labels[:, None]], dim=-1))
 
     network = Watching()
-    denoiser = NetworkDenoiser(network, VE(), NoisePrediction(), LogSigma()).given(2)
+    denoiser = NetworkDenoiser(network, VE(), NoisePrediction(), LogSigma()).conditioned_on(2)
     x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     answers = [denoiser.noise(x, 0.5), denoiser.noise(x, torch.full((5, 1), 0.5)), denoiser.noise_jacobian(x, 0.5)[0]]
     assert network.shapes[:2] == 2 * [((5, 1), (5,))]

@@ -151,7 +151,7 @@ def test_stein_discrepancy_cannot_see_mode_weights():
     """
     p, n = TWO_MODES, 500
     stein, w1 = KernelSteinDiscrepancy(p), SlicedWasserstein(p)
-    left, right = (p.given(k).sample(n, generator(k)) for k in (0, 1))
+    left, right = (p.conditioned_on(k).sample(n, generator(k)) for k in (0, 1))
     samples = {
         "half and half": torch.cat([left[: n // 2], right[: n // 2]]),
         "a mode missing": right,

@@ -131,7 +131,7 @@ def test_classes_of_points_add_up_to_the_whole():
     assert p.n_labels == 3
     x = p.reference(100) + 0.1
     log_w = torch.tensor(list(p.mode_weights.values()), dtype=f64).log()
-    parts = torch.stack([p.given(k).log_prob(x, 0.2) for k in range(3)], dim=1)
+    parts = torch.stack([p.conditioned_on(k).log_prob(x, 0.2) for k in range(3)], dim=1)
     assert torch.allclose(torch.logsumexp(parts + log_w, dim=1), p.log_prob(x, 0.2))
     assert torch.equal(p.modes(p.points), p.labels)
     names = Points(p.points, p.labels, ["red", "green", "blue"]).mode_weights

@@ -7,7 +7,7 @@ import pytest
 import torch
 from laws import laws
 
-from benchmarks.power import RootDropped, ScaledScore, between, blur, exact, outliers, weight
+from benchmarks.planted import RootDropped, ScaledScore, between, blur, exact, outliers, weight
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Heart, SplitNormal
 from toy_score.metrics import GaussianisedTest, ScoreError, sample_metrics

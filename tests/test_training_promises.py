@@ -60,12 +60,12 @@ def test_a_batch_repeated_for_every_level_keeps_the_label_of_each_point():
     schedule, x0, labels = VE(n_levels=5), torch.randn(3, 2), torch.tensor([2, 0, 1])
     net = NetworkDenoiser(MLP((8,), n_labels=3), schedule, NoisePrediction(), LogSigma())
     t = AllLevels()(3, schedule, generator())
-    loss = DenoisingScoreMatching()(net.given(labels), Context(x0, t, generator(1)))
+    loss = DenoisingScoreMatching()(net.conditioned_on(labels), Context(x0, t, generator(1)))
     eps = torch.randn(15, 2, generator=generator(1))
     for row in range(15):
         point, at = x0[row % 3], schedule.ladder[row // 3].float()
         x = (point + schedule.sigma(at) * eps[row])[None]
-        noise = net.given(int(labels[row % 3])).noise(x, at.item())
+        noise = net.conditioned_on(int(labels[row % 3])).noise(x, at.item())
         assert loss[row].item() == pytest.approx((noise - eps[row]).square().mean().item(), rel=1e-5)
 
 
@@ -149,8 +149,8 @@ def test_a_guide_that_knows_labels_is_conditioned_on_the_same_label(tmp_path):
     guide = fit(network(), tmp_path, 2, checkpoint)
     model = network(label=1, guidance=2.0, guide=str(tmp_path / "last.ckpt"))
     weak = ScoreModule.load_from_checkpoint(tmp_path / "last.ckpt").denoiser
-    strong = model.denoiser.given(1)
-    expected = Heun(4)(Guided(strong, weak.given(1), 2.0), 50, generator(7))
+    strong = model.denoiser.conditioned_on(1)
+    expected = Heun(4)(Guided(strong, weak.conditioned_on(1), 2.0), 50, generator(7))
     assert torch.equal(model.sample(50, seed=7), expected)
     unconditional = Heun(4)(Guided(strong, weak, 2.0), 50, generator(7))
     assert (unconditional - expected).abs().max() > 1e-3

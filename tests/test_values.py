@@ -124,6 +124,6 @@ def test_a_replaced_argument_is_checked_and_what_follows_from_it_is_worked_out_a
 
 def test_one_class_of_a_distribution_is_a_value_too():
     p = Heart()
-    assert {p.given(0): 1}[Heart().given(0)] == 1
-    assert p.given(0) != p.given(1)
-    assert pickle.loads(pickle.dumps(p.given(1))) == p.given(1)
+    assert {p.conditioned_on(0): 1}[Heart().conditioned_on(0)] == 1
+    assert p.conditioned_on(0) != p.conditioned_on(1)
+    assert pickle.loads(pickle.dumps(p.conditioned_on(1))) == p.conditioned_on(1)

@@ -54,11 +54,16 @@ MIXTURES = [
     LEANING,
 ]
 CURVES = [Moons(), TwoSpirals(), SwissRoll(), SCurve(), Pinwheel(), FractalTree(depth=3)]
-RINGS = [Rings(), Circles(), Rings().given(1)]
-BOXES = [Checkerboard(), Checkerboard(n=2, side=0.5), Checkerboard().given(3)]
+RINGS = [Rings(), Circles(), Rings().conditioned_on(1)]
+BOXES = [Checkerboard(), Checkerboard(n=2, side=0.5), Checkerboard().conditioned_on(3)]
 FOLDED = [Heart(), SplitNormal()]
-HALVES = [Heart().given(0), Heart().given(1), SplitNormal().given(0), SplitNormal(0.4).given(1)]
-PARTS = [LEANING.given(1), Moons().given(1), FractalTree(depth=2).given(0)]
+HALVES = [
+    Heart().conditioned_on(0),
+    Heart().conditioned_on(1),
+    SplitNormal().conditioned_on(0),
+    SplitNormal(0.4).conditioned_on(1),
+]
+PARTS = [LEANING.conditioned_on(1), Moons().conditioned_on(1), FractalTree(depth=2).conditioned_on(0)]
 ZOO = [*MIXTURES, *CURVES, *RINGS, *BOXES, *FOLDED, *HALVES, *PARTS]
 LABELLED = [p for p in [*MIXTURES, *CURVES, *RINGS, *BOXES, Heart(), SplitNormal(0.4)] if p.n_labels]
 SIGMAS = [1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0]
@@ -264,7 +269,7 @@ def test_classes_add_up_to_the_whole(p):
     assert p.n_labels == len(p.mode_weights)
     x = noisy_points(p, 0.3, 200)
     log_w = torch.tensor(list(p.mode_weights.values()), dtype=f64).log()
-    parts = torch.stack([p.given(k).log_prob(x, 0.3) for k in range(p.n_labels)], dim=1)
+    parts = torch.stack([p.conditioned_on(k).log_prob(x, 0.3) for k in range(p.n_labels)], dim=1)
     assert torch.allclose(torch.logsumexp(parts + log_w, dim=1), p.log_prob(x, 0.3), atol=1e-9)
 
 
@@ -276,7 +281,7 @@ def test_labels_come_with_their_shares_and_points_with_their_classes(p):
     for share, w in zip((labels.bincount(minlength=p.n_labels) / n).tolist(), p.mode_weights.values(), strict=True):
         assert abs(share - w) < stats.norm.isf(ALPHA / 2) * math.sqrt(w * (1 - w) / n)
     posterior = torch.stack(
-        [p.given(k).log_prob(x.double()) + math.log(w) for k, w in enumerate(p.mode_weights.values())], dim=1
+        [p.conditioned_on(k).log_prob(x.double()) + math.log(w) for k, w in enumerate(p.mode_weights.values())], dim=1
     )
     assert torch.equal(p.modes(x), posterior.argmax(dim=1))
     r = torch.softmax(posterior, dim=1)
@@ -287,9 +292,9 @@ def test_labels_come_with_their_shares_and_points_with_their_classes(p):
 @each(LABELLED)
 def test_a_class_that_is_not_there_is_refused_by_number(p):
     with pytest.raises(ValueError, match=f"has no class {p.n_labels}: labels are 0 to {p.n_labels - 1}"):
-        p.given(p.n_labels)
-    with pytest.raises(ValueError, match=r"given\(0\) has no labels, so no class 1"):
-        p.given(0).given(1)
+        p.conditioned_on(p.n_labels)
+    with pytest.raises(ValueError, match=r"conditioned_on\(0\) has no labels, so no class 1"):
+        p.conditioned_on(0).conditioned_on(1)
 
 
 @each(ZOO)
@@ -302,12 +307,12 @@ def test_entropy_is_that_of_the_samples(p):
 
 def test_entropy_of_one_gaussian_and_of_distant_ones_is_the_closed_form():
     gaussian = 1 + math.log(2 * math.pi)
-    leaning = LEANING.given(0)
+    leaning = LEANING.conditioned_on(0)
     assert leaning.entropy() == pytest.approx(gaussian + 0.5 * math.log(0.05), abs=1e-9)
     apart = GaussianMixture([[0.0, 0.0], [9.0, 0.0]], stds=[0.3, 0.5], weights=[1.0, 3.0])
     by_hand = 0.25 * (math.log(4) + 2 * math.log(0.3)) + 0.75 * (math.log(4 / 3) + 2 * math.log(0.5)) + gaussian
     assert apart.entropy() == pytest.approx(by_hand, abs=1e-9)
-    assert SplitNormal().given(0).entropy() == pytest.approx(gaussian - math.log(2))
+    assert SplitNormal().conditioned_on(0).entropy() == pytest.approx(gaussian - math.log(2))
 
 
 def test_entropy_of_a_mixture_too_fine_for_a_grid_is_right_to_1e_3():
@@ -316,7 +321,7 @@ def test_entropy_of_a_mixture_too_fine_for_a_grid_is_right_to_1e_3():
     assert p.entropy() == pytest.approx(math.log(2) + 1 + math.log(2 * math.pi * 0.002**2), abs=1e-3)
 
 
-@each([*MIXTURES, LEANING.given(1)])
+@each([*MIXTURES, LEANING.conditioned_on(1)])
 def test_reference_points_are_the_law_to_a_high_order(p):
     """Weights, means and covariances to a few parts in ten thousand; random points would be ten times as far off."""
     x, mu, S, w = p.reference(), p._mu, p._S, p._w
@@ -426,7 +431,7 @@ def test_spirals_have_the_moments_of_ffjord():
     phi = 3 * math.pi * ((torch.arange(100_000, dtype=f64) + 0.5) / 100_000).sqrt()
     arm = torch.stack([-phi * phi.cos(), phi * phi.sin()], 1) / 3
     covariance = arm.T.cov() + (0.1**2 + (1 / 6) ** 2 / 12) * torch.eye(2)
-    x = TwoSpirals().given(0).reference()
+    x = TwoSpirals().conditioned_on(0).reference()
     assert torch.allclose(x.mean(0), arm.mean(0) + 1 / 12, atol=5e-3)
     assert torch.allclose(x.T.cov(), covariance, atol=2e-2)
 
@@ -467,7 +472,7 @@ def test_the_checkerboard_is_that_of_ffjord_and_its_gaps_are_invalid():
     assert torch.equal(p.log_prob(grid).isfinite(), filled)
     assert p.log_prob(grid)[filled].tolist() == pytest.approx([-math.log(32)] * int(filled.sum()))
     assert p.invalid(torch.tensor([[-4.1, -3.0], [5.0, 5.0]])).all()
-    for q in (p, p.given(2)):
+    for q in (p, p.conditioned_on(2)):
         x = q.sample(100_000, generator())
         assert not q.invalid(x).any()
         assert not q.invalid(q.reference()).any()

@@ -117,9 +117,9 @@ class ExactDenoiser(Component, Denoiser):
         level = self._level(x, t)
         return -level.sigma * self.score(x, level)
 
-    def given(self, label: int) -> "ExactDenoiser":
+    def conditioned_on(self, label: int) -> "ExactDenoiser":
         """The truth of one class."""
-        return ExactDenoiser(self.distribution.given(label), self.schedule)
+        return ExactDenoiser(self.distribution.conditioned_on(label), self.schedule)
 
 
 class NetworkDenoiser(nn.Module, Denoiser):
@@ -130,7 +130,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
         schedule: signal and noise over time.
         parameterisation: what the network predicts.
         conditioning: the number that encodes the noise level for the network.
-        labels: the class labels that it is conditioned on, `(n,)` or `(1,)`, on its device; see `given`.
+        labels: the class labels that it is conditioned on, `(n,)` or `(1,)`, on its device; see `conditioned_on`.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
         self.backbone, self.schedule = backbone, schedule
         self.parameterisation, self.conditioning, self.labels = parameterisation, conditioning, labels
 
-    def given(self, labels: int | Tensor) -> "NetworkDenoiser":
+    def conditioned_on(self, labels: int | Tensor) -> "NetworkDenoiser":
         """The same network, conditioned on a class: one for all points, or one for each, `(n,)`; -1 for none.
 
         Raises:

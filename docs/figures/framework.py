@@ -132,11 +132,11 @@ def guidance(module: ScoreModule) -> Figure:
     p, sampler = SplitNormal(), DDIM(100)
     truth = ExactDenoiser(p, module.schedule)
     real = p.sample(2000, generator())
-    for row, (whole, given) in enumerate(((module.denoiser, module.denoiser.given(1)), (truth, truth.given(1)))):
+    for row, whole in enumerate((module.denoiser, truth)):
         for ax, weight in zip(axes[row], (0.0, 1.0, 2.0, 4.0), strict=True):
             square(ax, p.bounds, f"weight {weight:g}")
             ax.scatter(*real.T, s=2.5, color=REAL, alpha=0.25, linewidths=0)
-            x = sampler(Guided(given, whole, weight), 1500, generator())
+            x = sampler(Guided(whole.conditioned_on(1), whole, weight), 1500, generator())
             ax.scatter(*x.T, s=2.5, color=GENERATED if row == 0 else EXACT, alpha=0.5, linewidths=0)
     return figure
 

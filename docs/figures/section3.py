@@ -97,8 +97,8 @@ def map_of_errors(network: ScoreModule) -> list[str]:
     generator = torch.Generator().manual_seed(0)
     places = {
         "the data": DATA.sample(20_000, generator),
-        "the heavier mode": DATA.given(1).sample(20_000, generator),
-        "the lighter mode": DATA.given(0).sample(20_000, generator),
+        "the heavier mode": DATA.conditioned_on(1).sample(20_000, generator),
+        "the lighter mode": DATA.conditioned_on(0).sample(20_000, generator),
         "between the modes, (-2, -2) to (2, 2)": torch.linspace(-2, 2, 2001)[:, None].expand(-1, 2),
         "the square of the start": SQUARE * (2 * torch.rand(20_000, 2, generator=generator) - 1),
     }

@@ -12,18 +12,19 @@ from collections.abc import Iterable, Iterator
 from inspect import Parameter
 from typing import Any, Union, get_args, get_origin
 
+from torch.optim import Optimizer
+
 import toy_score
 from toy_score.catalog import KINDS
 from toy_score.commands.arguments import Text
 from toy_score.commands.yaml_values import load
 from toy_score.component import (
     Described,
-    Optimizer,
-    _annotation,
-    _class_path,
-    _parameters,
+    argument_type,
     check_config,
+    class_path,
     defaults,
+    parameters,
     to_config,
 )
 from toy_score.words import did_you_mean
@@ -98,14 +99,14 @@ def complete_arguments(cls: type, changes: dict[str, Any], base: dict[str, Any],
     Raises:
         ValueError: as `complete` does, and for an argument that is missing.
     """
-    known = _parameters(cls)
+    known = parameters(cls)
     arguments = dict(base)
     for name, change in changes.items():
         if name not in known:
             unknown = UnknownArgumentError(name, f"{where}: {cls.__name__}", known)
             unknown.look_in(base, where)
             raise unknown
-        expected, default = _annotation(known[name]), known[name].default
+        expected, default = argument_type(known[name]), known[name].default
         none_is_default = _bases(expected) and not _fits(None, expected) and default is not Parameter.empty
         if change in (None, "null") and none_is_default:  # version 0.1 wrote null for the default
             arguments[name] = to_config(default)
@@ -136,7 +137,7 @@ def _object(change: dict[str, Any], bases: tuple[type, ...], base: Any, where: s
         cls = _class_named(base["class_path"], bases, where)
     else:
         raise ValueError(f"{where}: choose a concrete {_kind(bases)} first, for example --{where} {_example(bases)}")
-    path = _class_path(cls)
+    path = class_path(cls)
     if described and base["class_path"] == path:
         kept = base.get("init_args") or {}
     else:  # of classes of other packages, only what is said is kept

@@ -63,5 +63,5 @@ class KnownData:
                 raise ValueError(f"the training points of class {label} are not known; add --data.labels true")
             rows = training.labels == label
             training = Batch(training.x[rows], training.labels[rows])
-        held_out = None if self.held_out is None else self.held_out.given(label)
-        return replace(self, distribution=self.distribution.given(label), held_out=held_out, training=training)
+        held_out = None if self.held_out is None else self.held_out.conditioned_on(label)
+        return replace(self, distribution=self.distribution.conditioned_on(label), held_out=held_out, training=training)

@@ -3,15 +3,17 @@
 from toy_score.distributions.base import Distribution
 from toy_score.distributions.boxes import Checkerboard
 from toy_score.distributions.curves import Moons, Pinwheel, SCurve, SwissRoll, TwoSpirals
+from toy_score.distributions.folded import FoldedNormal, Heart, SplitNormal
 from toy_score.distributions.gaussians import (
     AnisotropicGaussians,
     EightGaussians,
     FortyGaussians,
     GaussianGrid,
+    GaussianMixture,
     NCSNMixture,
 )
-from toy_score.distributions.halfplanes import FoldedNormal, HalfPlaneGaussians, Heart, SplitNormal
-from toy_score.distributions.mixtures import GaussianMixture, Gaussians, Mixture
+from toy_score.distributions.halfplanes import HalfPlaneGaussians
+from toy_score.distributions.mixtures import Gaussians, Mixture
 from toy_score.distributions.points import Points
 from toy_score.distributions.rings import Circles, Rings
 from toy_score.distributions.tree import FractalTree

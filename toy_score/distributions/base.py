@@ -81,14 +81,14 @@ class Distribution(Component, ABC):
         x = self.sample(n, generator)
         return x, torch.zeros(n, dtype=torch.long, device=x.device)
 
-    def given(self, label: int) -> "Distribution":
+    def conditioned_on(self, label: int) -> "Distribution":
         """The exact distribution of one class, whose share is entry `label` of `mode_weights`.
 
         Raises:
             ValueError: if there is no class of that label.
         """
         self._check_label(label)
-        return self._given(int(label))
+        return self._conditioned_on(int(label))
 
     def _check_label(self, label: int) -> None:
         if self.n_labels == 0:
@@ -96,8 +96,8 @@ class Distribution(Component, ABC):
         if not 0 <= label < self.n_labels:
             raise ValueError(f"{self!r} has no class {label}: labels are 0 to {self.n_labels - 1}")
 
-    def _given(self, label: int) -> "Distribution":
-        raise NotImplementedError(f"{type(self).__name__} has labels, so it must say what `_given(label)` is")
+    def _conditioned_on(self, label: int) -> "Distribution":
+        raise NotImplementedError(f"{type(self).__name__} has labels, so it must say what `_conditioned_on(label)` is")
 
     def reference(self, n: int = 65_536) -> Tensor:
         """A fixed set of points, `(n, 2)` float64, that stands for the exact law in comparisons with samples."""
@@ -137,7 +137,7 @@ class OneClass(Distribution):
         self._set(bounds=self.whole.bounds, name=name, mode_weights={"all": 1.0}, n_labels=0)
 
     def __repr__(self) -> str:
-        return f"{self.whole!r}.given({self.label})"
+        return f"{self.whole!r}.conditioned_on({self.label})"
 
 
 def column(value: float | Tensor, x: Tensor) -> Tensor:

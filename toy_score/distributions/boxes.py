@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
 from toy_score.distributions.base import Distribution, OneClass, by_rows, infinite, positive
-from toy_score.distributions.halfplanes import hazard
+from toy_score.distributions.tails import hazard
 from toy_score.seeds import seed_of
 
 __all__ = ["Checkerboard", "UniformBoxes"]
@@ -123,7 +123,7 @@ class UniformBoxes(Distribution):
         """The logarithm of the area of all boxes."""
         return math.log(len(self._c)) + 2.0 * math.log(2.0 * self._half)
 
-    def _given(self, label: int) -> Distribution:
+    def _conditioned_on(self, label: int) -> Distribution:
         return _Box(self, label)
 
 

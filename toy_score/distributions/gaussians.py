@@ -1,15 +1,24 @@
-"""The mixtures of Gaussians that papers show their samplers and networks on, with the papers' parameters."""
+"""Mixtures of Gaussians: those of papers, with the papers' parameters, and one of the user's own."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.mixtures import Gaussians, Mixture, isotropic
+from toy_score.component import as_tuple
+from toy_score.distributions.mixtures import Gaussians, Mixture, checked, isotropic
 
-__all__ = ["AnisotropicGaussians", "EightGaussians", "FortyGaussians", "GaussianGrid", "NCSNMixture"]
+__all__ = [
+    "AnisotropicGaussians",
+    "EightGaussians",
+    "FortyGaussians",
+    "GaussianGrid",
+    "GaussianMixture",
+    "NCSNMixture",
+]
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,60 @@ class AnisotropicGaussians(Gaussians):
         outer = axes[:, :, None] * axes[:, None, :]
         S = self.long**2 * outer + self.short**2 * (torch.eye(2, dtype=torch.float64) - outer)
         return Mixture(self.radius * on_circle(self.n_blades), S, labels=torch.arange(self.n_blades) % self.n_classes)
+
+
+@dataclass(frozen=True)
+class GaussianMixture(Gaussians):
+    """A mixture of Gaussians of the user's own.
+
+    Args:
+        means: K points.
+        stds: the standard deviation of all components, or one for each: round Gaussians.
+        covariances: instead of `stds`, K symmetric positive definite 2 x 2 matrices.
+        weights: K positive numbers in any unit; equal if None.
+        classes: of each component, counted from 0; if None, each is a class of its own.
+
+    Raises:
+        ValueError: if the numbers do not describe a mixture.
+    """
+
+    name = "gaussian_mixture"
+
+    means: Sequence[Sequence[float]]
+    stds: float | Sequence[float] | None = None
+    covariances: Sequence[Sequence[Sequence[float]]] | None = None
+    weights: Sequence[float] | None = None
+    classes: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        self._set(**{name: as_tuple(value) for name, value in vars(self).items()})
+        super().__post_init__()
+
+    def mixture(self) -> Mixture:
+        means, stds, covariances = self.means, self.stds, self.covariances
+        weights, classes = self.weights, self.classes
+        mu = checked("means", means, ("K", 2))
+        K = len(mu)
+        if (stds is None) == (covariances is None):
+            raise ValueError("give either stds or covariances")
+        if stds is not None:
+            s = checked("stds", [stds] * K if isinstance(stds, int | float) else stds, (K,))
+            if not (s > 0).all():
+                raise ValueError(f"stds must be positive, got {stds}")
+            S = isotropic(s)
+        else:
+            S = checked("covariances", covariances, (K, 2, 2))
+            ok = (S[:, 0, 1] == S[:, 1, 0]) & (S[:, 0, 0] > 0) & (torch.linalg.det(S) > 0)
+            if not ok.all():
+                k = int((~ok).nonzero()[0])
+                raise ValueError(f"covariance {k} must be symmetric and positive definite, got {S[k].tolist()}")
+        w = None if weights is None else checked("weights", weights, (K,))
+        if w is not None and not (w > 0).all():
+            raise ValueError(f"weights must be positive, got {weights}; leave out what has no weight")
+        c = None if classes is None else checked("classes", classes, (K,)).long()
+        if c is not None and set(c.tolist()) != set(range(int(c.max()) + 1)):
+            raise ValueError(f"classes must count from 0 without gaps, got {classes}")
+        return Mixture(mu, S, w, c)
 
 
 def on_circle(n: int, first: float = 0.0) -> Tensor:

@@ -19,18 +19,16 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from toy_score.component import as_tuple
 from toy_score.constants import Constant
 from toy_score.distributions.base import Distribution, OneClass, by_rows, column
 from toy_score.seeds import seed_of
 
-__all__ = ["GaussianMixture", "Gaussians", "Mixture", "checked", "isotropic"]
+__all__ = ["Gaussians", "Mixture", "checked", "isotropic"]
 
 LOG_2PI = math.log(2.0 * math.pi)
 CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components times points at once: what stays in the cache; 32 MB
@@ -143,9 +141,11 @@ class Gaussians(Distribution):
         for y in x.double().split(max(CPU_CHUNK // len(mu0), 1)):
             d0 = (y[:, :1] - mu0) / s00.sqrt()  # [rows, K]
             log_q = log_w - 0.5 * (d0.square() + s00.log())
-            given = torch.softmax((log_q - log_q.amax(dim=1, keepdim=True)).clamp(min=-600.0), dim=1)
+            posterior = torch.softmax((log_q - log_q.amax(dim=1, keepdim=True)).clamp(min=-600.0), dim=1)
             d1 = (y[:, 1:] - mu1 - slope * (y[:, :1] - mu0)) / (s11 - slope * s01).sqrt()
-            u = torch.stack([torch.special.ndtr(d0) @ log_w.exp(), (given * torch.special.ndtr(d1)).sum(dim=1)], dim=1)
+            u = torch.stack(
+                [torch.special.ndtr(d0) @ log_w.exp(), (posterior * torch.special.ndtr(d1)).sum(dim=1)], dim=1
+            )
             pulled.append(torch.special.ndtri(u.clamp(1e-300, 1.0 - 1e-16)))
         return torch.cat(pulled)
 
@@ -178,7 +178,7 @@ class Gaussians(Distribution):
         u = sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
         return self._place(self._component(u[:, 0].contiguous()), torch.special.ndtri(u[:, 1:]))
 
-    def _given(self, label: int) -> Distribution:
+    def _conditioned_on(self, label: int) -> Distribution:
         return _Class(self, label)
 
     def entropy(self) -> float:
@@ -253,60 +253,6 @@ class _Class(OneClass, Gaussians):
         whole = self.whole
         k = (whole._labels == self.label).nonzero()[:, 0]
         return Mixture(whole._mu[k], whole._S[k], whole._w[k], torch.zeros(len(k), dtype=torch.long))
-
-
-@dataclass(frozen=True)
-class GaussianMixture(Gaussians):
-    """A mixture of Gaussians of the user's own.
-
-    Args:
-        means: K points.
-        stds: the standard deviation of all components, or one for each: round Gaussians.
-        covariances: instead of `stds`, K symmetric positive definite 2 x 2 matrices.
-        weights: K positive numbers in any unit; equal if None.
-        classes: of each component, counted from 0; if None, each is a class of its own.
-
-    Raises:
-        ValueError: if the numbers do not describe a mixture.
-    """
-
-    name = "gaussian_mixture"
-
-    means: Sequence[Sequence[float]]
-    stds: float | Sequence[float] | None = None
-    covariances: Sequence[Sequence[Sequence[float]]] | None = None
-    weights: Sequence[float] | None = None
-    classes: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        self._set(**{name: as_tuple(value) for name, value in vars(self).items()})
-        super().__post_init__()
-
-    def mixture(self) -> Mixture:
-        means, stds, covariances = self.means, self.stds, self.covariances
-        weights, classes = self.weights, self.classes
-        mu = checked("means", means, ("K", 2))
-        K = len(mu)
-        if (stds is None) == (covariances is None):
-            raise ValueError("give either stds or covariances")
-        if stds is not None:
-            s = checked("stds", [stds] * K if isinstance(stds, int | float) else stds, (K,))
-            if not (s > 0).all():
-                raise ValueError(f"stds must be positive, got {stds}")
-            S = isotropic(s)
-        else:
-            S = checked("covariances", covariances, (K, 2, 2))
-            ok = (S[:, 0, 1] == S[:, 1, 0]) & (S[:, 0, 0] > 0) & (torch.linalg.det(S) > 0)
-            if not ok.all():
-                k = int((~ok).nonzero()[0])
-                raise ValueError(f"covariance {k} must be symmetric and positive definite, got {S[k].tolist()}")
-        w = None if weights is None else checked("weights", weights, (K,))
-        if w is not None and not (w > 0).all():
-            raise ValueError(f"weights must be positive, got {weights}; leave out what has no weight")
-        c = None if classes is None else checked("classes", classes, (K,)).long()
-        if c is not None and set(c.tolist()) != set(range(int(c.max()) + 1)):
-            raise ValueError(f"classes must count from 0 without gaps, got {classes}")
-        return Mixture(mu, S, w, c)
 
 
 def isotropic(stds: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ class Points(Distribution):
             return super().modes(x)
         return self.labels.to(x.device, torch.long)[self.nearest(x)[1]]
 
-    def given(self, label: int) -> "Points":
+    def conditioned_on(self, label: int) -> "Points":
         """The points of one class, without their labels."""
         self._check_label(label)
         return Points(self.points[self.labels == label])

@@ -122,7 +122,7 @@ class ConcentricRings(Distribution):
         log_p = self.log_prob(torch.stack([r, torch.zeros_like(r)], dim=-1))
         return -(2.0 * math.pi * r * log_p.exp() * log_p).sum().item() * (high - low) / n
 
-    def _given(self, label: int) -> Distribution:
+    def _conditioned_on(self, label: int) -> Distribution:
         return _Ring(self, label)
 
 

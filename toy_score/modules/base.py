@@ -282,7 +282,7 @@ def conditioned(denoiser: NetworkDenoiser, labels: Tensor | None) -> NetworkDeno
         ValueError: if the network expects labels and there are none.
     """
     if labels is not None:
-        return denoiser.given(labels)
+        return denoiser.conditioned_on(labels)
     if denoiser.backbone.n_labels:
         raise ValueError("the network knows labels but the data come without; add --data.labels true")
     return denoiser

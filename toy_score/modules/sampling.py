@@ -65,7 +65,7 @@ class SamplingModule(pl.LightningModule):
     @property
     def sampling_denoiser(self) -> Denoiser:
         """The denoiser that makes the samples: the network, conditioned on the label, and guided, as now set."""
-        strong = self.denoiser if self.label is None else self.denoiser.given(self.label)
+        strong = self.denoiser if self.label is None else self.denoiser.conditioned_on(self.label)
         if self.guidance == 1:
             return strong
         if self.guide is None:
@@ -84,7 +84,7 @@ class SamplingModule(pl.LightningModule):
                 )
             self._guides[key] = guide.denoiser
         weak = self._guides[key]
-        return weak if self.label is None or not weak.backbone.n_labels else weak.given(self.label)
+        return weak if self.label is None or not weak.backbone.n_labels else weak.conditioned_on(self.label)
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ class SamplingModule(pl.LightningModule):
     def reference_denoiser(self) -> ExactDenoiser | None:
         """The optimal denoiser without guidance: the exact one, of the label's class if there is one."""
         truth = self.truth
-        return truth if truth is None or self.label is None else truth.given(self.label)
+        return truth if truth is None or self.label is None else truth.conditioned_on(self.label)
 
     @property
     def guided_reference(self) -> Denoiser | None:

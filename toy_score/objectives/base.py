@@ -1,0 +1,72 @@
+"""What all losses share: the noise of a batch, the weight of its noise levels, and what a loss may use."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from toy_score.component import Component
+from toy_score.denoisers import Denoiser
+from toy_score.objectives.weightings import Weighting
+from toy_score.schedules import Levels
+
+__all__ = ["Context", "Objective"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a loss may use besides the denoiser that is trained.
+
+    Attributes:
+        x0: clean points, `(n, 2)`.
+        t: times, `(m, 1)`, m a multiple of n; row i is of point `i mod n`.
+        generator: source of all random numbers of the loss.
+        eps: the noise of each row, `(m, 2)`, the other end of its pair; independent normal noise is drawn if None.
+        truth: the exact denoiser of the data on the same schedule, if it is known.
+        averaged: the denoiser with the averaged weights, conditioned as the trained one; None without an average. It is
+            that of the last update of the average.
+        step: optimizer steps done before this one, >= 0.
+    """
+
+    x0: Tensor
+    t: Tensor
+    generator: Generator
+    eps: Tensor | None = None
+    truth: Denoiser | None = None
+    averaged: Denoiser | None = None
+    step: int = 0
+
+
+class Objective(Component, ABC):
+    """A loss per row whose mean is minimised: the mean over the two coordinates, weighted by noise level.
+
+    Each objective is a frozen dataclass with these fields, or with some of them:
+
+    Args:
+        weighting: of the noise levels.
+        antithetic: use each point with `eps` and with `-eps` at the same level, in two rows. At small sigma the
+            network's outputs for both are nearly the same, so the noise of the target cancels in the gradient
+            (antithetic variates; Hammersley & Morton 1956).
+    """
+
+    weighting: Weighting
+    antithetic: bool = False
+
+    def __call__(self, denoiser: Denoiser, context: Context) -> Tensor:
+        """Loss of each row, `(m,)`, or `(2 m,)` with antithetic noise."""
+        x0, t, eps = context.x0, context.t, context.eps
+        if len(t) != len(x0):
+            x0 = x0.repeat(len(t) // len(x0), 1)
+        if eps is None:
+            eps = torch.randn(x0.shape, generator=context.generator, device=x0.device, dtype=x0.dtype)
+        if self.antithetic:
+            x0, t, eps = x0.repeat(2, 1), t.repeat(2, 1), torch.cat([eps, -eps])
+        level = denoiser.schedule.level(t)
+        loss = self.loss(denoiser, level.alpha * x0 + level.sigma * eps, level, eps, context)
+        weight = self.weighting(denoiser, level)
+        return loss if isinstance(weight, float) else loss * weight[:, 0]
+
+    @abstractmethod
+    def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
+        """Loss of each noisy point `x = alpha x_0 + sigma eps`, `(m,)`, before it is weighted."""
