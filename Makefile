@@ -1,14 +1,16 @@
-# make demo | make test | make lint | make readme | make bench | make figures. Everything is installed in .venv, once; later runs reuse it.
+# `make help` lists the targets. Everything is installed in .venv, once; later runs reuse it.
 # Another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint readme bench figures clean
+.PHONY: help demo test lint readme bench figures clean
 
-# Train, sample, measure: about a minute.
-demo: $(READY)
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s%s\n", $$1, $$2 }'
+
+demo: $(READY) ## train a model, draw samples and measure them: about a minute
 	$(BIN)/python -m toy_score fit --config configs/ncsn_heart.yaml
 	@run=$$(ls -td lightning_logs/ncsn_heart/version_* | head -n 1) && \
 	$(BIN)/python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output $$run/samples.npy && \
@@ -18,22 +20,23 @@ demo: $(READY)
 	  "  tensorboard --logdir lightning_logs" \
 	  "  python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output heart.gif"
 
-test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+test: $(READY) ## run the tests on all cores: about ten minutes on two
+	@echo "Running the tests on all cores: about ten minutes on two. A dot is a test that passed."
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Style, types, and the floors that imports may not climb; the settings are in pyproject.toml.
-lint: $(READY)
+# The settings of all four are in pyproject.toml.
+lint: $(READY) ## check style, types, and that imports point to a lower floor
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Run every command of the README in a fresh clone: about ten minutes. `--quick` uses this environment and short trainings.
-readme: $(READY)
+# `--quick` uses this environment and short trainings.
+readme: $(READY) ## run every command of the README in a fresh clone: about ten minutes
 	$(BIN)/python docs/paste_readme.py
 
-# Measure speed and quality again: about an hour. Each line can be run alone.
-bench: $(READY)
+# Each line can be run alone.
+bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.time_to_quality
 	$(BIN)/python -m benchmarks.overhead
@@ -47,8 +50,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.power
 
-# Draw the figures of the documents again, and make the tables beside them: about an hour.
-figures: $(READY)
+figures: $(READY) ## draw the figures of the documents again, with their tables: about an hour
 	$(BIN)/python -m docs.figures.gallery
 	$(BIN)/python -m docs.figures.framework
 	$(BIN)/python -m docs.figures.pictures
@@ -63,5 +65,5 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
-clean:
+clean: ## remove the environment and the caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .import_linter_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What perfect samples score, by law: thresholds with a known rate of false alarms."""
+"""Values of the metrics for exact samples, by theory: thresholds with a known rate of false alarms."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ SURE = math.log(1e6)  # exp(-SURE) is the false alarm rate of the thresholds bel
 
 
 def laws(p, n):
-    """Mean of the sliced W1, spread of the energy distance, and thresholds at 1e-6, for n perfect samples.
+    """Mean of the sliced W1, spread of the energy distance, and thresholds at 1e-6, for n exact samples.
 
     Sliced W1: on each direction `sqrt(n) (F - G)` is a Brownian bridge of variance `G (1 - G)`, and the mean of its
     modulus is `sqrt(2 G (1 - G) / pi)`. By duality sqrt(n) W1 is the supremum of a Gaussian process of functions that

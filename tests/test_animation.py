@@ -47,7 +47,7 @@ def gif(content):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_samplers_way_is_shown_from_its_start_to_its_samples(name):
+def test_every_sampler_is_shown_from_its_start_to_its_samples(name):
     sampler, schedule = SAMPLERS[name]
     paths = sampler.trajectory(ExactDenoiser(HEART, schedule), 30, generator())
     shown = moments(paths, HEART.bounds, 9)
@@ -72,7 +72,7 @@ def test_noise_and_data_stay_in_the_frame():
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["truth known", "truth unknown"])
-def test_the_gif_has_the_frames_asked_for_and_each_is_drawn_once(known, monkeypatch):
+def test_the_gif_has_the_requested_frames_and_each_is_drawn_once(known, monkeypatch):
     drawn = []
     show = animation._View.show
     monkeypatch.setattr(animation._View, "show", lambda view, past: (drawn.append(len(past)), show(view, past)))
@@ -90,7 +90,7 @@ def test_the_gif_has_the_frames_asked_for_and_each_is_drawn_once(known, monkeypa
     assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).mean() > 3
 
 
-def test_one_frame_is_no_animation():
+def test_a_single_frame_is_refused():
     truth = ExactDenoiser(HEART, VE())
     with pytest.raises(ValueError, match="at least 2 frames, got 1"):
         plotting.noise_to_data(truth, Heun(3).trajectory(truth, 5, generator()), "", frames=1)

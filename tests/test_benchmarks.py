@@ -17,7 +17,7 @@ from toy_score.callbacks import Checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_what_is_compared_takes_turns():
+def test_compared_functions_are_timed_in_turns():
     said = []
     found = interleaved({"a": partial(said.append, "a"), "b": partial(said.append, "b")}, repeats=3)
     assert said == ["a", "b"] * 4
@@ -72,7 +72,7 @@ def test_the_bare_loop_takes_the_steps_that_the_trainer_takes(monkeypatch):
     assert torch.equal(bare, trained)
 
 
-def test_the_studys_sampler_is_as_described_and_its_loops_learn():
+def test_the_sampler_of_the_original_study_is_as_described_and_its_loops_learn():
     x = sampling.study_sampler(study.network(), 16, 3, "cpu")
     assert x.shape == (16, 2)
     assert x.grad_fn is not None  # it records gradients
@@ -96,7 +96,7 @@ def test_the_tables_of_sampling_and_growth_can_be_made():
     assert [row["parameters"] for row in growth.widths(16, [8, 128])] == [122, 17_282]
 
 
-def test_every_optimisation_is_measured_against_doing_without_it():
+def test_every_optimisation_is_measured_against_the_code_without_it():
     ratios, errors = means.measure(argparse.Namespace(quick=True, device="cpu")).values()
     assert len({row["optimisation"] for row in ratios}) == len(ratios) == 11
     assert len({row["score error"] for row in errors}) == 3  # each training is another
@@ -167,7 +167,7 @@ def test_a_sweep_finds_the_best_of_its_trials(capsys):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_answers_as_the_cpu_does():
+def test_gpu_and_cpu_agree():
     model, x = NCSNModule(sampler=Heun(4)).eval(), Heart().sample(5000, torch.Generator().manual_seed(0))
     here = model.denoiser.denoise(x, 0.5)
     samples = model.cuda().sample(5000, seed=1)

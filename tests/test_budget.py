@@ -54,7 +54,7 @@ class ScaledNoise(ExactDenoiser):
 
 
 def threshold(floors):
-    """False alarm 1e-6 for the mean of three draws of perfect samples: sliced W1 has heavier tails than a normal law.
+    """False alarm 1e-6 for the mean of three draws of exact samples: sliced W1 has heavier tails than a normal law.
 
     In 25 600 means of three simulated draws the standardised quantiles at 1e-2, 1e-3 and 1e-4 are 2.7, 3.8 and 4.8: one
     more standard deviation for each factor of ten, so 7 for 1e-6.
@@ -66,7 +66,7 @@ def budget(floors, truth=TRUTH, network=TRUTH, sampler=RungeKutta4(5), **kwargs)
     return error_budget(truth, network, sampler, n=N, seeds=SEEDS, floors=floors, **kwargs)
 
 
-def test_a_perfect_network_and_sampler_leave_every_row_at_the_floor(floors):
+def test_an_exact_network_and_sampler_leave_every_row_at_the_noise_floor(floors):
     """Nor do 400 000 training points cost anything: their own error is a tenth of the floor of a draw."""
     found = budget(floors, points=HEART.sample(400_000, torch.Generator().manual_seed(6)))
     assert found.causes == {}
@@ -83,7 +83,7 @@ def test_a_perfect_network_and_sampler_leave_every_row_at_the_floor(floors):
     assert "Nothing exceeds the noise floor" in str(found)
 
 
-def test_a_wrong_prior_is_found_and_the_flow_pays_for_it(floors):
+def test_a_wrong_prior_is_named_if_the_sampler_follows_the_flow(floors):
     narrow = ExactDenoiser(HEART, VE(0.01, 5.0))
     found = budget(floors, narrow, narrow, Heun(40))
     assert list(found.causes) == ["prior"]
@@ -91,7 +91,7 @@ def test_a_wrong_prior_is_found_and_the_flow_pays_for_it(floors):
     assert found["discretisation alone"].w1.mean < threshold(floors)
 
 
-def test_a_chain_that_forgets_a_wrong_start_does_not_pay_for_it(floors):
+def test_a_wrong_prior_is_not_named_if_the_sampler_corrects_it(floors):
     """Uniform on [-1.5, 1.5]^2 where the noised data have a standard deviation of 5: the flow would collapse."""
     narrow = ExactDenoiser(HEART, VE(0.01, 5.0))
     found = budget(floors, narrow, narrow, AnnealedLangevin(steps_per_level=10, uniform_start=1.5))
@@ -100,27 +100,27 @@ def test_a_chain_that_forgets_a_wrong_start_does_not_pay_for_it(floors):
     assert "prior" not in found.causes
 
 
-def test_steps_too_coarse_are_found(floors):
+def test_too_coarse_steps_are_named(floors):
     found = budget(floors, sampler=Heun(8))
     assert list(found.causes) == ["discretisation"]
     assert found["prior"].w1.mean < threshold(floors)
     assert found["network alone"].w1.mean < threshold(floors)
 
 
-def test_a_wrong_network_is_found_in_either_order(floors, wrong_network):
+def test_a_wrong_network_is_named_in_either_order(floors, wrong_network):
     found = wrong_network
     assert list(found.causes) == ["network"]
     assert found["discretisation"].w1.mean < threshold(floors)
     assert min(found[name].w1.mean for name in ("network", "network alone")) > threshold(floors)
 
 
-def test_two_causes_are_told_apart(floors):
+def test_two_causes_are_distinguished(floors):
     narrow = VE(0.01, 5.0)
     found = budget(floors, ExactDenoiser(HEART, narrow), ScaledNoise(HEART, narrow), Heun(40))
     assert set(found.causes) == {"prior", "network"}
 
 
-def test_few_training_points_are_found_and_what_they_cost_is_bounded_by_resampling_them(floors, monkeypatch):
+def test_finite_data_are_named_also_if_the_training_points_are_resampled(floors, monkeypatch):
     """50 points: their optimal denoiser, and where that would take too long, the points drawn again."""
     points = HEART.sample(50, torch.Generator().manual_seed(5))
     found = budget(floors, points=points)
@@ -158,7 +158,7 @@ def test_a_report_and_a_budget_of_a_single_class_have_one_mode():
     assert plotting.to_png(plotting.budget(found, "model on the right")).startswith(b"\x89PNG")
 
 
-def test_readings_that_test_has_taken_already_are_those_the_budget_would_take(floors, wrong_network):
+def test_metrics_already_computed_by_test_are_those_of_the_budget(floors, wrong_network):
     network, readings = ScaledNoise(HEART, WIDE), []
     for seed in SEEDS:
         metrics = sample_metrics(HEART)
@@ -171,7 +171,7 @@ def test_readings_that_test_has_taken_already_are_those_the_budget_would_take(fl
     assert "prior, 3 of 3" in told
 
 
-def test_the_fine_flow_is_finer_than_any_floor():
+def test_the_error_of_the_fine_flow_is_below_any_noise_floor():
     """Against four times as many steps: below a hundredth of the floor of 20 000 samples, about 1.2 / sqrt(n)."""
     for schedule in (WIDE, VE(0.01, 5.0)):
         begin = torch.tensor([schedule.t_max], dtype=torch.float64)
@@ -181,7 +181,7 @@ def test_the_fine_flow_is_finer_than_any_floor():
         assert (x - y).norm(dim=1).mean() < 1e-2 * 1.2 / math.sqrt(20_000)
 
 
-def test_the_fine_flow_descends_from_wherever_the_sampler_begins():
+def test_the_fine_flow_starts_at_the_first_level_of_the_sampler():
     begin = torch.tensor([0.4], dtype=torch.float64)
     times = _fine(HEART, begin).times(VE())
     assert times[0] == begin
@@ -196,7 +196,7 @@ def test_noised_data_are_the_data_scaled_and_noised():
     assert torch.allclose(_noised_data(p, t, 0)(VP(), NoiseStream(0, 0, 50)).double(), expected, atol=1e-5)
 
 
-def test_the_worst_mode_is_told_in_binomial_standard_deviations():
+def test_the_worst_mode_is_measured_in_binomial_standard_deviations():
     draws = _Draws(NCSNMixture(weight=0.8), 100, SEEDS, print)
     shares = torch.tensor([0.25, 0.75], dtype=torch.float64)
     assert draws.worst_mode(shares).item() == pytest.approx(0.05 / math.sqrt(0.8 * 0.2 / 100))
@@ -216,7 +216,7 @@ def test_a_budget_is_plain_numbers_a_table_and_a_picture(wrong_network):
     assert plotting.to_png(figure).startswith(b"\x89PNG")
 
 
-def test_samples_that_are_not_finite_are_told(floors):
+def test_samples_that_are_not_finite_are_reported(floors):
     class Exploding(ExactDenoiser):
         def noise(self, x, t):
             return torch.where(x[:, :1] > 0, torch.nan, super().noise(x, t))
@@ -252,7 +252,7 @@ def planted(draws=4, **network):
 SCATTER = math.sqrt(1 / 4 + 1 / 64)  # of the mean of four draws against that of 64, in units of the floor's
 
 
-def test_the_verdict_tells_of_causes_that_exceed_the_floor_only_together():
+def test_the_verdict_reports_causes_that_exceed_the_noise_floor_only_together():
     found = planted(sliced_w1=8 * SCATTER)
     assert found.causes == {}
     assert found.together["sliced_w1"] == {"increment": pytest.approx(8 * SCATTER), "z": pytest.approx(8)}

@@ -161,7 +161,7 @@ def test_a_value_of_another_type_is_refused_by_the_name_of_its_entry(name, conte
     assert line == f"error: {said}"
 
 
-def test_a_description_without_end_is_refused(content):
+def test_an_endlessly_nested_description_is_refused(content):
     endless = []
     endless.append(endless)
     with pytest.raises(ValueError, match="nested too deeply"):
@@ -256,7 +256,7 @@ def weight_bits(data, chance, n):
 # Paths
 
 
-def test_a_guide_that_the_checkpoint_names_is_not_opened_unasked(content, capsys):
+def test_a_guide_named_by_a_checkpoint_is_opened_only_on_request(content, capsys):
     doctored(content, "guided.ckpt", guidance=1.5, guide="weak.ckpt")
     argv = ["predict", "--output", "x.npy", "--n_samples", "20", "--ckpt_path", "guided.ckpt"]
     line = refused(capsys, *argv)  # a missing file would be another error

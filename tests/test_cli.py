@@ -225,7 +225,7 @@ def test_the_configs_of_a_family_differ_only_in_the_data_and_the_step_of_langevi
         assert heart == split
 
 
-def test_a_config_builds_on_the_one_beside_it_that_it_names(tmp_path, monkeypatch):
+def test_a_config_extends_the_base_that_it_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine").mkdir()
     Path("mine/base.yaml").write_text("model: {class_path: NCSNModule, init_args: {sampler: {class_path: Heun}}}\n")
@@ -258,7 +258,7 @@ def test_predict_needs_only_the_checkpoint(ckpt, capsys):
     assert os.listdir() == ["heart.npy"]  # no folder, no config, no log
 
 
-def test_a_flag_beats_the_checkpoint_and_says_so(ckpt, capsys):
+def test_a_flag_wins_over_the_checkpoint_and_is_announced(ckpt, capsys):
     heun = ["--model.sampler", "Heun", "--model.sampler.n_steps", "5"]
     said = run("predict", "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy", *heun, capsys=capsys)
     assert "model.sampler: Heun(grid=Karras(rho=7.0), n_steps=5) (the checkpoint has AnnealedLangevin(" in said
@@ -270,12 +270,12 @@ def test_a_flag_beats_the_checkpoint_and_says_so(ckpt, capsys):
     assert np.allclose(np.load("x.npy"), expected, atol=1e-5)
 
 
-def test_without_a_flag_nothing_is_said_to_differ(ckpt, capsys):
+def test_without_a_flag_no_difference_is_announced(ckpt, capsys):
     said = run("predict", "--ckpt_path", ckpt, "--n_samples", 10, "--output", "x.npy", capsys=capsys)
     assert "the checkpoint has" not in said
 
 
-def test_a_null_that_beats_the_checkpoint_is_announced(ckpt, capsys):
+def test_a_null_that_wins_over_the_checkpoint_is_announced(ckpt, capsys):
     content = torch.load(ckpt, weights_only=True)
     content["hyper_parameters"]["init_args"]["gradient_clip"] = 1.0
     torch.save(content, "clipped.ckpt")
@@ -287,7 +287,7 @@ def test_a_null_that_beats_the_checkpoint_is_announced(ckpt, capsys):
     assert "model.optimizer: Adam(fused=True, lr=0.01) (the checkpoint has Adam(" in said
 
 
-def test_the_config_of_a_run_on_either_side_of_its_checkpoint_changes_nothing(ckpt, trained, capsys):
+def test_the_config_of_a_run_before_or_after_its_checkpoint_changes_nothing(ckpt, trained, capsys):
     """The config says `ckpt_path: null`; after the flag it would leave the network untrained."""
     config, flag = ["--config", trained / "config.yaml"], ["--ckpt_path", ckpt]
     for name, argv in {"a": flag, "b": [*config, *flag], "c": [*flag, *config]}.items():
@@ -345,7 +345,7 @@ def test_predict_is_the_same_for_the_same_seed_and_in_every_format(ckpt):
         assert d["ratio"][-1] == 0
 
 
-def test_test_prints_a_table_and_keeps_the_numbers(ckpt, capsys):
+def test_test_prints_a_table_and_saves_the_numbers(ckpt, capsys):
     argv = ["--n_samples", 2000, "--model.sampler", "Heun", "--output", "metrics.json"]
     said = run("test", "--ckpt_path", ckpt, *argv, capsys=capsys)
     metrics = json.loads(Path("metrics.json").read_text())
@@ -455,7 +455,7 @@ def test_predict_makes_an_animation_and_does_not_overwrite_it(ckpt, capsys):
     assert os.listdir() == ["x.gif"]
 
 
-def test_test_fields_tells_of_curl_symmetry_and_straightness(ckpt, capsys):
+def test_test_fields_prints_curl_symmetry_and_straightness(ckpt, capsys):
     argv = ["--n_samples", 200, "--model.sampler", "Heun", "--output", "metrics.json", "--fields", "true"]
     said = run("test", "--ckpt_path", ckpt, *argv, capsys=capsys)
     assert all(words in said for words in ("curl of score", "negative eigenvalues", "Straightness of the flow"))
@@ -465,7 +465,7 @@ def test_test_fields_tells_of_curl_symmetry_and_straightness(ckpt, capsys):
     assert sorted(os.listdir()) == ["metrics.json", "metrics_fields.png"]
 
 
-def test_the_error_budget_of_a_run_is_told_drawn_and_kept(ckpt, capsys):
+def test_the_error_budget_of_a_run_is_printed_drawn_and_saved(ckpt, capsys):
     """With a fixed training set and a sampler of the user's choice; its network row is what `test` measured."""
     few = ["--n_samples", 500, "--data.repeats", 2, "--data.fresh", "false", "--data.n_train", 40]
     argv = [*few, "--model.sampler", "Heun", "--output", "metrics.json", "--budget", "true"]
@@ -500,13 +500,13 @@ def test_fit_resumes_from_a_run(ckpt, trained, capsys):
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["list"], ["list", "samplers"], []])
-def test_what_needs_no_model_imports_nothing_heavy(argv):
+def test_commands_without_a_model_do_not_import_torch(argv):
     code = f"import sys; from toy_score.__main__ import main; main({argv!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
 
 
-def test_version_and_lists_say_what_there_is(capsys):
+def test_version_and_lists_print_what_exists(capsys):
     assert run("--version", capsys=capsys).strip() == f"toy_score {__version__}"
     said = run("list", "samplers", capsys=capsys)
     for name in ("AnnealedLangevin(", "DDPMAncestral(", "Heun(n_steps=18, grid=Karras())", "Langevin("):
@@ -514,7 +514,7 @@ def test_version_and_lists_say_what_there_is(capsys):
     assert "original/ddpm_heart" in run("list", "configs", capsys=capsys)
 
 
-def test_the_catalog_lists_exactly_the_classes_there_are():
+def test_the_catalog_lists_exactly_the_classes_that_exist():
     from toy_score.backbones import Backbone
     from toy_score.distributions import Distribution
     from toy_score.modules import ScoreModule
@@ -590,7 +590,7 @@ def test_a_misspelt_key_in_yaml_is_named(capsys, tmp_path, monkeypatch):
     assert "bad.yaml" in refused(capsys, "fit", "--config", "bad.yaml")
 
 
-def test_nothing_is_overwritten_or_written_where_it_cannot_be(ckpt, capsys):
+def test_existing_files_and_outputs_that_cannot_be_written_are_refused(ckpt, capsys):
     Path("there.npy").write_text("precious")
     base = ["predict", "--ckpt_path", ckpt, "--n_samples", 10, "--model.sampler", "Heun"]
     assert "there.npy" in refused(capsys, *base, "--output", "there.npy")
@@ -630,7 +630,7 @@ def test_foreign_newer_and_doctored_checkpoints_are_refused(ckpt, capsys):
     assert "odd.ckpt" in refused(capsys, "predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy")
 
 
-def test_samples_that_diverge_are_no_file(ckpt, capsys):
+def test_diverging_samples_leave_no_file(ckpt, capsys):
     options = ["--model.sampler", "AnnealedLangevin", "--model.sampler.eps", "1.0", "--n_samples", "50"]
     for name in ("x.npy", "x.csv"):
         said = refused(capsys, "predict", "--ckpt_path", ckpt, "--output", name, *options)
@@ -638,7 +638,7 @@ def test_samples_that_diverge_are_no_file(ckpt, capsys):
         assert not list(Path().glob("x.*"))
 
 
-def test_a_finished_run_is_not_begun_again(trained, capsys, tmp_path, monkeypatch):
+def test_a_finished_run_is_not_started_again(trained, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = trained / "checkpoints/last.ckpt"
     said = refused(capsys, "fit", "--config", trained / "config.yaml", "--ckpt_path", path)
@@ -678,7 +678,7 @@ def kill_when_begun(argv, part):
     return state.read_bytes().partition(b"\n")[2].count(b"x")
 
 
-def test_predict_that_was_killed_goes_on_where_it_stopped(ckpt, capsys):
+def test_a_killed_predict_continues_where_it_stopped(ckpt, capsys):
     slow = ["--model.sampler", "Heun", "--model.sampler.n_steps", 50]
     argv = ["predict", "--ckpt_path", ckpt, "--n_samples", 45_000, *slow, "--output"]
     there = kill_when_begun([*argv, "x.npy"], "x.npy.part")
@@ -714,7 +714,7 @@ def test_two_predicts_at_once_do_not_write_one_file(name, ckpt, capsys):
     assert Path(name + ".part").read_bytes() == b"of the first"
 
 
-def test_what_another_command_left_is_begun_anew_if_asked(ckpt):
+def test_overwrite_discards_what_an_interrupted_command_left(ckpt):
     argv = ["predict", "--ckpt_path", ckpt, "--n_samples", 10_000, "--output", "x.npy", "--model.sampler", "Heun"]
     Path("x.npy.part").write_bytes(b"rubbish")
     Path("x.npy.part.state").write_bytes(b'{"seed": 9}\nx..')
@@ -723,7 +723,7 @@ def test_what_another_command_left_is_begun_anew_if_asked(ckpt):
     assert os.listdir() == ["x.npy"]
 
 
-def test_two_processes_train_as_one_that_averages_their_gradients(tmp_path):
+def test_two_processes_train_like_one_with_the_mean_of_their_gradients(tmp_path):
     """Against the loop written out: step k of process r sees batch 2 k + r, and noise of its own."""
     options = "--model NCSNModule --data HeartDataModule --data.batch_size 64 --data.n_val 64 --ema.decay 0 "
     options += "--trainer.max_steps 4 --data.steps_at_once 2 --pictures.every_n_steps 1000000 --pictures.n_samples 10 "
@@ -767,7 +767,7 @@ def test_misspelt_commands_and_configs_are_corrected(capsys):
     )
 
 
-def test_a_value_that_is_no_choice_is_told_the_choices(capsys):
+def test_an_invalid_choice_is_answered_with_the_choices(capsys):
     said = refused(capsys, "fit", "--config", "edm_heart", "--trainer.precision", "bf16-mxed")
     assert said.startswith("error: trainer.precision: must be 64 or 32 or 16 or ")
     assert " 'bf16-mixed' or " in said
@@ -793,16 +793,13 @@ def test_data_that_cannot_be_read_leave_no_run_behind(capsys, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("saved", [True, False])
-def test_an_interrupted_fit_says_how_to_go_on(saved, capsys, tmp_path, monkeypatch):
+def test_an_interrupted_fit_prints_the_command_that_continues_it(saved, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
     from toy_score.callbacks import Checkpoint
 
     class Trainer:
         is_global_zero, global_step, max_steps, datamodule = True, 7, 9, None
 
-    monkeypatch.setattr(ModelCheckpoint, "on_exception", lambda *_: None)
     callback = Checkpoint()
     callback.dirpath = str(Path("run/checkpoints").absolute())
     Path("run/checkpoints").mkdir(parents=True)

@@ -82,7 +82,7 @@ def test_compare_skips_a_run_without_a_checkpoint_and_says_so(here, capsys):
         checkpoint_paths(["lightning_logs/first/version_9"])
 
 
-def test_list_knows_the_runs(here, capsys):
+def test_list_prints_the_runs(here, capsys):
     Path("lightning_logs/first/version_9").mkdir(exist_ok=True)
     command("list", "runs")
     said = capsys.readouterr().out
@@ -91,13 +91,13 @@ def test_list_knows_the_runs(here, capsys):
 
 
 @pytest.mark.parametrize("kind", ["grids", "objectives", "parameterisations", "backbones"])
-def test_list_knows_the_parts_of_a_model(kind, capsys):
+def test_list_prints_the_parts_of_a_model(kind, capsys):
     command("list", kind)
     name = {"grids": "Karras(rho=7.0)", "objectives": "DenoisingScoreMatching(", "backbones": "MLP(hidden="}
     assert name.get(kind, "EDMPreconditioning(sigma_data=1.0)") in capsys.readouterr().out
 
 
-def test_a_flag_that_is_true_or_false_may_stand_alone_and_test_ends_with_a_verdict(here, capsys, tmp_path):
+def test_a_boolean_flag_needs_no_value_and_test_ends_with_a_verdict(here, capsys, tmp_path):
     few = ["--n_samples", 100, "--data.repeats", 1, "--model.sampler.n_steps", 2]
     command("test", "--ckpt_path", "latest", "--fields", "--output", tmp_path / "m.json", *few)
     said = capsys.readouterr().out
@@ -149,7 +149,7 @@ def test_a_run_whose_name_leaves_the_folder_of_the_runs_is_refused(name, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_learning_rate_that_is_no_number_is_refused_as_one(tmp_path, monkeypatch, capsys):
+def test_a_learning_rate_that_is_not_a_number_is_refused(tmp_path, monkeypatch, capsys):
     """Its annotation is `float | Tensor`: the classes of tensors are nothing that a setting could name."""
     monkeypatch.chdir(tmp_path)
     for value, line in {"nan": "model.optimizer.lr: must be", ".nan": "learning rate: nan"}.items():

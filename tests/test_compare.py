@@ -108,7 +108,7 @@ def heart(runs, tmp_path_factory):
     return folder
 
 
-def test_the_grid_is_complete_and_nothing_is_left_besides(heart):
+def test_every_cell_is_evaluated_and_no_temporary_file_remains(heart):
     rows = results(heart)["cells"]
     models = {"edm_heart v0", "ddpm_heart v0"}
     exact = {f"exact, schedule of {name}" for name in models}
@@ -122,7 +122,7 @@ def test_the_grid_is_complete_and_nothing_is_left_besides(heart):
     assert set(os.listdir(heart)) == files
 
 
-def test_a_cell_is_what_direct_evaluation_gives(heart, runs):
+def test_a_cell_equals_a_direct_evaluation(heart, runs):
     model = ScoreModule.load_from_checkpoint(runs / "ddpm_heart/version_0/checkpoints/last.ckpt")
     row = next(r for r in results(heart)["cells"] if (r["model"], r["sampler"]) == ("ddpm_heart v0", "Heun(n_steps=4)"))
     floors, readings = noise_floors(Heart(), N), []
@@ -145,7 +145,7 @@ def test_a_cell_is_what_direct_evaluation_gives(heart, runs):
     assert row["seconds"] > 0
 
 
-def test_the_same_command_again_measures_nothing_anew(heart, runs, no_page, monkeypatch, capsys):
+def test_a_repeated_command_measures_nothing_again(heart, runs, no_page, monkeypatch, capsys):
     before = results(heart)
     monkeypatch.setattr(grid, "measure", lambda *_: pytest.fail("a finished cell was evaluated again"))
     compare("--output", heart, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0", *OPTIONS)
@@ -153,7 +153,7 @@ def test_the_same_command_again_measures_nothing_anew(heart, runs, no_page, monk
     assert results(heart) == before
 
 
-def test_an_interrupted_comparison_goes_on_where_it_was(heart, runs, no_page, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_comparison_continues_where_it_stopped(heart, runs, no_page, tmp_path, monkeypatch, capsys):
     argv = ["--output", tmp_path, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0", *OPTIONS]
     measure, seen = grid.measure, []
 
@@ -210,7 +210,7 @@ def test_another_checkpoint_of_the_same_name_is_another_setting(runs, no_page, t
     assert results(tmp_path / "out")["cells"][0]["sliced_w1"] != old
 
 
-def test_distributions_are_kept_apart(runs, tmp_path, capsys):
+def test_each_distribution_has_its_own_noise_floor_and_exact_denoisers(runs, tmp_path, capsys):
     few = ["--samplers", "Heun", "--n_steps", 3, "--n_samples", 200, "--seeds", 1, "--device", "cpu"]
     compare("--output", tmp_path, str(runs / "edm_*/version_0"), *few)  # a pattern
     rows = results(tmp_path)["cells"]
@@ -231,7 +231,7 @@ def test_distributions_are_kept_apart(runs, tmp_path, capsys):
     assert "moons: sliced W1" in said
 
 
-def test_a_network_that_answers_nan_is_told_of_and_stops_nothing(runs, tmp_path, capsys):
+def test_a_network_that_returns_nan_is_reported_and_stops_nothing(runs, tmp_path, capsys):
     content = torch.load(runs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
     content["state_dict"] = {k: torch.full_like(v, 3e38) for k, v in content["state_dict"].items()}
     torch.save(content, tmp_path / "broken.ckpt")
@@ -279,7 +279,7 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_is_well_formed_needs_nothing_and_has_the_numbers_of_the_results(heart):
+def test_the_page_is_well_formed_self_contained_and_has_the_numbers_of_the_results(heart):
     text = (heart / "index.html").read_text(encoding="utf-8")
     seen = Page()
     seen.feed(text)
@@ -346,7 +346,7 @@ def test_a_mistake_gets_one_line_before_anything_runs(name, runs, capsys, tmp_pa
     assert os.listdir() == []
 
 
-def test_a_folder_that_cannot_be_written_or_is_no_comparison_is_named(runs, capsys, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_or_is_not_a_comparison_is_named(runs, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = runs / "edm_heart/version_0"
     Path("file").write_text("precious")
@@ -360,7 +360,7 @@ def test_a_folder_that_cannot_be_written_or_is_no_comparison_is_named(runs, caps
     assert "--output" in refused(capsys, run)
 
 
-def test_files_that_are_of_no_comparison_are_not_replaced_unasked(runs, no_page, capsys, tmp_path, monkeypatch):
+def test_other_files_are_replaced_only_with_overwrite(runs, no_page, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     few = ["--samplers", "Heun", "--n_steps", "2", "--n_samples", "100", "--seeds", "2", "--device", "cpu"]
     argv = ["--output", "out", runs / "edm_heart/version_0", *few]
@@ -402,7 +402,7 @@ def test_a_model_whose_truth_is_not_known_is_refused(data, runs, capsys, tmp_pat
         ("PredictorCorrector(predictor=NoPredictor(n_steps=4))", [PredictorCorrector(NoPredictor(4))]),
     ],
 )
-def test_a_sampler_does_the_work_that_the_grid_asks_for_unless_it_is_written_out(text, expected):
+def test_n_steps_sets_the_steps_of_a_sampler_unless_they_are_written_out(text, expected):
     written = parse_samplers(text)
     assert len(written) == 1
     assert written[0].at([3, 9]) == expected
@@ -410,7 +410,7 @@ def test_a_sampler_does_the_work_that_the_grid_asks_for_unless_it_is_written_out
 
 
 @pytest.mark.parametrize("text", ["Heun] + [DDIM", "Heun(", "Heun] if 1 else [DDIM"])
-def test_what_is_no_list_of_samplers_is_refused(text):
+def test_an_invalid_list_of_samplers_is_refused(text):
     with pytest.raises(ValueError, match="cannot read the samplers"):
         parse_samplers(text)
 
@@ -424,7 +424,7 @@ def row(nfe, w1, sd=0.001, nonfinite=0):
     return {"nfe": nfe, "sliced_w1": w1, "sliced_w1_floor_sd": sd, "nonfinite": nonfinite}
 
 
-def test_the_best_cell_is_the_cheapest_that_the_noise_does_not_tell_from_the_least():
+def test_the_best_cell_is_the_cheapest_that_is_not_significantly_worse_than_the_minimum():
     cheap, least, bad, broken = row(9, 0.0120), row(99, 0.0100), row(5, 0.0200), row(1, 0.001, nonfinite=1)
     assert best([bad, least, cheap, broken]) is cheap
     assert best([bad, least, row(9, 0.0129), broken]) is least  # 2.9 sd away; 2.83 is where the noise ends
@@ -437,7 +437,7 @@ def test_names_come_from_runs_and_are_unique():
 
 
 @pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
-def test_the_wide_schedule_does_not_show(p):
+def test_the_wide_schedule_has_no_visible_error(p):
     schedule = wide_schedule(p)
     assert prior_kl(p, schedule.ratios[1]) < GOOD_PRIOR_KL
     assert detail(p, schedule).good

@@ -63,7 +63,7 @@ COMPONENTS = [
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=repr)
-def test_a_component_is_its_description(component):
+def test_a_component_equals_the_one_built_from_its_description(component):
     config = to_config(component)
     assert_plain(config)
     assert from_config(config) == component
@@ -113,7 +113,7 @@ def test_foreign_classes_are_refused_before_they_are_imported(tmp_path, monkeypa
         from_config({"class_path": "toy_score.Gone"})
 
 
-def test_what_has_no_plain_description_is_refused():
+def test_objects_without_a_plain_description_are_refused():
     with pytest.raises(TypeError, match="cannot be described by plain values"):
         to_config(object())
 

@@ -68,7 +68,7 @@ def test_fresh_points_never_come_twice():
     assert len(points.unique(dim=0)) == 8 * 128
 
 
-def test_a_loader_goes_on_where_it_was_interrupted():
+def test_a_loader_continues_where_it_was_interrupted():
     data = HeartDataModule(n_train=1000, batch_size=128, fresh=False, steps_at_once=3)
     whole = data.train_dataloader()
     assert len(whole) == 3
@@ -115,7 +115,7 @@ def test_requests_of_several_draws_differ_by_their_seed_alone():
     assert [r.seed for r in asked[:: len(one)]] == [7, 8, 9]
 
 
-def test_points_that_are_not_numbers_are_named(monkeypatch):
+def test_points_that_are_nan_are_named(monkeypatch):
     data = HeartDataModule(n_train=10, batch_size=10)
     monkeypatch.setattr(
         toy_score.Heart, "sample_labelled", lambda self, n, generator: (torch.full((n, 2), torch.nan), None)

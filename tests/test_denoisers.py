@@ -60,13 +60,13 @@ def points(schedule, n=500, dtype=f64):
     return x, t
 
 
-def test_the_default_network_is_the_studys():
+def test_the_default_network_is_that_of_the_original_study():
     assert sum(p.numel() for p in MLP().parameters()) == 17_282
 
 
 @pytest.mark.parametrize("embedding", [MLP().embedding, Fourier(3)], ids=repr)
 @pytest.mark.parametrize("activation", ["softplus", "silu", "gelu", "tanh", "relu"])
-def test_one_noise_level_equals_as_many_equal_ones(embedding, activation):
+def test_one_noise_level_for_all_rows_equals_the_same_level_in_every_row(embedding, activation):
     net = MLP((16, 16), activation, embedding).double()
     x = torch.randn(20, 2, generator=generator(), dtype=f64)
     c = torch.full((1, 1), 0.3, dtype=f64)
@@ -114,7 +114,7 @@ def test_impossible_networks_are_refused():
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS, ids=repr)
 @pytest.mark.parametrize("conditioning", [Sigma(), Time(), LogSigma()], ids=repr)
-def test_all_answers_of_a_network_are_one(schedule, parameterisation, conditioning):
+def test_noise_score_velocity_and_denoised_point_of_a_network_agree(schedule, parameterisation, conditioning):
     model = NetworkDenoiser(MLP((16, 16)).double(), schedule, parameterisation, conditioning)
     x, t = points(schedule)
     alpha, sigma = schedule(t)
@@ -134,7 +134,7 @@ def test_all_answers_of_a_network_are_one(schedule, parameterisation, conditioni
     ],
     ids=repr,
 )
-def test_a_network_says_what_it_is_said_to_predict(parameterisation, answer):
+def test_the_output_of_a_network_is_what_its_parameterisation_states(parameterisation, answer):
     net = MLP((16, 16)).double()
     model = NetworkDenoiser(net, DDPM(), parameterisation, Time())
     x, t = points(DDPM())
@@ -166,7 +166,7 @@ def test_parameterisations_convert_into_one_another_and_back(written, read, sche
     assert torch.allclose(D, torch.randn(50, 2, generator=generator(2), dtype=f64), atol=1e-8)
 
 
-def test_score_prediction_needs_no_noise():
+def test_score_prediction_is_defined_without_noise():
     """At sigma = 0 the score is the network's output itself, as for score matching without noise."""
     net = MLP((16, 16)).double()
     model = NetworkDenoiser(net, VE(), ScorePrediction(), Sigma())
@@ -211,7 +211,7 @@ def test_an_energy_can_be_trained():
 
 
 @pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
-def test_the_jacobian_of_the_truth_is_the_derivative(p):
+def test_the_jacobian_of_the_exact_denoiser_is_the_derivative(p):
     truth = ExactDenoiser(p, VE(0.01, 20.0))
     x, t = points(VE(0.01, 20.0))
     noise, jacobian = truth.noise_jacobian(x, t)
@@ -224,7 +224,7 @@ def test_the_jacobian_of_the_truth_is_the_derivative(p):
         assert torch.allclose(scale * jacobian[:, :, axis], scale * slope, atol=1e-6)
 
 
-def test_labels_steer_a_network_that_knows_them_and_none_adds_nothing():
+def test_labels_change_the_output_and_no_label_adds_nothing():
     net = MLP((16, 16), n_labels=2).double()
     model = NetworkDenoiser(net, VP(), NoisePrediction(), LogSigma())
     x, t = points(VP(), n=30)
@@ -264,7 +264,7 @@ def test_edm_preconditioning_is_karras_table_1():
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 @pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
-def test_all_answers_of_the_truth_are_one(schedule, p):
+def test_noise_score_velocity_and_denoised_point_of_the_exact_denoiser_agree(schedule, p):
     truth = ExactDenoiser(p, schedule)
     x, t = points(schedule)
     alpha, sigma = schedule(t)
@@ -285,7 +285,7 @@ def test_ddpm_is_a_special_case_of_ncsn(p):
     assert torch.allclose(ExactDenoiser(p, ddpm).denoise(ddpm.alpha(t) * y, t), same, atol=1e-9)
 
 
-def test_answers_agree_between_float32_and_float64():
+def test_denoisers_agree_between_float32_and_float64():
     truth = ExactDenoiser(Heart(), DDPM())
     x, t = points(DDPM(), dtype=torch.float32)
     assert torch.allclose(truth.noise(x, t).double(), truth.noise(x.double(), t.double()), atol=2e-4)
@@ -308,7 +308,7 @@ def test_all_levels_in_one_pass_equal_a_loop_over_the_levels():
 
 
 @pytest.mark.parametrize(("sigma", "fisher"), [(0.1, 4.18223013), (1.0, 1.09221849)])
-def test_the_loss_of_the_truth_is_its_floor_and_the_excess_is_the_score_error(sigma, fisher):
+def test_the_exact_denoiser_has_the_minimal_loss_and_the_excess_is_the_score_error(sigma, fisher):
     """Floor (2 - sigma^2 E|score|^2) / 2 on the heart; level 1e-6. The excess of a wrong score is its own error."""
     n, schedule = 200_000, VE(0.01, 5.0)
     x0, t = Heart().sample(n, generator(1)), schedule.time(torch.full((n, 1), sigma))
@@ -365,7 +365,7 @@ def test_random_levels_are_uniform_and_uniform_times_are_even():
 
 
 @pytest.mark.parametrize("schedule", [VE(0.05, 5.0), VP(sigma_min=0.05)], ids=repr)
-def test_all_objectives_have_one_mean(schedule):
+def test_all_objectives_have_the_same_mean(schedule):
     """Stein's lemma: denoising, implicit and sliced score matching agree on average, each pair within 4.9 standard
 
     errors (level 1e-6); explicit score matching is what they exceed the truth's loss by.
@@ -406,7 +406,7 @@ def test_a_wrong_divergence_would_be_found_by_the_same_test():
     assert abs(difference.mean()) > 4.9 * difference.std() / n**0.5
 
 
-def test_noise_free_score_matching_is_least_for_the_true_score():
+def test_noise_free_score_matching_is_minimal_for_the_true_score():
     """E[|s|^2 / 2 + div s] at clean points: the true score's is lower than scaled ones', by E|s|^2 (c - 1)^2 / 2.
 
     Level 1e-6."""
@@ -428,7 +428,7 @@ def test_noise_free_score_matching_is_least_for_the_true_score():
         assert (found[0.8] - found[1.0]).mean() > 4.9 * excess.std() / len(x0) ** 0.5
 
 
-def test_noise_free_score_matching_asks_at_the_scaled_clean_points():
+def test_noise_free_score_matching_evaluates_at_the_scaled_clean_points():
     asked, x0 = [], Heart().sample(10, generator())
 
     class Listening(ExactDenoiser):
@@ -441,7 +441,7 @@ def test_noise_free_score_matching_asks_at_the_scaled_clean_points():
     assert torch.allclose(asked[0], x0 / 1.25**0.5)  # at sigma / alpha = 1/2, where the variance is preserved
 
 
-def test_a_network_is_told_the_noise_level_of_karras_variables():
+def test_a_network_is_conditioned_on_sigma_over_alpha():
     alpha, sigma = torch.tensor([[0.6]]), torch.tensor([[0.8]])
     assert LogSigma()(torch.zeros(1, 1), alpha, sigma).item() == pytest.approx(math.log(0.8 / 0.6) / 4)
 
@@ -460,7 +460,7 @@ def test_the_likelihood_weighting_is_importance_sampled_by_uniform_log_snr():
     )
 
 
-def test_output_weighting_is_the_papers_loss():
+def test_output_weighting_gives_the_loss_of_the_paper():
     x0 = Heart().sample(100, generator(1)).double()
     net = MLP((16, 16)).double()
     for schedule, parameterisation, target in (
@@ -484,7 +484,7 @@ def test_output_weighting_is_the_papers_loss():
         assert torch.allclose(loss, expected.mean(dim=1), rtol=1e-6)
 
 
-def test_levels_are_drawn_as_they_say():
+def test_training_levels_have_the_stated_distribution():
     """Logarithms of the ratio: normal, uniform; evenly spread, so quantiles are met to a few parts in ten thousand."""
     schedule, n = EDM(1e-4, 1e4), 10_000
     log_normal = schedule.ratio(LogNormalSigma(-0.5, 1.5)(n, schedule, generator()).double()).log().sort(dim=0).values
@@ -495,7 +495,7 @@ def test_levels_are_drawn_as_they_say():
         LogNormalSigma(std=0.0)
 
 
-def test_what_cannot_be_is_refused():
+def test_impossible_objectives_are_refused():
     truth, x0 = ExactDenoiser(Heart(), VP()), Heart().sample(4, generator())
     t = torch.full((4, 1), 0.5)
     with pytest.raises(ValueError, match="needs the exact score"):

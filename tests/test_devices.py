@@ -75,7 +75,7 @@ class Noise:
     uniform = normal
 
 
-def test_a_number_that_is_sent_to_the_device_is_noticed():
+def test_a_number_that_is_sent_to_the_device_is_detected():
     with Elsewhere(), pytest.raises(AssertionError, match="the host sends"):
         torch.as_tensor(0.5, device=META)
     with Elsewhere(), pytest.raises(AssertionError, match="the host sends"):
@@ -93,7 +93,7 @@ def test_a_walk_stays_on_the_device_and_never_waits_for_it(sampler, module):
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda d: type(d).__name__)
 @pytest.mark.parametrize("each", [False, True], ids=["one level", "a level for each"])
-def test_the_truth_is_told_on_the_device(distribution, each):
+def test_exact_scores_are_computed_on_the_device(distribution, each):
     x = torch.randn(50, 2, device=META)
     sigma = torch.rand(50, 1, device=META) if each else 0.5
     distribution.score(x, sigma)  # its constants are sent once

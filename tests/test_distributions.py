@@ -135,7 +135,7 @@ def test_float32_score_is_right_to_1e_4_also_far_outside_the_support(p, sigma):
 
 @every
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
-def test_nothing_overflows_within_ten_thousand(p, dtype):
+def test_nothing_overflows_within_a_distance_of_ten_thousand(p, dtype):
     side = torch.tensor([-1e4, -300.0, -1.0, 0.0, 1.0, 77.0, 1e4], dtype=dtype)
     x = torch.cartesian_prod(side, side)
     for sigma in (1e-3, 0.1, 1.0, 1e3):
@@ -257,7 +257,7 @@ def test_samples_come_from_the_generator_and_results_keep_the_dtype(p):
 
 
 @every
-def test_reference_points_are_the_law_to_a_high_order(p):
+def test_reference_points_represent_the_distribution_to_a_high_order(p):
     z = p.pull(p.reference())
     assert z.mean(0).abs().max() < 1e-3
     assert (z.T.cov() - torch.eye(2)).abs().max() < 2e-3
@@ -279,7 +279,7 @@ def test_the_tails_of_the_normal_law_and_their_derivatives_are_right_to_1e_11():
     assert torch.allclose(slope[far], (-1 + z**-2 - 6 * z**-4 + 50 * z**-6 - 518 * z**-8)[far], rtol=1e-9)
 
 
-def test_a_general_cut_normalises_what_is_left():
+def test_a_gaussian_cut_beside_its_mean_is_normalised():
     """A Gaussian whose cut does not go through its mean; the density still integrates to 1."""
     p = _Cut()
     side = torch.linspace(-9, 9, 1201, dtype=f64)

@@ -1,4 +1,4 @@
-"""The doctor: choices with which a perfect network would fail are flagged, and its advice cures them."""
+"""The doctor: choices with which the optimal network would fail are flagged, and its advice cures them."""
 
 import math
 
@@ -19,7 +19,7 @@ def bad(*arguments):
 
 
 @pytest.mark.parametrize("p", TOYS, ids=repr)
-def test_the_studys_own_ladder_and_start_are_flagged(p):
+def test_the_noise_levels_and_the_start_of_the_original_study_are_flagged(p):
     found = bad(p, VE(0.01, 5.0), AnnealedLangevin(uniform_start=1.5))
     assert set(found) == {"prior", "start"}
     assert "use sigma_max = " in found["prior"].advice
@@ -27,7 +27,7 @@ def test_the_studys_own_ladder_and_start_are_flagged(p):
 
 
 @pytest.mark.parametrize("p", TOYS, ids=repr)
-def test_a_ladder_of_ddpm_that_is_too_short_is_flagged(p):
+def test_a_ddpm_schedule_that_ends_too_early_is_flagged(p):
     found = bad(p, DDPM(1e-4, 0.02, 50), DDPMAncestral())
     assert set(found) == {"prior"}
     assert "use beta_max = " in found["prior"].advice
@@ -37,7 +37,7 @@ def test_a_ladder_of_ddpm_that_is_too_short_is_flagged(p):
 @pytest.mark.parametrize(
     "schedule", [VE(0.01, 5.0), DDPM(n_steps=50), VP(beta_max=3.0), LinearFlow(0.01, 3.0)], ids=repr
 )
-def test_the_doctors_advice_cures(p, schedule):
+def test_the_advice_of_the_doctor_solves_the_problem(p, schedule):
     advice = bad(p, schedule, Heun())["prior"].advice
     name, value = advice.removeprefix("use ").split(" (")[0].split(" = ")
     arguments = {key: getattr(schedule, key) for key in ("n_steps",) if isinstance(schedule, DDPM)}
@@ -51,7 +51,7 @@ def test_good_choices_are_not_flagged(p, schedule):
     assert not bad(p, schedule, Heun(), EDMPreconditioning(1.0))
 
 
-def test_what_is_told_wrongly_is_flagged():
+def test_settings_that_do_not_fit_the_data_are_flagged():
     assert "use a lowest level of" in bad(SplitNormal(), EDM(0.3, 500.0))["detail"].advice
     assert bad(Heart(), EDM(), None, EDMPreconditioning(10.0))["sigma_data"].advice == "use sigma_data = 1"
     assert "diverges" in bad(Heart(), VE(0.01, 80.0), Langevin(eps=1e-3))["Langevin step"].text

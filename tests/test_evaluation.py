@@ -74,7 +74,7 @@ def test_evaluate_prints_the_table_of_test_for_the_same_samples(checkpoint, tmp_
     assert (mine["n"], mine["repeats"], mine["mode_weights"]) == (5000, 2, metrics["mode_weights"])
 
 
-def test_an_array_of_samples_is_all_that_evaluate_needs():
+def test_evaluate_needs_only_an_array_of_samples():
     report = evaluate(Heart().sample(500, generator()).numpy(), Heart())
     assert "sliced W1" in str(report)
     assert "score error" not in str(report)
@@ -114,7 +114,7 @@ def test_the_memory_of_an_evaluation_does_not_grow_with_the_samples():
         assert states == (size := size or states)
 
 
-def test_an_evaluation_that_is_reset_knows_nothing_of_the_samples_before():
+def test_reset_removes_all_earlier_samples_from_an_evaluation():
     exact, x, floors = ExactDenoiser(Heart(), EDM()), Heart().sample(400, generator()), noise_floors(Heart(), 400, 2)
     first, again = (Evaluation(Heart(), (0,), exact, options=TestOptions(fields=True)) for _ in range(2))
     again.update(x + 1.0, SampleRequest(0, 400, 0))
@@ -159,14 +159,14 @@ def test_two_processes_measure_each_sample_once(checkpoint, tmp_path):
 # What a model knows of its data
 
 
-def test_a_model_without_a_trainer_knows_no_data():
+def test_a_model_without_a_trainer_has_no_data():
     model = EDMModule()
     assert model.data is model.distribution is model.truth is model.target is model.reference_denoiser is None
     assert model.guided_reference is None
     assert model.doctor() == []
 
 
-def test_label_and_guidance_count_as_they_are_set_now():
+def test_the_current_label_and_guidance_are_used():
     from toy_score import MLP
 
     torch.manual_seed(0)
@@ -182,7 +182,7 @@ def test_label_and_guidance_count_as_they_are_set_now():
     assert not torch.equal(guided, conditioned)
 
 
-def test_a_data_module_says_what_is_known_once():
+def test_what_is_known_of_the_data_is_computed_once():
     data = HeartDataModule(fresh=False, n_train=64)
     known = data.known()
     assert data.known() is known

@@ -50,7 +50,7 @@ class Overdone(ExactDenoiser):
 
 @pytest.mark.parametrize("schedule", [VE(), VP()], ids=repr)
 @pytest.mark.parametrize("p", [Heart(), SplitNormal(), EightGaussians()], ids=lambda p: p.name)
-def test_the_truth_is_a_gradient_and_its_jacobian_a_covariance(p, schedule):
+def test_the_exact_score_is_a_gradient_and_the_jacobian_of_the_denoiser_a_covariance(p, schedule):
     curl, asymmetry, negative = measured(ExactDenoiser(p, schedule), p.sample(500, generator()))
     assert curl.max() < 1e-8
     assert asymmetry.max() < 1e-8
@@ -75,7 +75,7 @@ def test_a_planted_rotation_is_found_with_its_share_in_closed_form(schedule):
     assert negative.max() == 0  # the symmetric part is the truth's
 
 
-def test_points_where_the_jacobian_is_no_covariance_are_counted():
+def test_points_where_the_jacobian_is_not_a_covariance_are_counted():
     """Eigenvalues `1 - 3 r^2 / (s^2 + r^2)` on the right half, negative there at r = 3 and nowhere at r = 0.05."""
     p, n = gaussian(VE()).distribution, 2000
     metric = FieldSymmetry((0.05, 3.0))
@@ -95,7 +95,7 @@ def test_only_a_network_that_is_an_energy_has_no_curl():
     assert vectors[0].min() > 1e-6
 
 
-def test_guidance_leads_between_gradients():
+def test_exact_guidance_has_no_curl():
     """A difference of two gradients is one, so guidance of the exact classes has no curl."""
     p = SplitNormal()
     truth = ExactDenoiser(p, VE())
@@ -173,7 +173,7 @@ def test_the_flow_is_followed_to_the_closed_form():
     assert torch.allclose(y, expected, rtol=1e-6)
 
 
-def test_pieces_and_processes_add_up():
+def test_results_of_pieces_and_processes_add_up():
     x0 = Heart().sample(200, generator())
     truth = Rotated(Heart(), VE())
     whole, halves = FieldSymmetry(LEVELS), [FieldSymmetry(LEVELS), FieldSymmetry(LEVELS)]
@@ -185,7 +185,7 @@ def test_pieces_and_processes_add_up():
     assert whole.to(torch.float16).sums.dtype == torch.float64
 
 
-def test_the_learned_field_is_told_beside_the_exact_one():
+def test_the_learned_field_is_reported_beside_the_exact_one():
     torch.manual_seed(0)
     truth = ExactDenoiser(Heart(), VE())
     fields = Fields(truth)

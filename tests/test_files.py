@@ -52,7 +52,7 @@ def test_a_killed_command_leaves_nothing_locked(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_lock_is_held_by_one_although_its_file_is_removed(tmp_path):
+def test_only_one_process_holds_a_lock_whose_file_is_removed(tmp_path):
     """Many threads take and release the lock; a lock on a file that another has removed would not exclude a third."""
     inside, together, entered = threading.Semaphore(1), [], []
     end = time.monotonic() + 1.0
@@ -91,13 +91,13 @@ def test_a_lock_whose_file_is_removed_while_another_waits_is_not_taken(tmp_path)
         FileLock(tmp_path / "x.lock").acquire(blocking=False)
 
 
-def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+def test_a_missing_folder_is_not_created(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"), locked(tmp_path / "none/x.csv"):
         pass
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_that_is_not_finished_leaves_the_old_one(tmp_path):
+def test_an_unfinished_file_leaves_the_old_one(tmp_path):
     path = Path(tmp_path / "x.csv")
     path.write_text("old")
     with pytest.raises(TypeError), replacing(path) as file:

@@ -76,7 +76,7 @@ def test_every_sampler_runs_with_every_model(module, sampler):
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 @pytest.mark.parametrize("sampler", [DPMSolver2M(40), DDPMAncestral(n_steps=300, grid=Karras()), AdamsBashforth(16)])
-def test_with_the_truth_for_a_network_every_models_schedule_samples_the_heart(module, sampler):
+def test_with_the_exact_denoiser_the_schedule_of_every_model_samples_the_heart(module, sampler):
     """Means of |x| within 4.9 standard errors of 4000 samples and a bias of 0.05; 0.15 for the study's narrow prior."""
     schedule = module().schedule
     x = sampler(ExactDenoiser(Heart(), schedule), 4000, generator())
@@ -88,7 +88,7 @@ def test_with_the_truth_for_a_network_every_models_schedule_samples_the_heart(mo
 # DDPM as a special case of NCSN
 
 
-def test_in_karras_variables_ddpms_ladder_is_a_ladder_of_ncsn():
+def test_the_noise_levels_of_ddpm_are_levels_of_ncsn_in_sigma_over_alpha():
     """`sigma_i = sqrt(1 / alphabar_i - 1)`: the ratios of DDPM's levels are the sigmas of VE's at the same place."""
     ddpm = DDPM()
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=f64), 0).flip(0)
@@ -98,7 +98,7 @@ def test_in_karras_variables_ddpms_ladder_is_a_ladder_of_ncsn():
     assert torch.allclose(ve.sigma(ve.time(sigmas)), sigmas, rtol=1e-9)
 
 
-def test_ddpms_loss_is_ncsns_to_rounding():
+def test_the_loss_of_ddpm_is_that_of_ncsn_up_to_rounding():
     """One network, one noise: |eps_theta - eps|^2 on DDPM's ladder is sigma^2-weighted score matching on NCSN's."""
     torch.manual_seed(0)
     ncsn = NCSNModule(VE(0.005, 200.0)).denoiser.double()
@@ -113,7 +113,7 @@ def test_ddpms_loss_is_ncsns_to_rounding():
 
 
 @pytest.mark.parametrize("sampler", [AnnealedLangevin(20, n_levels=20), DDPMAncestral(n_steps=100)], ids=repr)
-def test_a_denoiser_seen_from_another_schedule_samples_as_its_own(sampler):
+def test_a_rescheduled_denoiser_gives_the_same_samples(sampler):
     """The truth under VP, seen from VE, is the truth under VE: the same samples."""
     ve, vp = VE(0.02, 100.0), VP()
     direct = sampler(ExactDenoiser(SplitNormal(), ve), 200, generator())
@@ -125,7 +125,7 @@ def test_a_denoiser_seen_from_another_schedule_samples_as_its_own(sampler):
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_the_truth_of_a_class_samples_that_class_and_guidance_sharpens_it(label):
+def test_the_exact_denoiser_of_a_class_samples_that_class_and_guidance_sharpens_it(label):
     truth = ExactDenoiser(SplitNormal(), VP())
     given = truth.conditioned_on(label)
     side = 2 * label - 1
@@ -173,7 +173,7 @@ def test_label_guidance_and_guide_are_flags_of_predict(labelled, tmp_path, monke
         (["--model.guidance", "2", "--model.guide", "none.ckpt"], "there is no checkpoint 'none.ckpt'"),
     ],
 )
-def test_guidance_that_cannot_be_is_refused_in_one_line(labelled, flags, words, capsys, tmp_path, monkeypatch):
+def test_impossible_guidance_is_refused_in_one_line(labelled, flags, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         predict(labelled, "x.npy", *flags)

@@ -63,8 +63,8 @@ def test_pull_follows_the_conditional_distribution_functions(p):
     assert torch.allclose(log_density, p.log_prob(x), atol=1e-6)
 
 
-def test_the_test_is_calibrated():
-    """400 tests of 500 perfect samples: the p-value of each coordinate is uniform, that of the test not below it."""
+def test_the_p_values_are_calibrated():
+    """400 tests of 500 exact samples: the p-value of each coordinate is uniform, that of the test not below it."""
     p, n, tests = Heart(), 500, 400
     found = [judged(p, p.sample(n, generator(seed))) for seed in range(tests)]
     single = torch.tensor([[kolmogorov(d, n) for d in metric.statistics().tolist()] for metric in found])
@@ -73,13 +73,13 @@ def test_the_test_is_calibrated():
     whole = torch.tensor([metric.p_value() for metric in found])
     for level in (0.01, 0.05, 0.2):
         assert (whole < level).sum() <= stats.binom.isf(1e-6, tests, level)
-    # The twin: samples 5 % too far out are not perfect, and 400 tests together know it.
+    # The twin: samples 5 % too far out are not exact, and 400 tests together find it.
     wrong = torch.tensor([judged(p, 1.05 * p.sample(n, generator(seed))).p_value() for seed in range(tests)])
     assert (wrong < 0.05).sum() > stats.binom.isf(1e-6, tests, 0.05)
 
 
 @every
-def test_perfect_samples_pass_and_wrong_ones_do_not(p):
+def test_exact_samples_pass_and_wrong_ones_do_not(p):
     """At a level of 1e-6; the errors are a scale of 1.05, a shift of 0.1, and the weights of the modes."""
     x = p.sample(50_000, generator(1))
     assert judged(p, x).p_value() > 1e-6
@@ -88,7 +88,7 @@ def test_perfect_samples_pass_and_wrong_ones_do_not(p):
         assert judged(p, wrong).p_value() < 1e-6
 
 
-def test_far_points_are_no_accident():
+def test_points_beyond_the_range_of_floats_are_detected():
     """Beyond what a float can say of a distribution function, coordinates stay finite and the test sees them."""
     far = torch.tensor([[1e3, 0.0], [-1e3, 40.0], [0.0, -1e3]]).repeat(1000, 1)
     for p in (EightGaussians(), Heart()):
@@ -97,7 +97,7 @@ def test_far_points_are_no_accident():
         assert metric.p_value() < 1e-6
 
 
-def test_it_is_left_out_where_there_is_no_map():
+def test_the_test_is_left_out_for_distributions_without_a_map():
     points = Points(Heart().sample(100, generator()))
     assert not GaussianisedTest.applies_to(points)
     assert "gaussianised_ks" not in sample_metrics(points)

@@ -39,7 +39,7 @@ def test_with_the_exact_denoiser_the_likelihood_is_the_closed_form(p, tolerance,
 
 
 @pytest.mark.parametrize("schedule", [VP(sigma_min=0.05), LinearFlow(0.05, 2000.0)], ids=repr)
-def test_the_likelihood_does_not_depend_on_the_schedule_but_for_its_prior(schedule):
+def test_the_likelihood_depends_on_the_schedule_by_its_prior_only(schedule):
     x = points(SplitNormal(), 300, 0.05)
     found = ProbabilityFlow(ExactDenoiser(SplitNormal(), schedule), 1e-6).log_prob(x)
     assert (found - SplitNormal().log_prob(x, 0.05)).abs().mean() < 2e-4
@@ -100,7 +100,7 @@ def test_codes_are_standard_normal_and_decode_to_the_data(p):
     assert (flow.decode(code) - x).norm(dim=1).mean() < 5e-3
 
 
-def test_the_code_says_nothing_of_the_data_when_the_flow_is_wrong():
+def test_codes_by_a_wrong_flow_are_not_standard_normal():
     """The twin of the test above: codes of the heart by the flow of the split normal are not normal."""
     code = ProbabilityFlow(ExactDenoiser(SplitNormal(), WIDE)).encode(points(Heart(), 10_000))
     assert stats.kstest(code[:, 1].numpy(), "norm").statistic > math.sqrt(math.log(2e6) / 2e4)
@@ -120,12 +120,12 @@ MAP = Standardisation([1e5, 1e5], [3.0, 2000.0])
 
 
 def model_in_map_coordinates(p, schedule, units=MAP):
-    """A model whose network is perfect in the standardised coordinates."""
+    """A model whose network is exact in the standardised coordinates."""
 
-    class Perfect(EDMModule):
+    class Exact(EDMModule):
         sampling_denoiser = ExactDenoiser(p, schedule)
 
-    return Perfect(schedule, standardisation=units)
+    return Exact(schedule, standardisation=units)
 
 
 def test_the_log_density_of_a_model_is_in_the_units_of_the_data():
@@ -154,7 +154,7 @@ def test_the_density_of_a_model_integrates_to_one_in_the_units_of_the_data():
     assert mass.item() == pytest.approx(1.0, abs=2e-3)
 
 
-def test_the_log_density_of_a_model_is_that_of_its_label_and_guidance():
+def test_the_log_density_of_a_model_uses_its_label_and_guidance():
     torch.manual_seed(0)
     model = EDMModule(backbone=MLP((8, 8), n_labels=2), label=1, guidance=2.0, standardisation=MAP)
     x = MAP.inverse(points(Heart(), 20))
@@ -165,7 +165,7 @@ def test_the_log_density_of_a_model_is_that_of_its_label_and_guidance():
     assert (guided - ProbabilityFlow(network).log_prob(z) + size).abs().max() > 1e-3
 
 
-def test_a_point_that_is_not_a_number_stays_alone():
+def test_a_nan_point_does_not_affect_the_other_points():
     x = points(Heart(), 20)
     x[3, 0] = torch.nan
     found = ProbabilityFlow(ExactDenoiser(Heart(), VP())).log_prob(x)
@@ -178,8 +178,8 @@ def test_impossible_tolerances_are_refused():
         ProbabilityFlow(ExactDenoiser(Heart(), VP()), -1)
 
 
-def test_the_forward_kl_is_what_the_likelihood_lacks_of_the_entropy_the_models_own_blur_included():
-    """Of a perfect model whose lowest noise is far from none: 4.9 standard errors, and 0.01 of the solver's."""
+def test_the_forward_kl_is_the_negative_log_likelihood_minus_the_entropy():
+    """Of an exact model with a high lowest noise level: 4.9 standard errors, and 0.01 of the solver's."""
     p = Checkerboard()
     x = p.sample(3000, generator(1))
     metric = Likelihood(ExactDenoiser(p, EDM(0.1, 2000.0)))

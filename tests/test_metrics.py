@@ -1,4 +1,4 @@
-"""Metrics: right by brute force, additive, at their floor for perfect samples, and able to see defects."""
+"""Metrics: right by brute force, additive, at their noise floor for exact samples, and able to detect defects."""
 
 import json
 import math
@@ -77,7 +77,7 @@ def test_energy_distance_equals_all_pairs(n, defect):
     assert value(EnergyDistance(p), x).item() == pytest.approx(brute.item(), abs=2e-4 if n == 1000 else 1e-2)
 
 
-def test_a_shift_costs_the_known_sliced_distance():
+def test_a_shift_has_the_known_sliced_distance():
     """Moving everything by d costs d E|cos| = 2 d / pi per direction; samples are the reference itself."""
     p = Heart()
     x = p.reference() + torch.tensor([0.0, 0.5])
@@ -85,7 +85,7 @@ def test_a_shift_costs_the_known_sliced_distance():
 
 
 @each_metric
-def test_pieces_and_processes_add_up(p, make):
+def test_results_of_pieces_and_processes_add_up(p, make):
     x = p.sample(600, generator(2))  # no more than all metrics look at
     whole, pieces, other = make(p), make(p), make(p)
     whole.update(x)
@@ -114,11 +114,11 @@ def test_a_collection_gives_what_its_metrics_give(p):
 
 
 @each_metric
-def test_a_metric_without_samples_says_nan(p, make):
+def test_a_metric_without_samples_returns_nan(p, make):
     assert make(p).compute().isnan().all()
 
 
-def test_samples_that_are_not_finite_are_counted_and_told():
+def test_samples_that_are_not_finite_are_counted_and_reported():
     p = Heart()
     x = p.sample(1000, generator())
     bad = x.clone()
@@ -137,7 +137,7 @@ def test_samples_that_are_not_finite_are_counted_and_told():
 
 
 @each_metric
-def test_precision_of_the_model_does_not_reach_the_sums(p, make):
+def test_the_precision_of_the_model_does_not_affect_the_sums(p, make):
     """Neither before nor between updates; and samples in bfloat16 are judged as the points that they are."""
     module = torch.nn.ModuleDict({"metric": make(p)}).to(torch.bfloat16)
     x = p.sample(500, generator()).bfloat16()
@@ -147,7 +147,7 @@ def test_precision_of_the_model_does_not_reach_the_sums(p, make):
 
 
 @every
-def test_perfect_samples_stay_below_the_threshold_of_the_law(p):
+def test_exact_samples_stay_below_the_theoretical_threshold(p):
     """False alarm 1e-6 for each figure, by the law of each statistic and not by a measured floor, whose few draws and
     skewed values would make it 1e-2 at five standard deviations."""
     n = 50_000
@@ -161,7 +161,7 @@ def test_perfect_samples_stay_below_the_threshold_of_the_law(p):
 
 
 @every
-def test_planted_defects_exceed_the_threshold_of_the_law(p):
+def test_planted_defects_exceed_the_theoretical_threshold(p):
     """The power twin: weights 45 : 55, a shift of 0.1, a scale of 1.05, at the same n and the same thresholds."""
     n = 50_000
     metrics, law = sample_metrics(p), laws(p, n)
@@ -178,7 +178,7 @@ def test_planted_defects_exceed_the_threshold_of_the_law(p):
 
 
 @every
-def test_the_measured_floor_is_that_of_the_law(p):
+def test_the_measured_noise_floor_agrees_with_theory(p):
     """Means of 32 draws within 5 standard errors: the energy distance is unbiased, sliced W1 as large as it must be."""
     n, draws = 4000, 32
     floors, law = noise_floors(p, n, draws), laws(p, n)
@@ -222,7 +222,7 @@ def test_standard_error_counts_the_points_of_all_processes():
     assert torch.allclose(both.standard_error(), alone.standard_error() / 2**0.5, rtol=1e-3)
 
 
-def test_modes_are_counted_as_the_formulas_say():
+def test_modes_are_counted_by_their_definitions():
     """Shares 0.75, 0.25 and 0 in place of 0.5, 0.3 and 0.2; three in four samples within three standard deviations."""
     p = GaussianMixture([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]], stds=2.0, weights=[5.0, 3.0, 2.0])
     x = torch.tensor([[0.0, 5.9]] * 5 + [[0.0, -6.1], [20.0, 5.9], [26.1, 0.0]])
@@ -292,7 +292,7 @@ def test_mode_weights_name_the_right_modes(p):
     ],
     ids=["weights, split", "weights, heart", "gap", "shift", "scale"],
 )
-def test_each_defect_is_seen_by_the_metrics_made_for_it(p, defect, seen_by):
+def test_each_defect_is_detected_by_the_metrics_made_for_it(p, defect, seen_by):
     """At n = 5000, five standard deviations above the floor; and the others are not fooled into seeing everything."""
     n = 5000
     metrics = sample_metrics(p)
@@ -331,7 +331,7 @@ def test_score_error_of_a_scaled_score_is_known(schedule):
     assert (metric.standard_error() < 0.05 * metric.compute()).all()
 
 
-def test_the_study_levels_are_the_studys():
+def test_the_study_levels_are_those_of_the_original_study():
     assert pytest.approx([0.01 * 500 ** (i / 9) for i in range(9, -1, -1)]) == STUDY_LEVELS
 
 
@@ -351,8 +351,8 @@ def test_a_report_is_json_and_every_figure_has_its_floor():
         assert line in str(report)
 
 
-def test_every_metric_comes_with_its_floor_and_how_the_two_compare():
-    """One mechanism: the mean of its own values over perfect samples, their scatter, z, and a ratio for distances."""
+def test_every_metric_is_reported_with_its_noise_floor_and_their_comparison():
+    """One mechanism: the mean of its own values over exact samples, their scatter, z, and a ratio for distances."""
     p, n, draws = EightGaussians(), 300, 5
     x, metrics = p.sample(n, generator(1)), sample_metrics(p, papers=True)
     metrics.update(x)
@@ -392,7 +392,7 @@ def test_several_draws_are_averaged_and_scatter_less():
 
 
 def test_samples_that_are_not_finite_do_not_make_the_others_look_wrong():
-    """Of perfect samples nine in ten are lost: the share of a mode scatters as that of the rest, z by one."""
+    """Of exact samples nine in ten are lost: the share of a mode scatters as that of the rest, z by one."""
     p, z = Heart(), []
     for seed in range(60):
         x = p.sample(2000, generator(seed))

@@ -87,7 +87,7 @@ def test_the_steps_of_the_langevin_corrector_are_those_of_algorithm_4(schedule):
 
 
 @pytest.mark.parametrize("schedule", [VP(), SubVP(), Cosine(), LinearFlow()], ids=repr)
-def test_edms_preconditioning_shows_the_network_unit_variance_on_every_schedule(schedule):
+def test_edm_preconditioning_gives_the_network_unit_variance_on_every_schedule(schedule):
     """`c_in = 1 / sqrt(alpha^2 sigma_data^2 + sigma^2)`, where alpha is not 1 as well."""
     alpha, sigma = schedule(torch.tensor([[0.1], [0.5], [0.9]], dtype=f64))
     expected = 1 / (alpha**2 * 0.7**2 + sigma**2).sqrt()
@@ -172,7 +172,7 @@ def test_the_far_tail_of_a_cut_gaussian_is_right_to_the_first_omitted_term():
 
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
 @pytest.mark.parametrize(("sigma", "size"), [(1e4, 1.0), (1e10, 1e-7), (1e15, 1e-10), (1e10, 0.0)])
-def test_the_heart_far_out_at_large_noise_is_the_tilted_heart(sigma, size, dtype):
+def test_far_points_at_large_noise_are_denoised_to_the_exponentially_weighted_mean_of_the_heart(sigma, size, dtype):
     """For large sigma, at `x = sigma^2 u`, `E[x0 | x]` is the mean of `x0` under the weights `exp(u . x0)`.
 
     The two halves are cut Gaussians with `z = a' S u / s`, `s^2 = a' S a`: their means are `S u + h(z) S a / s`, their
@@ -207,7 +207,7 @@ HARD = [Heart(), SplitNormal(), Checkerboard(), Rings(), Circles(), GaussianGrid
 
 @pytest.mark.parametrize("p", [*HARD, *(q.conditioned_on(0) for q in HARD), Points(torch.eye(2))], ids=repr)
 @pytest.mark.parametrize("sigma", [0.02, 1.0, 30.0])
-def test_bfloat16_points_get_the_exact_answer_rounded_once(p, sigma):
+def test_bfloat16_points_get_the_exact_result_rounded_once(p, sigma):
     x = (p.sample(200, generator()) + sigma * torch.randn(200, 2, generator=generator(1))).bfloat16()
     for method in ("log_prob", "score", "denoise"):
         found, exact = getattr(p, method)(x, sigma), getattr(p, method)(x.double(), sigma)
@@ -215,7 +215,7 @@ def test_bfloat16_points_get_the_exact_answer_rounded_once(p, sigma):
         assert torch.allclose(found.double(), exact, rtol=2.0**-8, atol=1e-37)
 
 
-def test_the_tree_is_the_papers_moved_and_stretched_a_little():
+def test_the_tree_is_the_stated_affine_image_of_the_tree_in_the_paper():
     """Its first limb, from the paper's numbers: start (0.0030, 0.0325), stretch (1.3136, 1.3844), seed 2."""
     length = 0.292 * (1 + 0.2 * np.random.RandomState(2).randn())
     along = np.linspace(0.07, 0.93, 8)[:, None] * length * math.sqrt(0.5)
@@ -261,7 +261,7 @@ def test_a_usual_schedule_ends_at_time_1(schedule):
 
 @pytest.mark.parametrize("schedule", STEEP, ids=repr)
 @pytest.mark.parametrize("p", [Heart(), SplitNormal(), Checkerboard(), Rings(), EightGaussians()], ids=repr)
-def test_the_truth_is_finite_at_the_top_of_a_steep_schedule(p, schedule):
+def test_the_exact_denoiser_is_finite_at_the_top_of_a_steep_schedule(p, schedule):
     """Float32; there the denoised point is the mean of the data."""
     truth, x = ExactDenoiser(p, schedule), torch.randn(50, 2, generator=generator())
     for method in ("denoise", "noise", "score", "velocity"):

@@ -93,7 +93,7 @@ def far_points(n, seed):
 
 
 @every([*WHOLE, *CLASSES])
-def test_float32_is_float64_to_one_rounding_and_never_nan(p):
+def test_float32_results_are_float64_rounded_once_and_never_nan(p):
     n = 30_000 // max(len(getattr(p, "_mu", [])), 15)  # samples of either kind, with another seed at every level
     for k, sigma in enumerate(SIGMAS):
         x = torch.cat([samples(p, sigma, n, k), far_points(100, k), PLACES])
@@ -109,7 +109,7 @@ def test_float32_is_float64_to_one_rounding_and_never_nan(p):
 
 
 @every([*EDGED, *SMOOTH, *PARTS])
-def test_rows_without_noise_are_the_limit_among_noisy_rows(p):
+def test_rows_with_sigma_0_get_the_limit_also_among_noisy_rows(p):
     x = torch.cat([samples(p, 0.1, 20, 0), PLACES])
     sigma = torch.tensor([0.0, 0.3, 0.0, 1e-3])[torch.arange(len(x)) % 4, None]
     for method in METHODS:
@@ -120,7 +120,7 @@ def test_rows_without_noise_are_the_limit_among_noisy_rows(p):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 @every([*EDGED, *SMOOTH, *PARTS])
 @pytest.mark.parametrize("sigma", [0.0, 1e-6, 1e-3, 0.3])
-def test_derivatives_are_those_of_the_limit_and_the_same_in_every_mode(p, sigma):
+def test_derivatives_at_sigma_0_are_those_of_the_limit_in_forward_and_reverse_mode(p, sigma):
     """Float32; the slope of the density is the score, and without noise the denoiser is the identity on the support."""
     x, step = samples(p, sigma, 50, 3)[50 if sigma else 0 :][:50], torch.eye(2)
     for f in (p.score, p.denoise):
@@ -140,7 +140,7 @@ def test_derivatives_are_those_of_the_limit_and_the_same_in_every_mode(p, sigma)
     assert torch.allclose(slope, p.score(x, sigma), rtol=1e-5, atol=1e-5 / (1e-3 + sigma))
 
 
-def test_off_the_support_the_score_without_noise_is_infinite_where_the_support_is_elsewhere():
+def test_off_the_support_the_noiseless_score_is_infinite_towards_the_support():
     inf, x = math.inf, torch.tensor([[0.5, 0.3], [-0.5, 0.3], [0.0, 0.3], [1.5, 0.3]])
     assert SplitNormal().log_prob(x, 0.0)[:3].tolist() == [-inf] * 3
     assert torch.allclose(
@@ -156,7 +156,7 @@ def test_off_the_support_the_score_without_noise_is_infinite_where_the_support_i
     ]
 
 
-def test_what_has_no_density_refuses_to_go_without_noise():
+def test_distributions_without_a_density_refuse_sigma_0():
     class OnALine(Gaussians):
         def mixture(self):
             return Mixture(torch.zeros(1, 2), torch.ones(1, 2, 2))
@@ -164,7 +164,7 @@ def test_what_has_no_density_refuses_to_go_without_noise():
     x, singular = torch.zeros(3, 2), dataclass(frozen=True)(OnALine)()
     for p in (Points(torch.eye(2)), singular):
         for method in METHODS:
-            with pytest.raises(ValueError, match="only under noise: sigma must be positive"):
+            with pytest.raises(ValueError, match="no density without noise; sigma must be positive"):
                 getattr(p, method)(x, torch.tensor([[1.0], [0.0], [1.0]]))
             assert getattr(p, method)(x, 1e-3).isfinite().all()
 
@@ -241,7 +241,7 @@ def close(ours, true, tolerance):
 
 
 @every(TRUE)
-def test_float64_is_the_truth_of_a_hundred_digits_and_its_limit_without_noise(p):
+def test_float64_agrees_with_a_hundred_digits_and_with_their_limit_at_sigma_0(p):
     with mpmath.workdps(150):
         for k, sigma in enumerate(SIGMAS):  # 9 levels, and at each a ninth of the places, besides samples
             x = torch.cat([samples(p, sigma, 1, k), PLACES[k :: len(SIGMAS)]]).double()

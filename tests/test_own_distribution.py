@@ -112,7 +112,7 @@ def test_own_samplers_are_compared_on_ones_own_distribution(mine):
 
 
 @pytest.mark.parametrize("given", [["--import", "nowhere"], ["--import"], ["--import=not/a/module"]])
-def test_a_module_that_cannot_be_imported_is_told_in_one_line(given, capsys):
+def test_a_module_that_cannot_be_imported_is_reported_in_one_line(given, capsys):
     with pytest.raises(SystemExit) as stop:
         entry.main(["list", *given])
     assert stop.value.code == 2

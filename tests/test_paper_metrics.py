@@ -109,7 +109,7 @@ def test_the_embedding_of_the_truth_is_that_of_its_samples():
 
 
 @every
-def test_mmd_is_unbiased_and_sees(p):
+def test_mmd_is_unbiased_and_detects_errors(p):
     """Mean of 40 draws within 5 standard errors of zero; a shift of 0.2 is not."""
     draws = torch.tensor([value(MMD(p), p.sample(500, generator(seed))) for seed in range(40)])
     assert draws.mean().abs() < 5 * draws.std() / 40**0.5
@@ -118,7 +118,7 @@ def test_mmd_is_unbiased_and_sees(p):
 
 
 @pytest.mark.parametrize("far", [1e2, -1e2, 1e20])
-def test_samples_however_far_do_not_break_mmd(far):
+def test_very_distant_samples_do_not_break_mmd(far):
     p = Heart()
     x = p.sample(400, generator(1)).double()
     y = x.clone()
@@ -126,7 +126,7 @@ def test_samples_however_far_do_not_break_mmd(far):
     assert value(MMD(p), x) + 0.003 < value(MMD(p), y) < 1.0
 
 
-def test_stein_discrepancy_is_its_definition():
+def test_stein_discrepancy_equals_its_definition():
     """The kernel's derivatives by automatic differentiation, pair by pair."""
     p, sigma = Heart(), 0.3
     x = p.sample(6, generator(1)).double()
@@ -157,10 +157,10 @@ def test_stein_discrepancy_cannot_see_mode_weights():
         "a mode missing": right,
         "scaled": 1.2 * p.sample(n, generator(2)),
     }
-    perfect = [p.sample(n, generator(seed)) for seed in range(10, 40)]
+    exact = [p.sample(n, generator(seed)) for seed in range(10, 40)]
 
     def z(metric, x):
-        floor = torch.tensor([value(metric, y) for y in perfect])
+        floor = torch.tensor([value(metric, y) for y in exact])
         return (value(metric, x) - floor.mean().item()) / floor.std().item()
 
     assert abs(z(stein, samples["half and half"])) < 3

@@ -74,7 +74,7 @@ def test_the_picture_of_the_field_shows_its_curl_and_eigenvalues_on_scales_that_
     assert np.array_equal(flows[0].get_array(), flows[1].get_array())
 
 
-def test_figures_belong_to_nobody():
+def test_figures_are_not_registered_with_pyplot():
     import sys
 
     before = "matplotlib.pyplot" in sys.modules and sys.modules["matplotlib.pyplot"].get_fignums()
@@ -206,7 +206,7 @@ def saved(value):
     return buffer
 
 
-def test_drawing_changes_nothing_of_the_training(tmp_path):
+def test_drawing_does_not_change_the_training(tmp_path):
     weights = []
     for every_n_steps in (10, 10**9):
         torch.manual_seed(0)

@@ -91,7 +91,7 @@ def test_the_score_of_points_is_differentiable_in_forward_mode():
 def test_points_have_no_density_of_their_own():
     p = cloud(10)
     for f in (p.log_prob, p.score, p.denoise):
-        with pytest.raises(ValueError, match="no density of its own, only under noise: sigma must be positive"):
+        with pytest.raises(ValueError, match="no density without noise; sigma must be positive"):
             f(p.points, 0.0)
     assert p.entropy() == -math.inf
 
@@ -112,7 +112,7 @@ def test_samples_of_points_are_points_each_as_often_as_any_other():
     assert stats.chisquare(np.append(counts[:49] + counts[49] / 49, 0)).pvalue < ALPHA
 
 
-def test_the_nearest_point_is_the_nearest():
+def test_nearest_finds_the_nearest_point():
     p = cloud(333)
     x = torch.randn(500, 2, generator=generator(2)) + torch.tensor([3.0, -2.0])
     distances = torch.cdist(x.double(), p.points.double(), compute_mode="donot_use_mm_for_euclid_dist")
@@ -161,7 +161,7 @@ def test_the_exact_flow_of_points_ends_on_the_points():
         (torch.zeros(3, 2), torch.tensor([0, 1]), "labels must be 3 whole numbers"),
     ],
 )
-def test_what_are_no_points_is_refused(x, labels, message):
+def test_invalid_points_are_refused(x, labels, message):
     with pytest.raises(ValueError, match=message):
         Points(x, labels)
 
@@ -350,7 +350,7 @@ def test_files_that_cannot_be_trained_on_are_refused(tmp_path):
         PointsDataModule("my.csv", held_out=1.0)
 
 
-def test_standardisation_is_undone_exactly_and_is_plain_values():
+def test_the_inverse_standardisation_is_exact_and_its_description_is_plain():
     x = 1e6 + torch.rand(100, 2, generator=generator(), dtype=f64)
     units = Standardisation.of(x)
     assert torch.allclose(units.inverse(units(x)), x, rtol=1e-15)
@@ -398,7 +398,7 @@ def in_the_units_of_the_file(x):
     assert (x.std(dim=0) > torch.tensor([0.05, 10.0])).all()
 
 
-def test_samples_come_in_the_units_of_the_file_which_is_not_needed_any_more(run, fitted, tmp_path):
+def test_samples_are_in_the_units_of_the_file_and_predict_does_not_need_the_file(run, fitted, tmp_path):
     for ending in ("npy", "csv", "npz"):
         run("predict", "--n_samples", "400", "--output", str(tmp_path / f"s.{ending}"))
     x = np.load(tmp_path / "s.npy")
@@ -506,7 +506,7 @@ def test_fit_uses_a_given_standardisation_or_refuses_it(fitted, monkeypatch, cap
     assert ScoreModule.load_from_checkpoint(f"{RUN}/checkpoints/last.ckpt").standardisation.scale == (1, 2)
 
 
-def test_a_resumed_run_keeps_its_units_and_its_config_says_them(fitted, monkeypatch, tmp_path):
+def test_a_resumed_run_keeps_its_units_and_writes_them_to_its_config(fitted, monkeypatch, tmp_path):
     """Resumed with a file in other units, from a config that says null: the network goes on in those of the first."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["toy_score"])
@@ -521,7 +521,7 @@ def test_a_resumed_run_keeps_its_units_and_its_config_says_them(fitted, monkeypa
     assert config["model"]["init_args"]["standardisation"] == to_config(units)
 
 
-def test_commands_that_need_the_file_say_that_it_is_gone_and_take_another(run, capsys):
+def test_commands_report_a_missing_file_and_accept_another(run, capsys):
     for command in ("validate", "test"):
         with pytest.raises(SystemExit) as stop:
             run(command)
@@ -545,7 +545,7 @@ def judged(samples):
     return metric
 
 
-def test_the_optimal_denoiser_of_the_training_points_is_found_to_memorise_all_and_the_truth_nothing():
+def test_memorisation_is_total_for_the_optimal_denoiser_of_the_training_points_and_zero_for_exact_samples():
     """False alarms 1e-6, by the law of the one-sided statistic."""
 
     def flow(p):
@@ -560,7 +560,7 @@ def test_the_optimal_denoiser_of_the_training_points_is_found_to_memorise_all_an
     assert exact.compute() < 0.1
 
 
-def test_fresh_samples_are_not_taken_for_memorised_and_one_training_point_in_five_is():
+def test_fresh_samples_are_not_called_memorised_and_one_copy_in_five_is():
     """Fresh samples over 10 draws, at 1e-6 in all; one sample in five a training point is found in all of them."""
     for seed in range(10):
         fresh = Moons().sample(2000, generator(100 + seed))
@@ -569,7 +569,7 @@ def test_fresh_samples_are_not_taken_for_memorised_and_one_training_point_in_fiv
         assert copied.p_value() < ALPHA
 
 
-def test_the_excess_has_the_stated_law():
+def test_the_excess_has_the_stated_distribution():
     """Mean over 400 draws of the true law, at 1e-6; without the share of the fresh points it would not be."""
     points = Points(torch.rand(200, 2, generator=generator(0)))
     n, m, draws = 1000, 800, 400
@@ -587,7 +587,7 @@ def test_the_excess_has_the_stated_law():
     assert abs(np.mean(excess) - without) > scatter + shortfall
 
 
-def test_memorisation_adds_up_over_pieces_and_says_what_it_counts():
+def test_memorisation_adds_up_over_pieces_and_its_summary_equals_the_definitions():
     x = Moons().sample(1000, generator(9))
     whole, parts = judged(lambda _: x), judged(lambda _: x[:400])
     parts.merge_state(judged(lambda _: torch.cat([x[400:], torch.tensor([[math.nan, 0.0]])])))
@@ -602,7 +602,7 @@ def test_memorisation_adds_up_over_pieces_and_says_what_it_counts():
     assert said["p_value"] == pytest.approx(math.exp(-2 * said["excess"] ** 2 * n * fresh / (n + fresh)))
 
 
-def test_points_that_come_twice_in_the_data_are_no_memorisation():
+def test_repeated_points_in_the_data_are_not_memorisation():
     """Data on a grid: half of the fresh points are training points too, and so are half of the samples."""
     x = torch.randint(20, (1500, 2), generator=generator(0)).float()
     metric = Memorisation(Points(x[:500]), x[500:1000])
@@ -610,7 +610,7 @@ def test_points_that_come_twice_in_the_data_are_no_memorisation():
     assert metric.p_value() > ALPHA
 
 
-def test_test_compares_with_held_out_points_and_pretends_no_truth(run, capsys, tmp_path):
+def test_test_compares_with_held_out_points_and_reports_no_exact_values(run, capsys, tmp_path):
     said = run("test", "--data.path", "gone.csv", "--data.held_out", "0.2", "--output", str(tmp_path / "m.json"))
     assert "120 samples, means over 4 draws, compared with 60 held-out points" in said
     assert "memorisation: distances to the nearest of 240 training points, beside those of 60 fresh points" in said
@@ -626,7 +626,7 @@ def test_test_compares_with_held_out_points_and_pretends_no_truth(run, capsys, t
         assert "only points of the truth are known" in capsys.readouterr().err
 
 
-def test_test_tells_of_memorisation_where_known_data_are_a_fixed_set(monkeypatch, tmp_path, capsys):
+def test_test_reports_memorisation_if_known_data_are_a_fixed_set(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["toy_score"])
     small = ["--data.fresh", "false", "--data.n_train", "256", "--data.n_val", "64"]
@@ -636,7 +636,7 @@ def test_test_tells_of_memorisation_where_known_data_are_a_fixed_set(monkeypatch
     assert "the nearest of 256 training points, beside those of 10000 fresh points" in capsys.readouterr().out
 
 
-def test_the_floor_of_points_is_that_of_so_many_real_points():
+def test_the_noise_floor_of_points_is_that_of_equally_many_real_points():
     """Real points against held-out ones; the held-out points drawn again would lie below, by their own scatter."""
     x = Moons().sample(3000, generator(3))
     train, held_out = Points(x[:2000]), Points(x[2000:])

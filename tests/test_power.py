@@ -70,7 +70,7 @@ def test_a_planted_error_is_found_and_nothing_without_it(p, n, plant, twin, seen
     assert found(p, twin(p, n, generator(5))) - {"invalid_mass"} == set()
 
 
-def test_the_score_error_is_what_the_denoising_loss_exceeds_its_minimum_by():
+def test_the_score_error_is_the_excess_of_the_denoising_loss_over_its_minimum():
     """`E|noise_theta - eps|^2 / 2 - E|noise* - eps|^2 / 2` at the same points, within 4.9 standard errors."""
     p, sigma, n = Heart(), 0.5, 200_000
     truth = ExactDenoiser(p, SCHEDULE)

@@ -68,7 +68,7 @@ def test_row_numbers_with_classes_are_skipped_and_a_count_that_may_be_x_is_refus
         table(tmp_path, rows(COUNT, X, header=",value"))
 
 
-def test_a_third_column_of_many_values_is_no_class_unless_it_is_chosen(tmp_path):
+def test_a_third_column_of_many_values_has_the_classes_only_if_it_is_chosen(tmp_path):
     text = rows(X, Y, range(0, 10 * N, 10), header="a,b,height")
     with pytest.raises(ValueError, match=re.escape("'height' (column 3) of my.csv has 60 values in 60 rows")):
         table(tmp_path, text)
@@ -128,7 +128,7 @@ def test_decimal_commas_are_read_as_decimals(separator, header, tmp_path):
     assert read.columns == (("Länge", "Breite") if header else ("x", "y"))
 
 
-def test_commas_and_points_as_decimals_are_refused_and_the_row_is_shown_as_it_is(tmp_path):
+def test_mixed_decimal_commas_and_points_are_refused_and_the_row_is_shown(tmp_path):
     with pytest.raises(ValueError, match=re.escape("row 1 of my.csv is '1,5;2' and row 2 of my.csv is '1;2.5'")):
         table(tmp_path, "1,5;2\n1;2.5\n")
     with pytest.raises(ValueError, match=re.escape("row 2 of my.csv is '1,5;b': 'b' is not a number")):
@@ -138,7 +138,7 @@ def test_commas_and_points_as_decimals_are_refused_and_the_row_is_shown_as_it_is
 
 
 @pytest.mark.parametrize("first", [f"{N}", f"{N} 2"])
-def test_a_first_line_that_counts_the_rows_is_no_point(first, tmp_path):
+def test_a_first_line_that_counts_the_rows_is_not_a_point(first, tmp_path):
     read = table(tmp_path, rows(X, Y, separator=" ", header=first))
     assert np.array_equal(read.x.numpy(), XY)
     assert f"skipped the first line, which counts {N} rows" in str(read)
@@ -155,7 +155,7 @@ def test_a_cell_that_is_too_long_is_named_by_its_row(tmp_path):
 # Arrays
 
 
-def test_arrays_beside_the_points_are_read_or_told(tmp_path):
+def test_arrays_beside_the_points_are_read_or_reported(tmp_path):
     path = tmp_path / "my.npz"
     np.savez(path, x=XY, labels=KIND, weights=X, trajectory=np.zeros((2, 3)))
     read = read_table(path)
@@ -223,7 +223,7 @@ def test_points_within_a_denormal_distance_are_refused(tmp_path):
         Standardisation.of(torch.tensor(XY * 1e-40))
 
 
-def test_points_far_from_0_for_their_spread_are_told_of(tmp_path):
+def test_points_far_from_0_for_their_spread_are_reported(tmp_path):
     np.save(tmp_path / "my.npy", XY + np.array([1.7e9, 0.0]))
     assert "samples are float32, in steps of 2e+02 here; subtract 1.7e+09 from x" in str(
         read_table(tmp_path / "my.npy")
@@ -301,7 +301,7 @@ def test_a_picture_that_is_too_large_is_refused_before_it_is_unpacked(side, tmp_
         read_table(tmp_path / "my.png")
 
 
-def test_a_picture_tells_its_size_and_that_it_is_mostly_dark(tmp_path):
+def test_the_size_of_a_picture_and_that_it_is_mostly_dark_are_reported(tmp_path):
     Image.fromarray(CORNER).save(tmp_path / "my.png")
     assert "drawn from the dark pixels, 3.12% of 8 x 4; the unit is a pixel" in str(read_table(tmp_path / "my.png"))
     Image.fromarray(255 - CORNER).save(tmp_path / "my.png")
@@ -342,7 +342,7 @@ def test_the_doctor_measures_the_distance_between_points_that_are_repeated():
     assert "detail" not in found(x - x.mean(0))
 
 
-def test_the_doctor_tells_of_one_far_point_in_500():
+def test_the_doctor_reports_one_far_point_in_500():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(500, 2, generator=g, dtype=torch.float64)
     assert "outliers" not in found(x)

@@ -79,7 +79,7 @@ IN_EPOCHS = {"max_epochs": 3, "max_steps": -1}
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_run_goes_on_as_if_it_had_not_ended_early(end, hook, measure, whole, tmp_path):
+def test_a_run_that_ended_early_resumes_bit_for_bit(end, hook, measure, whole, tmp_path):
     """Bit for bit, whichever way it ends: a time limit, early stopping, or a signal in a step or in validation."""
     do = stop if end is stop else lambda _: signal.raise_signal(end)
     try:
@@ -194,13 +194,13 @@ def refused(capsys, line):
         "--ema.decay 0.5": "ema.decay is 0.5, in the checkpoint 0.998;",
     }.items(),
 )
-def test_a_resumed_run_refuses_what_its_state_would_undo(option, difference, last, capsys):
+def test_a_resumed_run_refuses_settings_that_its_state_would_replace(option, difference, last, capsys):
     said = refused(capsys, f"fit --ckpt_path {last} --trainer.max_steps 30 {option}")
     assert difference in said
     assert said.endswith(f"start a new run from the weights: --init_from {last}")
 
 
-def test_a_resumed_run_announces_and_obeys_what_can_change(last, capsys):
+def test_a_resumed_run_announces_and_applies_settings_that_can_change(last, capsys):
     command(f"fit --ckpt_path {last} --trainer.max_steps 30 --model.sampler Heun --data.batch_size 32")
     said = capsys.readouterr().out
     assert "model.sampler: Heun(" in said
@@ -237,7 +237,7 @@ def test_the_learning_rate_ends_with_the_run(epochs, steps, length, tmp_path):
     assert saved(tmp_path)["run_length"] == length
 
 
-def test_constant_needs_no_length(last):
+def test_a_constant_learning_rate_needs_no_length(last):
     options = "--trainer.max_steps -1 --model.lr_schedule Constant --trainer.max_time 00:00:00:01"
     command(f"fit --model NCSNModule --data HeartDataModule {options}")
     checkpoint = saved(Path("checkpoints"))

@@ -193,7 +193,7 @@ def test_flow_solvers_converge_with_their_order_on_the_toys(kind, arguments, ord
     assert abs(math.log2(errors[0] / errors[1]) - order) < tolerance + 0.05 * (order == 1)
 
 
-def test_dormand_prince_converges_with_order_five_and_knows_its_error():
+def test_dormand_prince_converges_with_order_five_and_estimates_its_error():
     truth = ExactDenoiser(Heart(), EDM(0.05, 80.0))
     y = 80.0 * torch.randn(64, 2, generator=generator(), dtype=f64)
     exact = end_of_flow(DormandPrince(300), truth, y)
@@ -207,7 +207,7 @@ def test_dormand_prince_converges_with_order_five_and_knows_its_error():
     assert estimate.median() < 1e3 * true.median() + 1e-4
 
 
-def test_the_adaptive_solver_errs_less_with_a_smaller_tolerance_and_each_row_for_itself():
+def test_the_error_of_the_adaptive_solver_falls_with_the_tolerance_and_rows_are_independent():
     truth = ExactDenoiser(SplitNormal(), EDM(0.02, 80.0))
     y = 80.0 * torch.randn(200, 2, generator=generator(), dtype=f64)
     exact = end_of_flow(DormandPrince(400), truth, y)
@@ -221,7 +221,7 @@ def test_the_adaptive_solver_errs_less_with_a_smaller_tolerance_and_each_row_for
     assert errors[2] < 1e-5
 
 
-def test_the_adaptive_solver_says_what_it_costs():
+def test_the_adaptive_solver_counts_its_evaluations():
     schedule = EDM(0.02, 80.0)
     costs = [AdaptiveDormandPrince(tolerance).nfe(schedule) for tolerance in (1e-2, 1e-4, 1e-6)]
     assert 10 < costs[0] < costs[1] < costs[2] < 500
@@ -399,7 +399,7 @@ def test_the_reverse_sde_is_solved_with_weak_order_one(kind, schedule):
     assert errors[2] < 0.01
 
 
-def test_chains_of_a_corrector_do_not_know_one_another():
+def test_chains_of_a_corrector_are_independent():
     truth, sampler = ExactDenoiser(Heart(), VP()), PredictorCorrector(ReverseDiffusion(20))
     x = sampler(truth, 100, generator())
 
@@ -436,7 +436,7 @@ def test_forward_variance_is_exact_for_unit_variance_data():
     assert narrow < std - 1e-3
 
 
-def test_posterior_variance_is_exact_for_data_in_a_point():
+def test_posterior_variance_is_exact_for_a_single_data_point():
     mean, std = law(DDPMAncestral("posterior"), GaussianDenoiser(0.3, 0.0, DDPM()))
     assert mean == pytest.approx(0.3)
     assert std == pytest.approx(0.0, abs=1e-12)
@@ -492,7 +492,7 @@ def test_annealed_langevin_is_algorithm_1_of_song_and_ermon_line_by_line():
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_langevin_settles_at_the_stated_variance(schedule):
+def test_langevin_has_the_stated_stationary_variance(schedule):
     """On N(0, s^2) at noise level r the chain is AR(1): variance step / (1 - (1 - step / (2 v))^2), v = s^2 + r^2."""
     s, r, step = 0.8, 0.5, 0.2
     sampler = Langevin(n_steps=400, eps=step, sigma=r)
@@ -510,7 +510,7 @@ def test_annealed_langevin_ends_too_wide_by_the_stated_factor():
 
 @quick
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_the_stated_number_of_evaluations_is_the_true_one(sampler, schedule):
+def test_the_stated_number_of_evaluations_is_the_actual_one(sampler, schedule):
     counter = GaussianDenoiser(0.0, 1.0, schedule)
     run(sampler, counter, NoiseStream(0, 0, 4))
     assert sampler.nfe(schedule) == counter.evaluations
@@ -538,7 +538,7 @@ def test_samplers_do_not_touch_the_global_generator(sampler):
 
 
 @quick
-def test_a_trajectory_ends_in_the_samples_and_keeps_what_was_asked_for(sampler):
+def test_a_trajectory_ends_in_the_samples_and_has_the_requested_positions(sampler):
     schedule = VE(0.01, 5.0)
     truth = ExactDenoiser(Heart(), schedule)
     whole = sampler.trajectory(truth, 8, generator(1))
@@ -554,7 +554,7 @@ def test_a_trajectory_ends_in_the_samples_and_keeps_what_was_asked_for(sampler):
 
 
 @quick
-def test_a_row_that_is_not_a_number_stays_alone(sampler):
+def test_a_nan_row_does_not_affect_the_other_rows(sampler):
     class Broken(ExactDenoiser):
         def score(self, x, t):
             score = super().score(x, t)
@@ -594,7 +594,7 @@ def test_grids_run_from_the_highest_to_the_lowest_level(schedule, grid):
     assert grid(schedule, 1).tolist() == [schedule.t_max]
 
 
-def test_grids_are_spaced_as_they_say():
+def test_grids_are_spaced_as_documented():
     schedule = VE(0.01, 5.0)
     assert Geometric()(schedule, 10).tolist() == pytest.approx(schedule.ladder.tolist())
     expected = [(5 ** (1 / 7) + i / 4 * (0.01 ** (1 / 7) - 5 ** (1 / 7))) ** 7 for i in range(5)]
@@ -677,7 +677,7 @@ def distance(p, x):
 
 @pytest.mark.parametrize(("sampler", "schedule", "n"), FOLLOW, ids=repr)
 @pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
-def test_with_the_exact_denoiser_samples_follow_the_law(p, sampler, schedule, n):
+def test_with_the_exact_denoiser_samples_follow_the_distribution(p, sampler, schedule, n):
     assert distance(p, sampler(ExactDenoiser(p, schedule), n, generator(11))) < threshold(n)
 
 

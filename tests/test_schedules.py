@@ -41,7 +41,7 @@ def test_the_ladder_of_ddpm_is_the_product_of_its_betas(n, low, high):
     assert (alpha**2).tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_ends_of_ddpms_ladder_are_the_papers():
+def test_the_first_and_last_noise_level_of_ddpm_are_those_of_the_paper():
     alpha_bar = DDPM().alpha(DDPM().ladder) ** 2
     assert alpha_bar[-1].item() == pytest.approx(0.9999, abs=1e-12)
     assert alpha_bar[0].item() == pytest.approx(4.0358e-5, rel=1e-4)
@@ -68,7 +68,7 @@ def test_noise_rises_and_signal_falls(schedule):
 
 
 @every
-def test_float32_follows_float64(schedule):
+def test_float32_agrees_with_float64(schedule):
     t = torch.rand(10_000, generator=torch.Generator().manual_seed(0)).clamp(schedule.t_min, schedule.t_max)
     for low, high in zip(schedule(t), schedule(t.double()), strict=True):
         assert torch.allclose(low.double(), high, rtol=1e-4)
@@ -84,7 +84,7 @@ def test_the_ladder_descends_from_the_highest_to_the_lowest_time(schedule):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("T", [10, 100, 1000])
-def test_at_a_step_of_ddpm_the_drift_is_that_steps(T, dtype):
+def test_at_a_step_of_ddpm_the_drift_is_that_of_the_step(T, dtype):
     schedule = DDPM(n_steps=T, beta_max=0.5)
     t = (torch.arange(1, T + 1, dtype=f64) / T).to(dtype)
     assert torch.allclose(schedule.drift(t).double(), 0.5 * T * torch.log1p(-schedule.betas), rtol=2e-3)
@@ -103,7 +103,7 @@ def test_drift_and_diffusion_are_those_of_the_marginals(schedule):
     assert torch.allclose(schedule.diffusion(t) ** 2, variance - 2 * f * schedule.sigma(t) ** 2, rtol=1e-5, atol=1e-7)
 
 
-def test_schedules_are_the_papers():
+def test_schedules_equal_the_formulas_of_the_papers():
     t = torch.tensor([0.1, 0.4, 0.9], dtype=f64)
     integral = 0.1 * t + 19.9 * t**2 / 2
     assert torch.allclose(VP().alpha(t), torch.exp(-integral / 2))  # Song et al. 2021, eq. 33
@@ -117,7 +117,7 @@ def test_schedules_are_the_papers():
     assert torch.allclose(LinearFlow().alpha(t) + LinearFlow().sigma(t), torch.ones(3, dtype=f64))
 
 
-def test_ddpms_chain_is_vp_made_discrete():
+def test_ddpm_is_the_discretised_vp_schedule():
     """Song et al. 2021, appendix B: with T steps and beta_i = beta(i / T) / T the noise levels approach VP's."""
     t = torch.linspace(0.05, 1, 20, dtype=f64)
     gaps = []

@@ -65,7 +65,7 @@ def test_plain_langevin_keeps_the_weights_of_its_start():
     assert abs(share(x) - 0.8) > LEVEL * scatter(0.8)
 
 
-def test_a_step_without_its_half_is_found_by_the_weights():
+def test_a_step_that_lacks_the_factor_one_half_is_found_by_the_weights():
     """Twin: `step score + sqrt(step) z` has the squared density as its law, and weights of 16 to 1."""
 
     class Twice(ExactDenoiser):

@@ -37,7 +37,7 @@ def refused(edm, *argv):
     return str(error.value)
 
 
-def test_a_description_is_complete_and_is_what_the_object_says_of_itself(edm):
+def test_a_completed_description_equals_that_of_the_object(edm):
     check_config(edm, ScoreModule, "model")
     assert edm == to_config(EDMModule())
 
@@ -70,7 +70,7 @@ def test_the_order_of_flags_does_not_matter(edm):
     assert changed(edm, *with_init_args, *words[4:]) == changed(edm, *words)
 
 
-def test_a_change_does_not_change_what_it_is_over(edm):
+def test_merging_a_change_leaves_the_settings_below_unchanged(edm):
     before = dump(edm)
     changed(edm, "--model.sampler.n_steps", "3", "--model.backbone.hidden", "[8]")
     assert dump(edm) == before
@@ -123,7 +123,7 @@ def test_null_stands_for_the_default_of_a_part_that_must_be_there(edm):
         ("--model.optimizer os.system", "model.optimizer: os.system is not a Optimizer"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_answered_with_what_is_known(edm, words, message):
+def test_a_mistake_is_answered_with_the_known_names(edm, words, message):
     assert message in refused(edm, *words.split())
 
 
@@ -172,7 +172,7 @@ def test_an_argument_of_the_data_that_is_given_to_the_model_is_found(tmp_path):
     [("1e-3", 0.001), ("1E5", 1e5), (".5", 0.5), ("-3", -3), ("1_000", 1000), ("00:10:00", "00:10:00"), ("1.", 1.0),
      (".inf", float("inf")), ("-.inf", float("-inf")), ("1e", "1e"), ("yes", True), ("[1e-3, a]", [0.001, "a"])],
 )  # fmt: skip
-def test_numbers_are_those_that_people_write_and_are_read_again(text, value):
+def test_numbers_are_read_as_people_write_them_and_survive_dumping(text, value):
     assert load(text) == value
     assert type(load(text)) is type(value)
     assert load(dump({"x": value})) == {"x": value}
@@ -216,7 +216,7 @@ def test_help_shows_the_settings_of_the_chosen_config_first_and_cuts_nothing(cap
     assert "--trainer.gradient_clip_algorithm" in capsys.readouterr().out
 
 
-def test_options_that_are_true_or_false_may_stand_alone():
+def test_boolean_options_need_no_value():
     argv = ["--ckpt_path", str(Path(__file__)), "--budget", "--papers", "false", "--likelihood=true", "--overwrite"]
     options = parse("test", argv).options
     assert [options[name] for name in ("budget", "papers", "likelihood", "overwrite", "fields")] == [

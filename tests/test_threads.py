@@ -54,7 +54,7 @@ def test_threads_of_the_environment_are_left_as_they_are(monkeypatch):
 
 @pytest.mark.parametrize("command", ["fit", "predict", "test", "validate", "compare"])
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "", "²"])
-def test_a_number_of_threads_that_is_none_is_refused_in_one_line(command, value, capsys):
+def test_an_invalid_number_of_threads_is_refused_in_one_line(command, value, capsys):
     with pytest.raises(SystemExit) as stop:
         entry.main([command, "--threads", value])
     assert stop.value.code == 2

@@ -42,7 +42,7 @@ def test_training_lowers_the_score_error(model_class, tmp_path):
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_how_many_steps_the_trainer_is_handed_at_once_changes_nothing(at_once, tmp_path):
+def test_the_number_of_steps_per_lightning_batch_changes_nothing(at_once, tmp_path):
     models = []
     for steps_at_once in (at_once, 7):
         torch.manual_seed(0)
@@ -97,7 +97,7 @@ class StoppingAt(Described):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_stopped_within_a_group_of_steps_goes_on_as_if_it_had_not_been(number, tmp_path):
+def test_a_run_stopped_within_a_group_of_steps_resumes_bit_for_bit(number, tmp_path):
     """Bit for bit; stopped during step 13, it is saved after step 16, where the group of four ends."""
 
     def model():
@@ -199,7 +199,7 @@ def test_the_wrong_class_is_refused(tmp_path):
         DDPMModule.load_from_checkpoint(tmp_path / "last.ckpt")
 
 
-def test_samples_do_not_depend_on_how_they_are_asked_for():
+def test_samples_do_not_depend_on_how_they_are_requested():
     model = NCSNModule(sampler=Heun(4))
     many = model.sample(5000, seed=3)
     assert torch.allclose(model.sample(10, seed=3), many[:10], atol=1e-5)

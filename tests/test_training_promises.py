@@ -140,7 +140,7 @@ def test_no_time_is_outside_the_schedule(times, schedule):
         assert u.max() > 1 - 1.1e-3
 
 
-def test_a_guide_that_knows_labels_is_conditioned_on_the_same_label(tmp_path):
+def test_a_guide_with_labels_is_conditioned_on_the_same_label(tmp_path):
     """Samples are those of `D_weak(x, label) + w (D_strong(x, label) - D_weak(x, label))`, bit for bit."""
     torch.manual_seed(0)
     checkpoint = Checkpoint(every_n_steps=100)
@@ -174,7 +174,7 @@ class Watching(Objective):
         return (denoiser.noise(x, level) - eps).square().mean(dim=-1)
 
 
-def test_a_loss_sees_the_step_the_truth_and_the_averaged_weights(tmp_path):
+def test_a_loss_receives_the_step_the_exact_denoiser_and_the_averaged_weights(tmp_path):
     """As a consistency loss needs; the average is `a <- a + (1 - d) (w - a)`, d = min(decay, (1 + n) / (10 + n))."""
     SEEN.clear()
     model = NCSNModule(backbone=MLP((8,)), objective=Watching(), lr_schedule=Constant())
@@ -189,7 +189,7 @@ def test_a_loss_sees_the_step_the_truth_and_the_averaged_weights(tmp_path):
     assert not torch.allclose(SEEN[-1][1], SEEN[-1][2])
 
 
-def test_without_an_average_a_loss_sees_none(tmp_path):
+def test_without_an_average_a_loss_receives_none(tmp_path):
     SEEN.clear()
     fit(NCSNModule(backbone=MLP((8,)), objective=Watching()), tmp_path, 1, labels=False)
     assert [average for _, _, average, _ in SEEN] == [None]

@@ -20,12 +20,12 @@ def names_for_type_checkers():
     return {n.asname: (node.module, n.name) for block in blocks for node in block for n in node.names}
 
 
-def test_type_checkers_are_told_of_the_very_names_that_are_imported_when_used():
+def test_type_checkers_see_the_same_names_as_the_lazy_import():
     lazy = {name: (f"toy_score.{room}", name) for name, room in toy_score._ROOM_OF.items()}
     assert names_for_type_checkers() == lazy
 
 
-def test_the_package_says_that_it_is_typed():
+def test_the_package_is_marked_as_typed():
     assert (PACKAGE / "py.typed").is_file()
 
 

@@ -84,7 +84,7 @@ def test_a_validation_evaluates_the_network_once_a_level_and_the_truth_in_the_fi
 
 
 @pytest.mark.parametrize("model_class", [NCSNModule, DDPMModule])
-def test_validations_of_a_fit_say_what_validate_says_of_the_same_weights(model_class):
+def test_validation_in_fit_equals_validate_with_the_same_weights(model_class):
     """With other data between: what is kept of a validation never serves other points, or another truth."""
     torch.manual_seed(0)
     model, data = model_class(), {"n_train": 64 * 8, "batch_size": 64, "n_val": 200}
@@ -100,7 +100,7 @@ def test_validations_of_a_fit_say_what_validate_says_of_the_same_weights(model_c
     assert model._validation is None  # its memory is free again
 
 
-def test_with_class_labels_the_loss_is_of_the_network_told_them_and_the_score_error_of_the_one_that_is_not():
+def test_with_class_labels_the_loss_is_conditional_and_the_score_error_unconditional():
     torch.manual_seed(0)
     model = NCSNModule(backbone=MLP(hidden=(8,), n_labels=2))
     before = validated(model, HeartDataModule(n_val=200, labels=True))

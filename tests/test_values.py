@@ -113,7 +113,7 @@ def test_a_variant_differs_and_leaves_the_original(component, changes):
     assert repr(component) == before
 
 
-def test_a_replaced_argument_is_checked_and_what_follows_from_it_is_worked_out_anew():
+def test_a_replaced_argument_is_checked_and_derived_values_are_computed_again():
     with pytest.raises(ValueError, match="shift must be positive"):
         dataclasses.replace(SplitNormal(), shift=-1.0)
     x = torch.tensor([[1.5, 0.0]])

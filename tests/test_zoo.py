@@ -226,7 +226,7 @@ def test_score_is_differentiable_in_forward_mode(p):
 
 @each(ZOO)
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
-def test_nothing_overflows_within_ten_thousand(p, dtype):
+def test_nothing_overflows_within_a_distance_of_ten_thousand(p, dtype):
     side = torch.tensor([-1e4, -300.0, -1.0, 0.0, 1.0, 77.0, 1e4], dtype=dtype)
     x = torch.cartesian_prod(side, side)
     for sigma in (1e-3, 0.1, 1.0, 1e3):
@@ -290,7 +290,7 @@ def test_labels_come_with_their_shares_and_points_with_their_classes(p):
 
 
 @each(LABELLED)
-def test_a_class_that_is_not_there_is_refused_by_number(p):
+def test_a_class_that_does_not_exist_is_refused_by_number(p):
     with pytest.raises(ValueError, match=f"has no class {p.n_labels}: labels are 0 to {p.n_labels - 1}"):
         p.conditioned_on(p.n_labels)
     with pytest.raises(ValueError, match=r"conditioned_on\(0\) has no labels, so no class 1"):
@@ -322,7 +322,7 @@ def test_entropy_of_a_mixture_too_fine_for_a_grid_is_right_to_1e_3():
 
 
 @each([*MIXTURES, LEANING.conditioned_on(1)])
-def test_reference_points_are_the_law_to_a_high_order(p):
+def test_reference_points_represent_the_distribution_to_a_high_order(p):
     """Weights, means and covariances to a few parts in ten thousand; random points would be ten times as far off."""
     x, mu, S, w = p.reference(), p._mu, p._S, p._w
     mean = w @ mu
@@ -336,7 +336,7 @@ def test_reference_points_are_the_law_to_a_high_order(p):
 
 
 @each([*ZOO, *LABELLED])
-def test_distributions_are_what_their_plain_values_say(p):
+def test_distributions_equal_those_built_from_their_plain_values(p):
     again = from_config(to_config(p))
     assert again == p
     assert again.name == p.name
@@ -369,7 +369,7 @@ def test_noisy_samples_follow_the_noisy_density(p):
         assert chi_squared(p, x + 0.02 * p.bounds, sigma) < ALPHA
 
 
-def test_samples_of_folded_normals_are_what_they_were():
+def test_samples_of_folded_normals_have_not_changed():
     """Those of the first release, to the last bit."""
     heart, split = (p.sample(2, generator()).tolist() for p in (Heart(), SplitNormal()))
     assert heart == [[1.3942816257476807, 0.4770691394805908], [-1.89457368850708, 0.5209634304046631]]
@@ -497,7 +497,7 @@ def test_the_tree_is_that_of_the_paper():
     assert torch.allclose(p._w @ p._mu, torch.zeros(2, dtype=f64), atol=1e-12)
 
 
-def test_opposite_blades_are_a_class():
+def test_opposite_blades_share_a_class():
     p = AnisotropicGaussians(n_blades=4, n_classes=2, radius=1.0, long=0.5, short=0.1, turn=0.0)
     assert p._labels.tolist() == [0, 1, 0, 1]
     assert torch.allclose(p._S[0], torch.diag(torch.tensor([0.25, 0.01], dtype=f64)))
@@ -528,7 +528,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
-def test_numbers_that_are_no_mixture_are_refused(arguments, message):
+def test_invalid_mixtures_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         GaussianMixture(**arguments)
 

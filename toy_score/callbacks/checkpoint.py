@@ -12,7 +12,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from toy_score.component import Described, to_config
 from toy_score.data import typed
@@ -41,7 +40,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise OSError(f"cannot write {os.path.relpath(path)}: {error.strerror or error}") from error
 
 
-class Checkpoint(ModelCheckpoint):
+class Checkpoint(pl.callbacks.Checkpoint):
     """Keeps `checkpoints/last.ckpt` of the run: every `every_n_steps` steps, and however the run ends.
 
     That is the last step or epoch, a time limit, early stopping, Ctrl-C, SIGTERM and SIGHUP. A signal takes effect at
@@ -60,26 +59,19 @@ class Checkpoint(ModelCheckpoint):
         if every_n_steps < 1:
             raise ValueError(f"checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
         self.every_n_steps = every_n_steps
-        super().__init__(
-            filename="last",
-            every_n_train_steps=1,
-            save_top_k=1,
-            enable_version_counter=False,
-        )
+        self.dirpath: str | None = None  # that of the run, from `setup` on, unless another is set before
+        self.best_model_path = ""  # the newest checkpoint, by the name under which Lightning asks for it
+        self._saved_step = 0  # a run without a step needs no checkpoint
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
 
-    @property
-    def state_key(self) -> str:
-        return type(self).__name__  # Lightning asks for it six times a step; its own is composed anew each time
-
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
+        if self.dirpath is None:
+            self.dirpath = trainer.strategy.broadcast(_folder(trainer))
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the user has chosen
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
         self._signal = None
         if threading.current_thread() is not threading.main_thread():
             return  # Python handles signals in the main thread only
@@ -104,36 +96,40 @@ class Checkpoint(ModelCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Several steps may have passed since the last call.
-        due = trainer.global_step // self.every_n_steps > self._last_global_step_saved // self.every_n_steps
-        self._save_or_stop(trainer, due, last=trainer.global_step == trainer.max_steps)
+        due = trainer.global_step // self.every_n_steps > self._saved_step // self.every_n_steps
+        self._save_or_stop(trainer, trainer.current_epoch, due, last=trainer.global_step == trainer.max_steps)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._save_or_stop(trainer)
+            self._save_or_stop(trainer, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save_or_stop(trainer, last=trainer.current_epoch + 1 == trainer.max_epochs)
+        epochs = trainer.current_epoch + 1
+        self._save_or_stop(trainer, epochs, last=epochs == trainer.max_epochs)
 
-    def _save_or_stop(self, trainer: pl.Trainer, due: bool = False, last: bool = False) -> None:
-        """Save if it is time to, if the run ends here, or if a signal has arrived; then obey the signal."""
+    def _save_or_stop(self, trainer: pl.Trainer, epochs: int, due: bool = False, last: bool = False) -> None:
+        """Save if it is time to, if the run ends here after `epochs` epochs, or on a signal; then obey the signal."""
         # All processes save, or none does.
         signalled = self._signal is not None or trainer.received_sigterm
         signalled = trainer.strategy.reduce_boolean_decision(signalled, all=False)
-        last = last or (trainer.should_stop and trainer.fit_loop._can_stop_early)
-        if (due or last or signalled) and not self._should_skip_saving_checkpoint(trainer):
+        may_stop = trainer.global_step >= (trainer.min_steps or 0) and epochs >= (trainer.min_epochs or 0)
+        last = last or (trainer.should_stop and may_stop)
+        is_saved = self._saved_step == trainer.global_step
+        if (due or last or signalled) and not (is_saved or typed(trainer).fast_dev_run):
             if not all(weights.isfinite().all() for weights in trainer.lightning_module.parameters()):
                 raise ValueError(
                     f"the weights at step {trainer.global_step} are not finite and were not saved; "
                     "lower the learning rate or set --model.gradient_clip 1.0"
                 )
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+            self.best_model_path = os.path.join(self.dirpath or "", "last.ckpt")
+            trainer.save_checkpoint(self.best_model_path)
+            self._saved_step = trainer.global_step
         if last or signalled:
             self._restore_handlers()
         if signalled and not trainer.received_sigterm:  # to that signal Lightning sees itself
             raise KeyboardInterrupt if self._signal in (None, signal.SIGINT) else SystemExit(128 + self._signal)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        super().on_exception(trainer, pl_module, exception)
         if trainer.is_global_zero and isinstance(exception, KeyboardInterrupt | SystemExit):
             print(self._how_to_go_on(trainer, pl_module), flush=True)
 
@@ -149,12 +145,20 @@ class Checkpoint(ModelCheckpoint):
         command += ["--config", str(configs[-1])] if configs else []
         command += ["--ckpt_path", str(checkpoint)]
         command += [word for module in _foreign_modules(trainer, pl_module) for word in ("--import", module)]
-        saved = "" if step == self._last_global_step_saved else f", saved at step {self._last_global_step_saved}"
+        saved = "" if step == self._saved_step else f", saved at step {self._saved_step}"
         return f"stopped at step {step}{saved}; to continue:\n{shlex.join(command)}"
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        super().teardown(trainer, pl_module, stage)
         self._restore_handlers()
+
+
+def _folder(trainer: pl.Trainer) -> str:
+    """The folder of checkpoints in the folder of the run: `SAVE_DIR/NAME/VERSION/checkpoints`, as Lightning has it."""
+    logger = trainer.logger
+    if logger is None:
+        return os.path.join(trainer.default_root_dir, "checkpoints")
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return os.path.join(logger.save_dir or trainer.default_root_dir, str(logger.name), version, "checkpoints")
 
 
 def _foreign_modules(trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[str]:

@@ -3,14 +3,14 @@
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from toy_score.denoisers import NetworkDenoiser
-from toy_score.modules import ScoreModule
+from toy_score.modules import ScoreModule, score_module
 
-__all__ = ["EMA"]
+__all__ = ["EMA", "averaged_model"]
 
 
 class EMA(WeightAveraging):
@@ -37,7 +37,7 @@ class EMA(WeightAveraging):
 
         def average(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
             n = float(updates)
-            torch._foreach_lerp_(averages, weights, 1.0 - min(decay**every_n_steps, (1.0 + n) / (10.0 + n)))
+            get_ema_multi_avg_fn(min(decay**every_n_steps, (1.0 + n) / (10.0 + n)))(averages, weights, updates)
 
         # Buffers are not averaged: an average of integers is no integer.
         super().__init__(use_buffers=False, multi_avg_fn=average)
@@ -48,15 +48,25 @@ class EMA(WeightAveraging):
             pl_module.use_average(self._denoiser)
 
     def _denoiser(self) -> NetworkDenoiser:
-        assert self._average_model is not None  # made by setup
-        average = self._average_model.module
-        assert isinstance(average, ScoreModule)  # it is a copy of the model
+        average = averaged_model(self)
+        assert average is not None  # made by setup
         return average.denoiser
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         # Several steps may have passed since the last call.
-        return step_idx is not None and step_idx + 1 - self._latest_update_step >= self.every_n_steps
+        latest = super().state_dict()["latest_update_step"]
+        return step_idx is not None and step_idx + 1 - latest >= self.every_n_steps
 
     def state_dict(self) -> dict[str, Any]:
         # What the averages in the checkpoint were made with, so that a run is not resumed with something else.
         return {**super().state_dict(), "decay": self.decay, "every_n_steps": self.every_n_steps}
+
+
+def averaged_model(callback: pl.Callback) -> ScoreModule | None:
+    """The model with the averaged weights that a callback keeps; None for other callbacks, and before `fit`.
+
+    Lightning 2.6 has no public name for it. The private one is used here alone, and `tests/test_lightning.py` tells
+    when there is a public one.
+    """
+    average = callback._average_model if isinstance(callback, WeightAveraging) else None
+    return None if average is None else score_module(average.module)

@@ -7,11 +7,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from toy_score.callbacks.ema import averaged_model
 from toy_score.callbacks.reports import run_folder
 from toy_score.data import typed
 from toy_score.denoisers import Denoiser, ExactDenoiser
@@ -148,7 +148,7 @@ class Pictures(pl.Callback):
                 # add_image would decode the picture to encode it again, and knows no animations.
                 image = Summary.Image(colorspace=3, encoded_image_string=content)
                 summary = Summary(value=[Summary.Value(tag=name.rpartition(".")[0], image=image)])
-                board._get_file_writer().add_summary(summary, step)
+                board.file_writer.add_summary(summary, step)
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
@@ -192,7 +192,5 @@ def animation(
 
 def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> ScoreModule:
     """The module with the averaged weights, if a callback keeps any."""
-    for callback in typed(trainer).callbacks:
-        if isinstance(callback, WeightAveraging) and callback._average_model is not None:
-            return score_module(callback._average_model.module)
-    return score_module(pl_module)
+    averages = (averaged_model(callback) for callback in typed(trainer).callbacks)
+    return next((model for model in averages if model is not None), score_module(pl_module))

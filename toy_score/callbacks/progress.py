@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 from tqdm import tqdm
 
 from toy_score.data import requests_of
+from toy_score.modules import ScoreModule
 
 __all__ = ["ProgressBar"]
 
@@ -16,14 +17,14 @@ SHOWN = {"val/loss": "loss", "val/score_error": "score error"}
 class ProgressBar(pl.callbacks.ProgressBar):
     """Counts the optimizer steps of `fit`, with the loss and the score error of the last validation, or the samples.
 
-    A bar begins with the first group of steps and ends with the last, so that what other callbacks print before and
-    after stands on lines of its own.
+    A bar appears after the first group of steps and ends with the last, so that other callbacks can print before and
+    after it on lines of their own.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._bar: tqdm | None = None
-        self._first = 0  # of a resumed run, the step where it goes on
+        self._first = 0  # the step at which a resumed run continues
         self._enabled = True
 
     def disable(self) -> None:
@@ -42,8 +43,8 @@ class ProgressBar(pl.callbacks.ProgressBar):
             self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, initial=self._first)
         self._bar.update(to - self._bar.n)
 
-    def _sampled(self, loader: Any, n: int) -> None:
-        """Count `n` of the samples that are asked for."""
+    def _count(self, loader: Any, n: int) -> None:
+        """Count `n` more of the requested samples."""
         requests = requests_of(loader)
         total = sum(requests[i].n for i in range(len(requests)))
         self._move((self._bar.n if self._bar else 0) + n, total, "samples")
@@ -59,8 +60,8 @@ class ProgressBar(pl.callbacks.ProgressBar):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        length = getattr(pl_module, "_run_length", None)
-        self._move(trainer.global_step, length, "steps")
+        total = pl_module.planned_steps if isinstance(pl_module, ScoreModule) else None
+        self._move(trainer.global_step, total, "steps")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._bar is not None and trainer.state.fn == "fit":
@@ -82,21 +83,11 @@ class ProgressBar(pl.callbacks.ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._sampled(trainer.predict_dataloaders, batch.n)
+        self._count(trainer.test_dataloaders if trainer.testing else trainer.predict_dataloaders, batch.n)
+
+    on_test_batch_end = on_predict_batch_end
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._sampled(trainer.test_dataloaders, batch.n)
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._end()
+    on_test_epoch_end = on_predict_end

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from toy_score.component import to_config, written
@@ -35,8 +34,7 @@ def run_folder(trainer: pl.Trainer) -> str | None:
 
 def checkpoint_path(trainer: pl.Trainer) -> str:
     """The path of the checkpoint that the run has saved; empty if there is none."""
-    callback = trainer.checkpoint_callback
-    return callback.best_model_path if isinstance(callback, ModelCheckpoint) else ""
+    return getattr(trainer.checkpoint_callback, "best_model_path", "")
 
 
 class RunReport(pl.Callback):

@@ -13,7 +13,7 @@ def run(given: Given) -> None:
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for name, value in figures.items():
         say(f"{name:<32}{value:.6f}")
-    say("\ndoctor: would a perfect network succeed?")
+    say("\ndoctor: would the optimal network succeed?")
     for finding in built.model.doctor():
         say(finding)
     check_finite(figures)

@@ -2,8 +2,8 @@
 
 Components are frozen dataclasses: `repr`, equality, hash and `dataclasses.replace` come with the language. Networks and
 Lightning's modules, which cannot be frozen, keep every constructor argument as an attribute of the same name. The
-description of either, `{"class_path": ..., "init_args": ...}`, is read off the object itself, and only plain values
-ever reach a checkpoint.
+description of an object, `{"class_path": ..., "init_args": ...}`, is made from its attributes. So checkpoints contain
+plain values only.
 """
 
 from toy_score.component.base import Component, Described, argument_names, argument_type, as_tuple, parameters

@@ -17,7 +17,7 @@ class Described:
 class Component(Described):
     """Base of the components: each is a frozen dataclass whose fields are its constructor arguments.
 
-    `__post_init__` checks the fields, and works out what follows from them.
+    `__post_init__` checks the fields and computes what follows from them.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # so that type checkers allow `dataclasses.replace`
@@ -28,7 +28,7 @@ class Component(Described):
 
 
 def argument_names(cls: type) -> list[str]:
-    """Names of the constructor arguments of a class, in order, those that go to its bases by `**kwargs` last."""
+    """Names of the constructor arguments of a class, in order; those that its bases take by `**kwargs` come last."""
     return list(parameters(cls))
 
 
@@ -48,17 +48,17 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
 def _signature(function: Any) -> inspect.Signature:
     try:
         return inspect.signature(function, eval_str=True)
-    except NameError:  # an annotation names what is imported for type checkers only
+    except NameError:  # an annotation names something that is imported for type checkers only
         return inspect.signature(function)
 
 
 def argument_type(parameter: inspect.Parameter) -> Any:
-    """The type of an argument; where none is annotated, that of its default as far as it is a described one."""
+    """The annotated type of an argument; if there is none, `Described` where its default is one, else `Any`."""
     if parameter.annotation is parameter.empty or isinstance(parameter.annotation, str):
         return Described if isinstance(parameter.default, Described) else Any
     return parameter.annotation
 
 
 def as_tuple(values: Any) -> Any:
-    """Lists and tuples, nested or not, as tuples: those of a component must be hashable. Other values as they are."""
+    """Lists and tuples, also nested ones, as tuples, so that components are hashable; other values unchanged."""
     return tuple(map(as_tuple, values)) if isinstance(values, (list, tuple)) else values

@@ -1,4 +1,4 @@
-"""Checks of a description: what it names and holds, before anything in it is imported or built."""
+"""Checks of all classes and values in a description, before anything in it is imported or built."""
 
 import inspect
 import reprlib
@@ -19,12 +19,12 @@ __all__ = ["check_config", "imported"]
 def check_config(config: Any, expected: Any = Any, where: str = "description") -> None:
     """Check all of a description, before anything in it is imported or built.
 
-    A class must be imported already, be derived from `Described` or be one of the optimizers of `torch.optim`, and be
-    a subclass of what the annotation of the argument asks for. Other values must be of the annotated type.
+    A class must already be imported. It must be derived from `Described` or be an optimizer of `torch.optim`, and it
+    must be a subclass of the annotated type of the argument. Other values must have the annotated type.
 
     Args:
-        expected: the type of the described object, as an annotation; `Any` for all that may be described.
-        where: what the description is of, e.g. `model`: errors name its entries `model.sampler.n_steps`.
+        expected: the type of the described object, as an annotation; `Any` for any object that can be described.
+        where: name of the described object, e.g. `model`; errors name its entries, e.g. `model.sampler.n_steps`.
 
     Raises:
         ValueError: for the first entry that is refused.
@@ -49,7 +49,7 @@ def _check(value: Any, expected: Any, where: str) -> None:
 
 
 def _fits(value: Any, expected: Any, where: str) -> bool:
-    """Whether a value is of a type; what is within a list is checked by itself."""
+    """Whether a value has a type. The items of a list are checked one by one, and errors name them."""
     origin, arguments = get_origin(expected), get_args(expected)
     if origin in (Union, types.UnionType):
         return any(_is_valid(value, member, where) for member in arguments)
@@ -107,7 +107,7 @@ def _check_class(config: dict[str, Any], expected: Any, where: str) -> None:
 
 
 def _bases(expected: Any) -> tuple[type, ...]:
-    """The classes of which one must be a base of a class that is described where a type is expected."""
+    """The classes allowed for an expected type: a described class must be a subclass of one of them."""
     origin, arguments = get_origin(expected), get_args(expected)
     if expected is Any:
         return Described, Optimizer
@@ -119,10 +119,10 @@ def _bases(expected: Any) -> tuple[type, ...]:
 
 
 def imported(class_path: Any) -> type | None:
-    """A class that may be described, by its path, if its module is imported; nothing is imported for its sake."""
+    """The class with a path, if its module is imported and it may be described, else None; nothing is imported."""
     module, _, name = class_path.rpartition(".") if isinstance(class_path, str) else ("", "", "")
     scope = sys.modules.get(module)
-    # The package itself imports its public names when they are first used.
+    # `toy_score` imports its public names when they are first used, so they may be missing from `vars`.
     cls = getattr(scope, name, None) if module == "toy_score" else vars(scope).get(name) if scope else None
     if not isinstance(cls, type):
         return None

@@ -13,7 +13,7 @@ __all__ = ["class_path", "defaults", "to_config", "written"]
 def defaults(cls: type) -> dict[str, Any]:
     """Describe an object that is built without arguments, `{"class_path": ..., "init_args": {...}}`.
 
-    `init_args` has every argument that has a default, described by plain values; those without a default are left out.
+    `init_args` has every argument with a default, described by plain values, and no argument without one.
     """
     described = {
         name: to_config(parameter.default)
@@ -31,7 +31,7 @@ def to_config(value: Any) -> Any:
         class of components or networks; lists and dicts item by item; plain values as they are.
 
     Raises:
-        TypeError: for an object that is neither plain nor a component.
+        TypeError: for an object that is neither a plain value nor a component.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

@@ -1,4 +1,4 @@
-r"""Uniform boxes: densities with edges, and gaps where there is nothing.
+r"""Uniform boxes: densities with hard edges, and gaps between them where the density is zero.
 
 Under noise a box is a product over its two axes. On one axis, an interval of half-width w, seen from a point at
 distance y from its middle, has with `a = (y - w) / sigma`, `b = (y + w) / sigma` and
@@ -6,13 +6,13 @@ distance y from its middle, has with `a = (y - w) / sigma`, `b = (y + w) / sigma
 
     q = (Q(a) - Q(b)) / 2w,      d log q / dy = -(phi(a) - phi(b)) / (sigma (Q(a) - Q(b))),
 
-Q being the upper tail of the normal law. Outside, where a > 0, both differences cancel and underflow; there
+where Q is the upper tail of the normal law. Outside the interval (a > 0) both differences cancel and underflow. There
 
     Q(a) - Q(b) = phi(a) (M(a) - exp(-D) M(b)),      phi(a) - phi(b) = -phi(a) expm1(-D),
 
-with Mills' ratio `M(z) = Q(z) / phi(z) = 1 / h(-z)`, h being the hazard, and phi(a), which alone is extreme, leaves the
-slope. Where the noise is wide, `M(a)` and `exp(-D) M(b)` agree in as many digits as sigma / w has: all of it is
-therefore worked out in float64.
+with Mills' ratio `M(z) = Q(z) / phi(z) = 1 / h(-z)`, where h is the hazard. Only `phi(a)` underflows, and it cancels
+from the slope. If the noise is wide, `M(a)` and `exp(-D) M(b)` agree in about `log10(sigma / w)` digits.
+Everything is therefore computed in float64.
 """
 
 import math
@@ -24,18 +24,17 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.base import Distribution, OneClass, by_rows, infinite, positive
+from toy_score.distributions.base import Distribution, OneClass, by_rows, device_of, evenly_spread, infinite, positive
 from toy_score.distributions.tails import hazard
-from toy_score.seeds import seed_of
 
 __all__ = ["Checkerboard", "UniformBoxes"]
 
-CHUNK = 1 << 16  # boxes times points at once
+CHUNK = 1 << 16  # boxes x points at a time
 ROOT_HALF, ROOT_2PI = math.sqrt(0.5), math.sqrt(2.0 * math.pi)
 
 
 class UniformBoxes(Distribution):
-    """Square boxes that each carry the same mass, evenly spread; they do not overlap. Each is a class."""
+    """Square boxes of equal mass and uniform density that do not overlap; each is a class."""
 
     _c: Tensor
     _half: float
@@ -43,7 +42,7 @@ class UniformBoxes(Distribution):
 
     @abstractmethod
     def boxes(self) -> tuple[Sequence[Sequence[float]], float]:
-        """The middles of the boxes, `(K, 2)`, and half their side, > 0."""
+        """The centres of the boxes, `(K, 2)`, and half their side, > 0."""
 
     def __post_init__(self) -> None:
         middles, half = self.boxes()
@@ -54,19 +53,19 @@ class UniformBoxes(Distribution):
             bounds=math.ceil(2.2 * (c.abs().max().item() + half)) / 2.0,
             _c=c,
             _half=half,
-            # Boxes share their rows and columns: an axis is looked at once for each.
+            # Boxes in one row or column share their interval on one axis, which is computed once.
             _axes=[torch.unique(column, return_inverse=True) for column in c.T],
         )
 
     def _parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logarithm of each box's share of the density, and its slopes along both axes, `(n, K)`."""
+        """Logarithm of each box's part of the density, and its slopes along both axes, `(n, K)`."""
         (log_0, slope_0), (log_1, slope_1) = (
             self._along(x_j, middles, which, sigma) for x_j, (middles, which) in zip(x.T, self._axes, strict=True)
         )
         return -math.log(len(self._c)) + log_0 + log_1, slope_0, slope_1
 
     def _along(self, x_j: Tensor, middles: Tensor, which: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The part of an axis in the logarithm of each box's density, and its slope, `(n, K)`."""
+        """The factor of one axis in each box's density, as a logarithm, and its slope, `(n, K)`."""
         log_axis, slope = _interval(x_j[:, None] - middles.to(x_j.device, non_blocking=True), self._half, sigma)
         return log_axis[:, which], slope[:, which]
 
@@ -97,7 +96,7 @@ class UniformBoxes(Distribution):
         return self._distances(x).amin(dim=-1) > 0
 
     def _distances(self, x: Tensor) -> Tensor:
-        """From each box, 0 inside, `(n, K)`."""
+        """Distances from each box, 0 inside, `(n, K)`."""
         outside = (x.double()[:, None] - self._c.to(x.device, non_blocking=True)).abs() - self._half
         return outside.clamp(min=0).norm(dim=-1)
 
@@ -105,19 +104,17 @@ class UniformBoxes(Distribution):
         return self.sample_labelled(n, generator)[0]
 
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        device = generator.device if generator is not None else None
-        x, k = self._place(torch.rand(n, 3, generator=generator, device=device, dtype=torch.float64))
+        u = torch.rand(n, 3, generator=generator, device=device_of(generator), dtype=torch.float64)
+        x, k = self._place(u)
         return x.float(), k
 
     def _place(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """The points, and their boxes, that uniform numbers (box, place in it) stand for."""
+        """The points and their boxes, from uniform numbers (the box, and the position in it)."""
         k = (u[:, 0] * len(self._c)).long()
         return self._c.to(u.device)[k] + self._half * (2.0 * u[:, 1:] - 1.0), k
 
     def reference(self, n: int = 65_536) -> Tensor:
-        # A scrambled Sobol set: box, place in it.
-        sobol = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed_of("reference points") % 2**31)
-        return self._place(sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))[0]
+        return self._place(evenly_spread(n, 3))[0]
 
     def entropy(self) -> float:
         """The logarithm of the area of all boxes."""
@@ -136,13 +133,13 @@ class _Box(OneClass, UniformBoxes):
 
 def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """`log q` and `d log q / d offset` of an interval of half-width `w` about 0; the formulas are at the top."""
-    side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(): their derivatives at 0 are 0
+    side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(), whose derivatives at 0 are 0
     y = offset * side
     a, b, minus_D = (y - w) / sigma, (y + w) / sigma, -2.0 * w * y / sigma.square()
-    tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # each where it holds, and 0 where the other does
+    tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # outside and inside the interval; each is 0 where the other holds
     mills = 1.0 / hazard(-tail) - minus_D.exp() / hazard(-b)
     inside = 0.5 * (torch.erf(b * ROOT_HALF) - torch.erf(body * ROOT_HALF))
-    phi = (-0.5 * body.square()).exp() / ROOT_2PI  # outside, what phi(a) is without its factor exp(-tail^2 / 2)
+    phi = (-0.5 * body.square()).exp() / ROOT_2PI  # outside, phi(a) without its factor exp(-tail^2 / 2)
     mass = torch.where(a > 0, mills / ROOT_2PI, inside)  # Q(a) - Q(b), without that factor
     log_q = mass.log() - 0.5 * tail.square() - math.log(2.0 * w)
     slope = minus_D.expm1() * (phi / mass) / sigma
@@ -151,13 +148,13 @@ def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Checkerboard(UniformBoxes):
-    """The dark fields of a chequered board, evenly filled.
+    """Uniform density on the dark fields of a chequered board.
 
-    Defaults are those of FFJORD (Grathwohl et al. 2019, `checkerboard`): eight squares of side 2 on `[-4, 4]^2`, the
-    lower left corner among them.
+    Defaults as in FFJORD (Grathwohl et al. 2019, `checkerboard`): eight squares of side 2 on `[-4, 4]^2`. The lower
+    left field is dark.
 
     Args:
-        n: fields to a side, even, >= 2.
+        n: number of fields along a side, even, >= 2.
         side: of a field, > 0.
 
     Raises:

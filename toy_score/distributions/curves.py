@@ -1,9 +1,8 @@
-r"""Curves of some thickness: moons, spirals, rolls, and the pinwheel.
+r"""Thick curves: moons, spirals, rolls, and the pinwheel.
 
-A curve with thickness is *defined* as the mixture of Gaussians along it, and samples are drawn from that very mixture,
-so its noisy density, score and denoiser are those of `Gaussians`, exact by construction. The Gaussians stand one
-standard deviation apart. On a straight line the ripple of their sum is `2 exp(-2 pi^2)`, five parts in a billion: for
-every purpose but proofs, the curve is smooth.
+A thick curve is *defined* as a mixture of Gaussians along the curve, and samples are drawn from this mixture. So the
+noisy density, score and denoiser are those of `Gaussians`, and they are exact. The Gaussians are one standard deviation
+apart. On a straight line their sum varies by a relative `2 exp(-2 pi^2)`, five parts in a billion.
 """
 
 import math
@@ -21,15 +20,15 @@ from toy_score.distributions.mixtures import Gaussians, Mixture, checked, isotro
 __all__ = ["Moons", "Pinwheel", "SCurve", "SwissRoll", "TwoSpirals"]
 
 Path = Callable[[Tensor], Tensor]
-"""A curve by its quantiles: shares of the mass, from 0 at one end to 1 at the other, `(n,)`, become points `(n, 2)`."""
+"""A curve as a quantile function: maps shares of the mass, in [0, 1], `(n,)`, to points `(n, 2)`."""
 
 
 def curves(paths: Sequence[Path], std: float, names: Sequence[str]) -> Mixture:
-    """Curves that each carry the same mass, as mixtures of round Gaussians; each is a class.
+    """Curves of equal mass, as mixtures of round Gaussians; each curve is a class.
 
     Args:
         paths: the curves.
-        std: thickness: the standard deviation of the Gaussians, and their distance along a curve.
+        std: thickness, the standard deviation of the Gaussians and their distance along a curve.
         names: of the curves.
     """
     nodes = [_along(path, std) for path in paths]
@@ -39,7 +38,7 @@ def curves(paths: Sequence[Path], std: float, names: Sequence[str]) -> Mixture:
 
 
 def _along(path: Path, spacing: float) -> tuple[Tensor, Tensor]:
-    """Points at even distances, at most `spacing`, along a curve, `(K, 2)`, and the mass about each, `(K,)`."""
+    """Points at equal distances of at most `spacing` along a curve, `(K, 2)`, and the mass near each, `(K,)`."""
     q = torch.linspace(0.0, 1.0, 20_001, dtype=torch.float64)
     steps = path(q).diff(dim=0).norm(dim=1)
     length = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(dim=0)]).numpy()
@@ -52,9 +51,9 @@ def _along(path: Path, spacing: float) -> tuple[Tensor, Tensor]:
 class Moons(Gaussians):
     """Two interleaved half circles.
 
-    The upper one is an arc about `centre`; the lower one, upside down, about the point `radius` to the right and half a
-    radius down. Defaults are those of FFJORD (Grathwohl et al. 2019, `moons`): scikit-learn's `make_moons(noise=0.1)`,
-    twice as large, moved by (-1, -0.2). `Moons(radius=1.0, std=0.1, centre=[0.0, 0.0])` is scikit-learn's own.
+    The upper half circle has its centre at `centre`. The centre of the lower one is `radius` to the right of it and
+    `radius / 2` below. Defaults as in FFJORD (Grathwohl et al. 2019, `moons`): scikit-learn's `make_moons(noise=0.1)`,
+    scaled by 2 and moved by (-1, -0.2). `Moons(radius=1.0, std=0.1, centre=[0.0, 0.0])` has scikit-learn's scale.
 
     Args:
         radius: of the half circles, > 0.
@@ -62,7 +61,7 @@ class Moons(Gaussians):
         centre: of the upper half circle.
 
     Raises:
-        ValueError: if a length is not positive, or the centre is no point.
+        ValueError: if a length is not positive, or the centre is not a point.
     """
 
     name = "moons"
@@ -91,17 +90,17 @@ class Moons(Gaussians):
 
 @dataclass(frozen=True)
 class TwoSpirals(Gaussians):
-    """Two spirals of Archimedes, one the other turned by half a turn.
+    """Two spirals of Archimedes; the second is the first, turned by half a turn.
 
-    At the angle phi the first is at `(-cos phi, sin phi) r`, with `r = radius phi / (2 pi turns)`, moved by
-    `(offset, offset)`; `phi = 2 pi turns sqrt(u)` with u uniform, so that points are nearly even along it.
-    Defaults are those of FFJORD (Grathwohl et al. 2019, `2spirals`), whose points have noise uniform on a square of
-    side 1/6 besides a Gaussian of 0.1: offset and thickness here are its mean and its standard deviation.
+    The first is `(-cos phi, sin phi) r + (offset, offset)` with `r = radius phi / (2 pi turns)` and
+    `phi = 2 pi turns sqrt(u)` for uniform u, so points are almost uniform along it. Defaults as in FFJORD (Grathwohl et
+    al. 2019, `2spirals`). There the noise is the sum of a Gaussian with standard deviation 0.1 and uniform noise on a
+    square of side 1/6; here offset and thickness are the mean and the standard deviation of this sum.
 
     Args:
         turns: of each spiral, > 0.
-        radius: of its end, > 0.
-        offset: of the first from the centre, in both coordinates; the second has the opposite.
+        radius: distance of its end from its centre, > 0.
+        offset: of the first spiral, in both coordinates; the second has `-offset`.
         std: thickness, > 0.
 
     Raises:
@@ -131,12 +130,13 @@ class TwoSpirals(Gaussians):
 class SwissRoll(Gaussians):
     """A roll seen from its end: the spiral `(t cos t, t sin t)`, with t uniform on `[3 pi / 2, 9 pi / 2]`.
 
-    Defaults are those of FFJORD (Grathwohl et al. 2019, `swissroll`): scikit-learn's `make_swiss_roll(noise=1.0)`, its
-    first and third coordinate, over 5. Others take noise 0.5 over 10: `SwissRoll(std=0.5, scale=10.0)`.
+    Defaults as in FFJORD (Grathwohl et al. 2019, `swissroll`): the first and the third coordinate of scikit-learn's
+    `make_swiss_roll(noise=1.0)`, divided by 5. Other projects use noise 0.5 and divide by 10:
+    `SwissRoll(std=0.5, scale=10.0)`.
 
     Args:
         std: thickness, > 0.
-        scale: what both are divided by, > 0.
+        scale: divisor of curve and thickness, > 0.
 
     Raises:
         ValueError: if a number is not positive.
@@ -163,11 +163,11 @@ class SwissRoll(Gaussians):
 class SCurve(Gaussians):
     """The letter S of two three-quarter circles: `(sin t, sign(t) (cos t - 1))`, t uniform on `[-3 pi / 2, 3 pi / 2]`.
 
-    The first and third coordinate of scikit-learn's `make_s_curve(noise=0.1)`, in its scale.
+    These are the first and the third coordinate of scikit-learn's `make_s_curve(noise=0.1)`.
 
     Args:
         std: thickness, > 0.
-        scale: what both are divided by, > 0.
+        scale: divisor of curve and thickness, > 0.
 
     Raises:
         ValueError: if a number is not positive.
@@ -194,17 +194,17 @@ class SCurve(Gaussians):
 class Pinwheel(Gaussians):
     """The curved sails of a pinwheel (Johnson et al. 2016); each is a class.
 
-    A sail is a Gaussian with mean `(radius, 0)` and standard deviations `(radial_std, tangential_std)`, turned
-    clockwise, the more the farther out: by `rate exp(r / radius)` at r. Defaults are those of FFJORD (Grathwohl et al.
-    2019, `pinwheel`). It is defined as a mixture: along r the Gaussian is one of many narrower ones, half of
-    `tangential_std` wide and apart, and each of these is turned by the linearised map at its mean.
+    A sail is a Gaussian with mean `(radius, 0)` and standard deviations `(radial_std, tangential_std)`. Its points at
+    the distance r are turned clockwise by the angle `rate exp(r / radius)`. Defaults as in FFJORD (Grathwohl et al.
+    2019, `pinwheel`). The sail is defined as a mixture: the Gaussian is a mixture of narrower ones along r, with
+    standard deviation and distance `tangential_std / 2`, and each of these is turned by the map linearised at its mean.
 
     Args:
-        n_sails: how many, >= 1.
-        radius: of their middle, > 0.
+        n_sails: number of sails, >= 1.
+        radius: distance of their means from the centre, > 0.
         radial_std: along a sail, larger than half of `tangential_std`.
         tangential_std: across it, > 0.
-        rate: of turning.
+        rate: of the turning, see above.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -229,7 +229,7 @@ class Pinwheel(Gaussians):
 
     def mixture(self) -> Mixture:
         n_sails, radius, narrow = self.n_sails, self.radius, self.tangential_std / 2.0
-        spread = math.sqrt(self.radial_std**2 - narrow**2)  # of the means of the narrow ones
+        spread = math.sqrt(self.radial_std**2 - narrow**2)  # of the means of the narrow Gaussians
         n = 2 * math.ceil(4.5 * spread / narrow) + 1
         offsets = torch.linspace(-4.5 * spread, 4.5 * spread, n, dtype=torch.float64)
         r = (radius + offsets).repeat(n_sails)
@@ -237,7 +237,7 @@ class Pinwheel(Gaussians):
         sail = torch.arange(n_sails).repeat_interleave(n)
         turned = self.rate * (r / radius).exp()
         phi, slope = 2.0 * math.pi / n_sails * sail + turned, turned / radius
-        out = torch.stack([phi.cos(), -phi.sin()], dim=-1)  # the direction of r, and, across it, that of turning
+        out = torch.stack([phi.cos(), -phi.sin()], dim=-1)  # the direction of r, then that of the turning
         across = torch.stack([-phi.sin(), -phi.cos()], dim=-1)
         along = out + (r * slope)[:, None] * across
         S = narrow**2 * along[:, :, None] * along[:, None, :]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from toy_score.distributions.base import Distribution, OneClass
+from toy_score.distributions.base import Distribution, OneClass, device_of, evenly_spread
 from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts
-from toy_score.seeds import seed_of
 
 __all__ = ["FoldedNormal", "Heart", "SplitNormal"]
 
@@ -18,9 +17,10 @@ LOG_2PI = math.log(2.0 * math.pi)
 
 
 class FoldedNormal(HalfPlaneGaussians):
-    """An invertible map of the standard normal that is linear on either side of the axis `x_0 = 0`.
+    """An invertible map of the standard normal that is linear on each of two half-planes.
 
-    The sides are its modes and its classes: 0 is left, 1 is right. Opposite normal points come to opposite sides.
+    One half-plane is mapped to the left side, `x_0 < 0`, the other to the right side. The sides are the modes and the
+    classes: 0 is left, 1 is right. The points `z` and `-z` are mapped to opposite sides.
     """
 
     mode_weights = {"left": 0.5, "right": 0.5}
@@ -28,15 +28,14 @@ class FoldedNormal(HalfPlaneGaussians):
 
     @abstractmethod
     def push(self, z: Tensor) -> Tensor:
-        """The map: standard normal points `(n, 2)` become points of the distribution."""
+        """The map from standard normal points to points of the distribution, `(n, 2)`."""
 
     @abstractmethod
     def pull(self, x: Tensor) -> Tensor:
-        """Its inverse: points of the distribution `(n, 2)` become standard normal, exactly."""
+        """Its exact inverse: from points of the distribution to standard normal points, `(n, 2)`."""
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        device = generator.device if generator is not None else None
-        return self.push(torch.randn(n, 2, generator=generator, device=device))
+        return self.push(torch.randn(n, 2, generator=generator, device=device_of(generator)))
 
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         x = self.sample(n, generator)
@@ -54,38 +53,37 @@ class FoldedNormal(HalfPlaneGaussians):
     def circles(self, radii: Sequence[float], n: int = 1000) -> list[Tensor]:
         angles = torch.linspace(0.0, 2.0 * math.pi, n + 1)[:-1]
         circle = torch.stack([angles.cos(), angles.sin()], dim=-1)
-        right = self.push(circle)[:, 0] > 0  # which side of the fold, the same for every radius
+        right = self.push(circle)[:, 0] > 0  # which side it is mapped to, the same for every radius
         first = int((right & ~right.roll(1)).nonzero()[0])  # begin where the circle enters the right side
         circle, half = circle.roll(-first, 0), int(right.sum())
         return [piece for r in radii for piece in self.push(r * circle).split([half, n - half])]
 
 
 class _Side(OneClass, HalfPlaneGaussians):
-    """One side of a folded normal: one of its two parts."""
+    """One side of a folded normal, which is one of its two parts."""
 
     def parts(self) -> HalfPlaneParts:
         whole: HalfPlaneParts = self.whole.parts()
-        side = slice(1 - self.label, 2 - self.label)  # the parts come right side first
+        side = slice(1 - self.label, 2 - self.label)  # the first part is the right side, class 1
         return HalfPlaneParts(whole.means[side], whole.covariances[side], whole.normals[side], whole.edges[side], [1.0])
 
     def _push(self, z: Tensor) -> Tensor:
-        # A normal point that would come to the other side is replaced by its opposite, which is as likely.
+        # A point `z` that is mapped to the other side is replaced by `-z`, which has the same density.
         x = self.whole.push(z)
         return torch.where((self.whole.modes(x) == self.label)[:, None], x, self.whole.push(-z))
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        device = generator.device if generator is not None else None
-        return self._push(torch.randn(n, 2, generator=generator, device=device))
+        return self._push(torch.randn(n, 2, generator=generator, device=device_of(generator)))
 
     def reference(self, n: int = 65_536) -> Tensor:
         return self._push(_normal_reference(n))
 
     def entropy(self) -> float:
-        """That of the whole less `log 2`: the sides do not overlap, and are mirror images or copies of each other."""
+        """The entropy of the whole minus `log 2`: the sides do not overlap, and are mirror images or shifted copies."""
         return self.whole.entropy() - math.log(2.0)
 
     def invalid(self, x: Tensor) -> Tensor:
-        """Points on the other side, and those where the whole has none: `(n,)` booleans."""
+        """Points on the other side, or where the density of both sides is zero: `(n,)` booleans."""
         return self.whole.invalid(x) | (self.whole.modes(x) != self.label)
 
     def circles(self, radii: Sequence[float], n: int = 1000) -> list[Tensor]:
@@ -93,14 +91,12 @@ class _Side(OneClass, HalfPlaneGaussians):
 
 
 def _normal_reference(n: int) -> Tensor:
-    """A scrambled Sobol set of standard normal points: its error is some fifteen times below that of random points."""
-    sobol = torch.quasirandom.SobolEngine(2, scramble=True, seed=seed_of("reference points") % 2**31)
-    return torch.special.ndtri(sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))
+    return torch.special.ndtri(evenly_spread(n, 2))
 
 
 @dataclass(frozen=True)
 class SplitNormal(FoldedNormal):
-    """A standard normal cut in two along `x_0 = 0`, the halves pushed apart: `z + (shift sign(z_0), 0)`.
+    """A standard normal, cut along `x_0 = 0`, with its halves moved apart: `z + (shift sign(z_0), 0)`.
 
     Args:
         shift: how far each half moves, > 0; the gap between the halves is `2 shift` wide.
@@ -116,7 +112,7 @@ class SplitNormal(FoldedNormal):
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
-            raise ValueError(f"shift must be positive, got {self.shift}; the study uses 1.0")
+            raise ValueError(f"shift must be positive, got {self.shift}; the original study uses 1.0")
         super().__post_init__()
 
     def parts(self) -> HalfPlaneParts:

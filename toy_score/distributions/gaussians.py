@@ -25,13 +25,13 @@ __all__ = [
 class EightGaussians(Gaussians):
     """Eight round Gaussians on a circle.
 
-    The defaults are those of FFJORD (Grathwohl et al. 2019, `8gaussians` of its toy data); the ring on which WGAN-GP
-    was shown (Gulrajani et al. 2017) is `EightGaussians(radius=2.0, std=0.02)`.
+    Defaults as in FFJORD (Grathwohl et al. 2019, `8gaussians` of its toy data). The ring of WGAN-GP (Gulrajani et al.
+    2017) is `EightGaussians(radius=2.0, std=0.02)`.
 
     Args:
         radius: of the circle, > 0.
         std: of each Gaussian, > 0.
-        scale: what both are divided by, > 0.
+        scale: divisor of both, > 0.
 
     Raises:
         ValueError: if a number is not positive.
@@ -54,7 +54,7 @@ class EightGaussians(Gaussians):
 
 @dataclass(frozen=True)
 class NCSNMixture(Gaussians):
-    """Two distant Gaussians of unequal weight, which Langevin dynamics mixes only with annealed noise.
+    """Two distant Gaussians of unequal weight; Langevin dynamics finds the weights only with annealed noise.
 
     `w N((d, d), s^2 I) + (1 - w) N((-d, -d), s^2 I)` with w = 4/5, d = 5, s = 1: section 3.2.2 of Song and Ermon 2019.
 
@@ -88,17 +88,17 @@ class NCSNMixture(Gaussians):
 
 @dataclass(frozen=True)
 class GaussianGrid(Gaussians):
-    """Narrow round Gaussians on a square grid, for counting the modes that samples cover; 5 x 5 by default.
+    """Narrow round Gaussians on a square grid, 5 x 5 by default, to count the modes that samples cover.
 
-    Defaults as in VEEGAN (Srivastava et al. 2017) and PacGAN (Lin et al. 2018): standard deviation 0.05, two apart. The
-    grid of WGAN-GP (Gulrajani et al. 2017) is `GaussianGrid(scale=2.828)`; `GaussianGrid(std=0.01)` is the hardest one
-    in use.
+    Defaults as in VEEGAN (Srivastava et al. 2017) and PacGAN (Lin et al. 2018): standard deviation 0.05, distance 2.
+    The grid of WGAN-GP (Gulrajani et al. 2017) is `GaussianGrid(scale=2.828)`. `GaussianGrid(std=0.01)` is the hardest
+    variant in use.
 
     Args:
-        side: Gaussians to a side, >= 1.
+        side: number of Gaussians along a side, >= 1.
         spacing: between neighbours, > 0.
         std: of each Gaussian, > 0.
-        scale: what both are divided by, > 0.
+        scale: divisor of both, > 0.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -123,16 +123,16 @@ class GaussianGrid(Gaussians):
 
 @dataclass(frozen=True)
 class FortyGaussians(Gaussians):
-    """Forty round Gaussians at random places of a square: some modes touch, others are far from all.
+    """Forty round Gaussians at random positions in a square: some modes touch, others are far from all.
 
-    Defaults as in FAB (Midgley et al. 2023), with its very places: standard deviation `softplus(1)`, means uniform on
-    `[-40, 40]^2` as torch draws them after `manual_seed(0)`. `FortyGaussians(scale=20.0)` lies on `[-2, 2]^2`.
+    Defaults as in FAB (Midgley et al. 2023), with the same positions: standard deviation `softplus(1)`, means uniform
+    on `[-40, 40]^2` as torch draws them after `manual_seed(0)`. `FortyGaussians(scale=20.0)` lies on `[-2, 2]^2`.
 
     Args:
-        n_modes: how many, >= 1.
+        n_modes: number of Gaussians, >= 1.
         half_width: of the square that the means are drawn on, > 0.
         std: of each Gaussian, > 0.
-        scale: what both are divided by, > 0.
+        scale: divisor of both, > 0.
         seed: of the means.
 
     Raises:
@@ -153,24 +153,25 @@ class FortyGaussians(Gaussians):
 
     def mixture(self) -> Mixture:
         generator = torch.Generator().manual_seed(self.seed)
-        u = torch.rand(self.n_modes, 2, generator=generator)  # float32: another stream in float64
+        u = torch.rand(self.n_modes, 2, generator=generator)  # float32, as in FAB: float64 would give other numbers
         mu = (2.0 * u.double() - 1.0) * (self.half_width / self.scale)
         return Mixture(mu, isotropic(torch.full((self.n_modes,), self.std / self.scale)))
 
 
 @dataclass(frozen=True)
 class AnisotropicGaussians(Gaussians):
-    """Long Gaussians around a circle like the blades of a fan, each turned against its radius, in classes.
+    """Long Gaussians on a circle, like the blades of a fan, in classes.
 
-    Blade k has its mean on the circle at the angle `2 pi k / n_blades`, its long axis at the angle `turn` to the radius
-    there, and belongs to class `k mod n_classes`, so that opposite blades may share a class that no line separates.
+    The mean of blade k is on the circle at the angle `2 pi k / n_blades`. Its long axis has the angle `turn` to the
+    radius there. It belongs to class `k mod n_classes`. So with the defaults opposite blades share a class, and no
+    straight line separates the classes.
 
     Args:
-        n_blades: how many, >= 1.
-        n_classes: of them, >= 1, at most `n_blades`.
+        n_blades: number of blades, >= 1.
+        n_classes: number of classes, >= 1, at most `n_blades`.
         radius: of the circle, > 0.
         long, short: standard deviations along the axes of a blade, > 0.
-        turn: of the long axis against the radius, in degrees.
+        turn: angle between the long axis and the radius, in degrees, counterclockwise.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -201,7 +202,7 @@ class AnisotropicGaussians(Gaussians):
 
 @dataclass(frozen=True)
 class GaussianMixture(Gaussians):
-    """A mixture of Gaussians of the user's own.
+    """A mixture of Gaussians with the user's own components.
 
     Args:
         means: K points.
@@ -246,7 +247,7 @@ class GaussianMixture(Gaussians):
                 raise ValueError(f"covariance {k} must be symmetric and positive definite, got {S[k].tolist()}")
         w = None if weights is None else checked("weights", weights, (K,))
         if w is not None and not (w > 0).all():
-            raise ValueError(f"weights must be positive, got {weights}; leave out what has no weight")
+            raise ValueError(f"weights must be positive, got {weights}; leave out components without weight")
         c = None if classes is None else checked("classes", classes, (K,)).long()
         if c is not None and set(c.tolist()) != set(range(int(c.max()) + 1)):
             raise ValueError(f"classes must count from 0 without gaps, got {classes}")
@@ -254,6 +255,6 @@ class GaussianMixture(Gaussians):
 
 
 def on_circle(n: int, first: float = 0.0) -> Tensor:
-    """`n` points spread evenly over the unit circle, from the angle `first` on, `(n, 2)` float64."""
+    """`n` points at equal distances on the unit circle, the first at the angle `first`, `(n, 2)` float64."""
     angles = first + torch.arange(n, dtype=torch.float64) * (2.0 * math.pi / n)
     return torch.stack([angles.cos(), angles.sin()], dim=-1)

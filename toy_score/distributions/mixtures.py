@@ -10,9 +10,9 @@ and with the responsibilities `r_k(x)`, the softmax of these over k,
 
     grad log p_sigma = sum_k r_k (b_k - A_k x),      E[x0 | x] = x + sigma^2 grad log p_sigma.
 
-So all components at all points are one matrix product, a softmax, and a second matrix product. The polynomial and
-Tweedie's formula cancel digits, `x^2 / sigma^2` many of them: all of it is therefore worked out in float64, whatever
-the type of the points, which costs less than the differences `x - mu_k` that float32 would need.
+So two matrix products and a softmax evaluate all components at all points. The polynomial and Tweedie's formula cancel
+digits: they amplify rounding errors by up to `x^2 / sigma^2`. Everything is therefore computed in float64, whatever the
+dtype of the points. This takes less time than the differences `x - mu_k`, which float32 would need.
 """
 
 import functools
@@ -25,14 +25,13 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, OneClass, by_rows, column
-from toy_score.seeds import seed_of
+from toy_score.distributions.base import Distribution, OneClass, by_rows, column, device_of, evenly_spread
 
 __all__ = ["Gaussians", "Mixture", "checked", "isotropic"]
 
 LOG_2PI = math.log(2.0 * math.pi)
-CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components times points at once: what stays in the cache; 32 MB
-MAX_PAIRS = 1 << 26  # of components and nodes of the grid on which an entropy is integrated: about a second
+CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components x points at a time: they stay in the cache; they take 32 MB
+MAX_PAIRS = 1 << 26  # components x nodes of the grid on which an entropy is integrated: about a second
 
 
 class Mixture(NamedTuple):
@@ -42,7 +41,7 @@ class Mixture(NamedTuple):
     """`mu`, `(K, 2)`."""
 
     covariances: Tensor
-    """`S`, `(K, 2, 2)`, symmetric positive definite; or semidefinite: then `sigma = 0` is a ValueError."""
+    """`S`, `(K, 2, 2)`, symmetric and positive definite, or semidefinite: then `sigma = 0` raises a ValueError."""
 
     weights: Tensor | None = None
     """`(K,)`, positive, in any unit; equal if None."""
@@ -67,7 +66,7 @@ class Gaussians(Distribution):
 
     @abstractmethod
     def mixture(self) -> Mixture:
-        """The components, worked out once, when the object is made."""
+        """The components; called once, when the object is made."""
 
     def __post_init__(self) -> None:
         means, covariances, weights, labels, names = self.mixture()
@@ -111,9 +110,9 @@ class Gaussians(Distribution):
         return self._by_rows(lambda p: (p.exp @ of_class).argmax(dim=-1), x, 0.0)
 
     def deviations(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """How many standard deviations away the nearest component is, and its class: `(n,)` float64, `(n,)` integers.
+        """Distance from the nearest component in standard deviations, `(n,)` float64, and its class, `(n,)` integers.
 
-        `min_k sqrt((x - mu_k)' S_k^-1 (x - mu_k))`, the Mahalanobis distance, written out as a polynomial.
+        `min_k sqrt((x - mu_k)' S_k^-1 (x - mu_k))`, the Mahalanobis distance, as a polynomial in `x`.
         """
         A = torch.linalg.inv(self._S)
         b = (A @ self._mu[:, :, None])[:, :, 0]
@@ -129,10 +128,10 @@ class Gaussians(Distribution):
         return squares.clamp(min=0).sqrt(), self._labels.to(x.device)[k]
 
     def pull(self, x: Tensor) -> Tensor:
-        """The point's standard normal `z`, `(n, 2)` float64: of law `N(0, I)` exactly where `x` is of this one.
+        """Gaussianised points `z`, `(n, 2)` float64: standard normal if `x` is distributed like this, and only then.
 
-        `z_0 = Phi^-1(P(x_0))` and `z_1 = Phi^-1(P(x_1 | x_0))`, the conditional distribution functions (Rosenblatt
-        1952), which are those of the components, weighted by what `x_0` tells of them.
+        `z_0 = Phi^-1(P(x_0))` and `z_1 = Phi^-1(P(x_1 | x_0))` (Rosenblatt 1952). The conditional distribution function
+        `P(x_1 | x_0)` is the mean of those of the components, weighted by their posterior probabilities given `x_0`.
         """
         mu0, mu1 = self._mu.T.to(x.device)
         s00, s01, s11 = (self._S.to(x.device)[:, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
@@ -153,19 +152,19 @@ class Gaussians(Distribution):
         return self.sample_labelled(n, generator)[0]
 
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        device = generator.device if generator is not None else None
+        device = device_of(generator)
         u = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
         z = torch.randn(n, 2, generator=generator, device=device)
         k = self._component(u)
         return self._place(k, z), self._labels.to(k.device)[k]
 
     def _component(self, u: Tensor) -> Tensor:
-        """The component that uniform numbers on [0, 1) fall on, `(n,)`: its inverse distribution function."""
+        """The component for each uniform number on [0, 1), `(n,)`, by the inverse distribution function."""
         edges = self._w.cumsum(dim=0)[:-1].to(u.device)
         return torch.searchsorted(edges, u, right=True)
 
     def _place(self, k: Tensor, z: Tensor) -> Tensor:
-        """`mu_k + L_k z` with `S_k = L_k L_k'`: standard normal points become points of the components `k`."""
+        """`mu_k + L_k z` with `S_k = L_k L_k'`: maps standard normal points to points of the components `k`."""
         mu, S = (c.to(z)[k] for c in (self._mu, self._S))
         l00 = S[:, 0, 0].sqrt()
         l10 = torch.where(l00 > 0, S[:, 0, 1] / l00, 0.0)
@@ -173,18 +172,16 @@ class Gaussians(Distribution):
         return mu + torch.stack([l00 * z[:, 0], l10 * z[:, 0] + l11 * z[:, 1]], dim=-1)
 
     def reference(self, n: int = 65_536) -> Tensor:
-        # A scrambled Sobol set: its first dimension chooses the component, the others the point of it.
-        sobol = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed_of("reference points") % 2**31)
-        u = sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        u = evenly_spread(n, 3)  # the first dimension chooses the component, the others choose the point
         return self._place(self._component(u[:, 0].contiguous()), torch.special.ndtri(u[:, 1:]))
 
     def _conditioned_on(self, label: int) -> Distribution:
         return _Class(self, label)
 
     def entropy(self) -> float:
-        """By the trapezoidal rule with steps of a quarter of the smallest standard deviation, right to 1e-7 nats.
+        """By the trapezoidal rule, with steps of a quarter of the smallest standard deviation: accurate to 1e-7 nats.
 
-        Where that would take long, the mean over 2^18 low-discrepancy points, right to 1e-3 nats.
+        Where this would take too long, the mean over 2^18 evenly spread points: accurate to 1e-3 nats.
         """
         return self._entropy
 
@@ -204,16 +201,16 @@ class Gaussians(Distribution):
         return -(log_p.exp() * log_p).sum().mul(cell).item()
 
     def _by_rows(self, function: Callable[["_Components"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
-        """`function` of the components, a chunk of rows at a time, so that memory stays bounded."""
+        """`function` of the components at the points, computed in chunks of rows to bound the memory."""
         columns = self._columns.to(x.device)
         if not self._has_density and not (column(sigma, x) > 0).all():
-            raise ValueError("a covariance is singular, so there is a density only under noise: sigma must be positive")
+            raise ValueError("a covariance is singular, so there is no density without noise; sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // columns.shape[-1]
         return by_rows(lambda y, s: function(_Components(columns, y, s.square())), x.double(), sigma, rows)
 
 
 class _Components:
-    """All components at some points: `exp(log w_k N(x; mu_k, C_k) - top)`, `(n, K)`, `top` being the largest."""
+    """All components at some points: `exp(log w_k N(x; mu_k, C_k) - top)`, `(n, K)`; `top` is the maximum over k."""
 
     def __init__(self, columns: Tensor, x: Tensor, v: Tensor):
         mu0, mu1, s00, s01, s11, log_weight = columns  # (1, K)
@@ -227,7 +224,7 @@ class _Components:
         powers = torch.stack([-0.5 * x0 * x0, -x0 * x1, -0.5 * x1 * x1, x0, x1, torch.ones_like(x0)], dim=-1)
         log_q = _contract(powers, torch.stack([a00, a01, a11, b0, b1, constant], dim=-2))
         self.top = log_q.detach().amax(dim=-1, keepdim=True)
-        # Below 1e-260 nothing counts, and what is not a normal number would take ten times longer.
+        # Terms below 1e-260 do not matter, and arithmetic with denormal numbers takes ten times as long.
         self.exp = (log_q - self.top).clamp(min=-600.0).exp()
         self.parts = torch.stack([a00, a01, a11, b0, b1, torch.ones_like(b0)], dim=-1)
 
@@ -261,7 +258,7 @@ def isotropic(stds: Tensor) -> Tensor:
 
 
 def checked(name: str, values: object, shape: tuple[int | str, ...]) -> Tensor:
-    """Values as a float64 tensor of that shape, in which a letter stands for any number but 0."""
+    """Values as a float64 tensor of a shape, in which a letter stands for any number above 0."""
     try:
         numbers = torch.tensor(values, dtype=torch.float64)
         fits = len(shape) == numbers.dim() and all(

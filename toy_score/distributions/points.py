@@ -1,7 +1,7 @@
-r"""The empirical distribution of a set of points: all that is known of a law of which there are only points.
+r"""The empirical distribution of a set of points, for data of which only points are known.
 
-N points, the training set, are a mixture of N deltas. Under noise of level `sigma` they are a mixture of N equal round
-Gaussians, and with the responsibilities
+N points are a mixture of N delta functions, and under noise of level `sigma` a mixture of N equal round Gaussians. With
+the responsibilities
 
     r_k(x) = exp(-|x - x_k|^2 / 2 sigma^2) / sum_j exp(-|x - x_j|^2 / 2 sigma^2)
 
@@ -9,12 +9,12 @@ the posterior mean and the score are
 
     E[x0 | x] = sum_k r_k x_k,      grad log p_sigma = (E[x0 | x] - x) / sigma^2.
 
-This denoiser minimises the training loss over that set among all functions (Vincent 2011; Karras et al. 2022, appendix
-B.3): it is what an infinitely able network would learn, and its samples are the training points again. It is
-therefore the yardstick of memorisation, not of the truth.
+Among all functions this denoiser minimises the training loss on these points (Vincent 2011; Karras et al. 2022,
+appendix B.3). A network of unlimited capacity would learn it, and its samples are the training points. So it is the
+reference for memorisation, not for the true distribution.
 
-In the exponent `x . x_k - |x_k|^2 / 2`, over `sigma^2`, what all points share is left out; it is one matrix product. It
-is worked out in float64 and about the middle of the points, since it cancels digits, `|x|^2 / sigma^2` many of them.
+The exponents `(x . x_k - |x_k|^2 / 2) / sigma^2`, without the term that all points share, are one matrix product. They
+cancel digits, by up to `|x|^2 / sigma^2`, so they are computed in float64 and relative to the mean of the points.
 """
 
 import math
@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, column
+from toy_score.distributions.base import Distribution, column, device_of
 from toy_score.distributions.reading import Table, read_table
 from toy_score.seeds import seed_of
 
@@ -34,14 +34,14 @@ __all__ = ["Points"]
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-CPU_CHUNK, GPU_CHUNK = 1 << 17, 1 << 24  # pairs of points at once: 1 MB, which stays in the cache; 128 MB
+CPU_CHUNK, GPU_CHUNK = 1 << 17, 1 << 24  # pairs of points at a time: 1 MB, which stays in the cache; 128 MB
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Points(Distribution):
-    """The points of a set, each as likely as any other; `Points.read(path)` takes them from a file.
+    """The points of a set, all equally likely; `Points.read(path)` takes them from a file.
 
-    They have no density of their own: `log_prob`, `score` and `denoise` at `sigma = 0` raise a ValueError.
+    They have no density without noise: `log_prob`, `score` and `denoise` at `sigma = 0` raise a ValueError.
 
     Args:
         points: `(n, 2)`, finite, at least one.
@@ -50,7 +50,7 @@ class Points(Distribution):
         name: for titles.
 
     Raises:
-        ValueError: if the points or their labels are not such; it names the first row that is wrong.
+        ValueError: if points or labels are not as stated; it names the first wrong row.
     """
 
     points: Tensor
@@ -99,7 +99,7 @@ class Points(Distribution):
 
     @staticmethod
     def _of(x: Tensor) -> Tensor:
-        """What multiplies `x`, `y` and 1 in the exponent: `(3, N)`."""
+        """The factors of `x`, `y` and 1 in the exponents, `(3, N)`."""
         return torch.stack([*x.T, -0.5 * x.square().sum(dim=1)])
 
     def __len__(self) -> int:
@@ -142,23 +142,22 @@ class Points(Distribution):
         return self.sample_labelled(n, generator)[0]
 
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        device = generator.device if generator is not None else None
-        k = torch.randint(len(self), (n,), generator=generator, device=device)
+        k = torch.randint(len(self), (n,), generator=generator, device=device_of(generator))
         labels = torch.zeros_like(k) if self.labels is None else self.labels.to(k.device, torch.long)[k]
         return self.points.to(k.device)[k].float(), labels
 
     def subset(self, n: int, generator: Generator | None = None) -> "Points":
-        """`n` of the points, drawn without replacement, with their classes; all of them if there are not more."""
+        """`n` of the points, drawn without replacement, with their classes; all points if there are fewer than `n`."""
         return self[torch.randperm(len(self), generator=generator)[:n]]
 
     def __getitem__(self, rows: Tensor | slice) -> "Points":
-        """Some of the points, with their classes, of which some may then be empty."""
+        """Some of the points, with the classes of all; a class may be empty."""
         if self.labels is None:
             return Points(self.points[rows])
         return Points(self.points[rows], self.labels[rows], list(self.mode_weights))
 
     def reference(self, n: int = 65_536) -> Tensor:
-        """The points themselves, `(n, 2)` float64, each repeated as often as any other, or once more."""
+        """The points themselves, `(n, 2)` float64, repeated; the numbers of repetitions differ by at most one."""
         return self.points.double()[(torch.arange(n) * len(self)).div(n, rounding_mode="floor")]
 
     def entropy(self) -> float:
@@ -166,20 +165,20 @@ class Points(Distribution):
         return -math.inf
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance of each row of `x` from the nearest point, `(n,)` float64, and which point that is, `(n,)`."""
+        """Distance of each row of `x` from the nearest point, `(n,)` float64, and the index of that point, `(n,)`."""
         k = self._by_rows(lambda y, v, columns: _exponent(y, v, columns).argmax(dim=1), x, 1.0)
         return (x.double() - self.points.to(x.device, torch.float64)[k]).norm(dim=1), k
 
     def spacing(self, n: int = 1000) -> float:
-        """The median distance of a point from the nearest other one, over `n` of the points.
+        """The median distance of a point from its nearest neighbour, over `n` of the points.
 
-        Points that are repeated count once, since their distance, 0, is no scale of the data.
+        Repeated points count once, because a distance of 0 says nothing about the scale of the data.
         """
         distinct = self.points.unique(dim=0)
         if len(distinct) < len(self):
             return Points(distinct).spacing(n) if len(distinct) > 1 else 0.0
         x = self.subset(n, torch.Generator().manual_seed(seed_of("spacing of points"))).points.double()
-        k = self._by_rows(lambda y, v, columns: _exponent(y, v, columns).topk(2).indices, x, 1.0)  # itself, and it
+        k = self._by_rows(lambda y, v, columns: _exponent(y, v, columns).topk(2).indices, x, 1.0)  # itself, neighbour
         others = self.points.double()[k]  # [n, 2, 2]
         return (others - x[:, None]).norm(dim=2).amax(dim=1).median().item()
 
@@ -197,12 +196,12 @@ class Points(Distribution):
     def _by_rows(
         self, function: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor
     ) -> Tensor:
-        """`function(points, variances, columns)` a chunk of rows at a time, so that memory stays bounded."""
+        """`function(points, variances, columns)`, computed in chunks of rows to bound the memory."""
         middle, columns = self._middle.to(x.device), self._columns.to(x.device)
         x = x.double()
         sigma = column(sigma, x)
         if not (sigma > 0).all():
-            raise ValueError("a set of points has no density of its own, only under noise: sigma must be positive")
+            raise ValueError("a set of points has no density without noise; sigma must be positive")
         rows = max((CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self), 1)
         chunks = (x - middle).split(rows)
         levels = sigma.square().split(rows) if len(sigma) > 1 else [sigma.square()] * len(chunks)
@@ -226,6 +225,6 @@ def _mean(y: Tensor, v: Tensor, columns: Tensor) -> Tensor:
 
 
 def _rounded_up(number: float) -> float:
-    """To two digits, so that the axes of pictures have round ends."""
+    """Rounded up to two digits, so that the axes of pictures end at round numbers."""
     digits = 1 - math.floor(math.log10(number))
     return round(math.ceil(number * 10.0**digits) / 10.0**digits, max(digits, 0))

@@ -1,13 +1,13 @@
-r"""Rings: circles of some thickness, with rotational symmetry that no mixture of Gaussians has.
+r"""Rings: thick circles, with a rotational symmetry that no mixture of Gaussians has.
 
-A point uniform on a circle of radius R about the origin, plus noise of variance `v = s^2 + sigma^2` (thickness s), has
-at distance r from the origin, with `k = R r / v` and the modified Bessel functions I,
+A point uniform on a circle of radius R about the origin, plus noise of variance `v = s^2 + sigma^2` (s is the
+thickness), has at distance r from the origin, with `k = R r / v` and the modified Bessel functions I,
 
     log q(x) = log I0e(k) - (r - R)^2 / 2v - log 2 pi v,        I0e(k) = exp(-k) I0(k),
     grad log q(x) = (g - 1) x / v,                              g = (R / r) I1e(k) / I0e(k):
 
-the noise averaged over all directions from which it may have come (Rice's distribution of r). The scaled functions
-I0e and I1e neither overflow nor underflow. All of it is worked out in float64, as for `Gaussians`.
+the density of the noise averaged over the circle (Rice's distribution of r). The scaled functions I0e and I1e neither
+overflow nor underflow. Everything is computed in float64, as for `Gaussians`.
 """
 
 import math
@@ -20,16 +20,15 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.base import Distribution, OneClass, by_rows
-from toy_score.seeds import seed_of
+from toy_score.distributions.base import Distribution, OneClass, by_rows, device_of, evenly_spread
 
 __all__ = ["Circles", "ConcentricRings", "Rings"]
 
-CHUNK = 1 << 16  # rings times points at once
+CHUNK = 1 << 16  # rings x points at a time
 
 
 class RingList(NamedTuple):
-    """Circles about the origin: `radii` > 0; their thickness `std` > 0, the standard deviation of the noise on them."""
+    """Circles about the origin with `radii` > 0; `std` > 0 is the standard deviation of the noise, their thickness."""
 
     radii: Sequence[float]
     std: float
@@ -38,7 +37,7 @@ class RingList(NamedTuple):
 
 
 class ConcentricRings(Distribution):
-    """Circles about the origin, equal in mass and thickness; each is a class."""
+    """Circles about the origin with equal mass and equal thickness; each is a class."""
 
     _R: Tensor
     _s: float
@@ -95,26 +94,24 @@ class ConcentricRings(Distribution):
         return self.sample_labelled(n, generator)[0]
 
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        device = generator.device if generator is not None else None
+        device = device_of(generator)
         u = torch.rand(n, 2, generator=generator, device=device, dtype=torch.float64)
         z = torch.randn(n, 2, generator=generator, device=device)
         return self._place(u, z)
 
     def _place(self, u: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The points, and their rings, that uniform numbers (ring, angle) and normal ones (noise) stand for."""
+        """The points and their rings, from uniform numbers `u` (ring, angle) and normal numbers `z` (noise)."""
         k = (u[:, 0] * len(self._R)).long()
         angle = 2.0 * math.pi * u[:, 1]
         circle = self._R.to(u.device)[k, None] * torch.stack([angle.cos(), angle.sin()], dim=-1)
         return (circle + self._s * z).to(z.dtype), k
 
     def reference(self, n: int = 65_536) -> Tensor:
-        # A scrambled Sobol set: ring, angle, noise.
-        sobol = torch.quasirandom.SobolEngine(4, scramble=True, seed=seed_of("reference points") % 2**31)
-        u = sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        u = evenly_spread(n, 4)  # ring, angle, noise
         return self._place(u[:, :2], torch.special.ndtri(u[:, 2:]))[0]
 
     def entropy(self) -> float:
-        """By the midpoint rule along r, with steps of a fiftieth of the thickness: right to 1e-6 nats."""
+        """By the midpoint rule along r, with steps of a fiftieth of the thickness: accurate to 1e-6 nats."""
         low = max(self._R.min().item() - 9.0 * self._s, 0.0)
         high = self._R.max().item() + 9.0 * self._s
         n = math.ceil(50.0 * (high - low) / self._s)
@@ -135,12 +132,12 @@ class _Ring(OneClass, ConcentricRings):
 
 @dataclass(frozen=True)
 class Rings(ConcentricRings):
-    """Concentric rings at even distances.
+    """Concentric rings at equal distances.
 
-    Defaults are those of FFJORD (Grathwohl et al. 2019, `rings`): radii 0.75, 1.5, 2.25 and 3, noise of 0.08.
+    Defaults as in FFJORD (Grathwohl et al. 2019, `rings`): radii 0.75, 1.5, 2.25 and 3, noise of 0.08.
 
     Args:
-        n_rings: how many, >= 1.
+        n_rings: number of rings, >= 1.
         radius: of the outermost, > 0.
         std: thickness, > 0.
 
@@ -166,9 +163,8 @@ class Rings(ConcentricRings):
 class Circles(ConcentricRings):
     """Two concentric circles.
 
-    Defaults are those of FFJORD (Grathwohl et al. 2019, `circles`): scikit-learn's
-    `make_circles(factor=0.5, noise=0.08)`, three times as large. `Circles(radius=1.0, factor=0.8, std=0.05)` is
-    scikit-learn's own, with a noise of 0.05.
+    Defaults as in FFJORD (Grathwohl et al. 2019, `circles`): scikit-learn's `make_circles(factor=0.5, noise=0.08)`,
+    scaled by 3. `Circles(radius=1.0, factor=0.8, std=0.05)` is scikit-learn's `make_circles(noise=0.05)`.
 
     Args:
         radius: of the outer one, > 0.

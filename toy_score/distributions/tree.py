@@ -1,4 +1,4 @@
-"""The fractal tree on which guidance was taken apart: thin limbs of Gaussians that branch and branch again."""
+"""The fractal tree of the paper on autoguidance: thin branching limbs, each a row of Gaussians."""
 
 import math
 from dataclasses import dataclass
@@ -18,30 +18,30 @@ Limb = tuple[np.ndarray, float, float, int]
 
 @dataclass(frozen=True)
 class FractalTree(Gaussians):
-    """Two classes, each a tree that grows from the middle, one to the upper right, one to the lower left.
+    """Two classes, each a tree that grows from the origin, one to the upper right, one to the lower left.
 
-    From Karras et al. 2024, *Guiding a diffusion model with a bad version of itself*. A limb of depth d is a straight
-    row of Gaussians between 7% and 93% of its length, which is `length shrink^d`, give or take `jitter`. Each
-    Gaussian is 6% of the limb long, as standard deviations go, and `0.06 thickness shrink^d` wide. From the end of a
-    limb grow two of depth d + 1, turned to either side by `fork^d` radians, give or take `jitter`. A limb weighs its
-    length times `2^-d`. In the end the whole is moved and stretched to mean 0 and the standard deviation `std` on both
-    axes. The give and take are normal numbers, `1 + jitter N(0, 1)`, drawn limb after limb, depth first, from numpy's
-    `RandomState(seed)`.
+    From Karras et al. 2024, *Guiding a diffusion model with a bad version of itself*. A limb of depth d has the length
+    `length shrink^d j`. It is a straight row of Gaussians between 7% and 93% of its length. The standard deviations of
+    a Gaussian are 6% of the limb's length along the limb and `0.06 thickness shrink^d` across. From the end of a limb
+    grow two limbs of depth d + 1, turned to the left and to the right by `fork^d j` radians. The weight of a limb is
+    its length times `2^-d`. Finally the mixture is shifted and scaled to mean 0 and deviation `std` on both axes.
+    Each length and each angle has its own factor `j = 1 + jitter N(0, 1)`, drawn limb by limb, depth first, from
+    numpy's `RandomState(seed)`.
 
     With the defaults the tree is an affine image of the paper's, `(1.00029, 1.00020) x_paper + (0.00014, -0.00057)`:
-    the paper moves and stretches by constants of four digits, which leave a mean of (-0.00014, 0.00057) and deviations
-    of 0.49985 and 0.49990. On samples, the log densities of the two differ by 0.03 nats on average and by up to 0.4
-    at sigma = 0, by less than 0.01 from sigma = 0.1 on.
+    the paper shifts and scales by constants with four digits, which leave a mean of (-0.00014, 0.00057) and standard
+    deviations of 0.49985 and 0.49990. On samples, the two log densities differ by 0.03 nats on average and by up to 0.4
+    at sigma = 0, and by less than 0.01 for sigma >= 0.1.
 
     Args:
         depth: generations of limbs, >= 1; there are `2 (2^depth - 1)` limbs.
-        per_limb: Gaussians on a limb, >= 1.
+        per_limb: number of Gaussians on a limb, >= 1.
         length: of the first limbs, > 0.
-        shrink: of lengths and widths from a generation to the next, > 0.
-        fork: the angle between limbs shrinks by this from a generation to the next, > 0.
+        shrink: ratio of lengths and widths from one generation to the next, > 0.
+        fork: ratio of the angles between limbs from one generation to the next, > 0.
         thickness: of limbs, > 0.
         jitter: relative standard deviation of lengths and angles, >= 0.
-        std: of the whole along each axis, > 0.
+        std: of the whole mixture along each axis, > 0.
         seed: of the jitter.
 
     Raises:
@@ -66,7 +66,7 @@ class FractalTree(Gaussians):
         if not 0 <= self.jitter < math.inf:
             raise ValueError(f"jitter must be 0 or positive, got {self.jitter}")
         super().__post_init__()
-        self._set(bounds=3.0 * self.std)  # beyond which there are only the tips of twigs
+        self._set(bounds=3.0 * self.std)  # only the tips of a few limbs are outside
 
     def mixture(self) -> Mixture:
         random = np.random.RandomState(self.seed)
@@ -90,7 +90,7 @@ class FractalTree(Gaussians):
         return Mixture(*_standardised(mu, S, w, self.std), w, labels)
 
     def _grow(self, limbs: list[Limb], random: np.random.RandomState, start: np.ndarray, angle: float, d: int) -> None:
-        """Add a limb and all that grows from it."""
+        """Add a limb and all limbs that grow from it."""
         if d == self.depth:
             return
         size = self.length * self.shrink**d * (1.0 + self.jitter * random.randn())
@@ -102,7 +102,7 @@ class FractalTree(Gaussians):
 
 
 def _standardised(mu: Tensor, S: Tensor, w: Tensor, std: float) -> tuple[Tensor, Tensor]:
-    """Means and covariances moved and stretched, so that the mixture has mean 0 and deviation `std` on both axes."""
+    """Means and covariances, shifted and scaled so that the mixture has mean 0 and deviation `std` on both axes."""
     w = (w / w.sum())[:, None]
     mu = mu - (w * mu).sum(dim=0)
     stretch = std / (w * (mu.square() + torch.diagonal(S, dim1=-2, dim2=-1))).sum(dim=0).sqrt()

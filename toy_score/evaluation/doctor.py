@@ -15,6 +15,7 @@ from torch import Tensor
 
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Distribution, GaussianMixture, Points
+from toy_score.distributions.base import evenly_spread
 from toy_score.metrics import SlicedWasserstein, noise_floors
 from toy_score.parameterisations import EDMPreconditioning, Parameterisation
 from toy_score.samplers import AnnealedLangevin, Langevin, NoiseStream, RungeKutta4, Sampler
@@ -210,10 +211,9 @@ def gaussian_log_prob(y: Tensor, sigma: float) -> Tensor:
 
 def prior_distance(distribution: Distribution, schedule: Schedule) -> float:
     """Sliced W1 that the exact flow is left with when it starts from the prior: evenly spread points, fine steps."""
-    sobol = torch.quasirandom.SobolEngine(2, scramble=True, seed=seed_of("prior") % 2**31)
-    z = torch.special.ndtri(sobol.draw(16_384, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)).float()
+    z = torch.special.ndtri(evenly_spread(16_384, 2, "prior")).float()
     truth = ExactDenoiser(distribution, schedule)
-    metric = SlicedWasserstein(distribution, sync_on_compute=False)  # one process asks, without the others
+    metric = SlicedWasserstein(distribution, sync_on_compute=False)  # measured by one process, without the others
     metric.update(RungeKutta4(12).walk(truth, schedule.prior_sigma * z, NoiseStream(0, 0, len(z))))
     return metric.compute().item()
 

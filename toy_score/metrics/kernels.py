@@ -127,7 +127,7 @@ class KernelSteinDiscrepancy(FirstPoints):
     Args:
         distribution: the truth.
         n_points: how many samples it looks at, in [2, 10000].
-        sigma: noise of the score that judges, > 0, since at an edge the clean density has none. Perfect samples do not
+        sigma: noise of the score that judges, > 0, since at an edge the clean density has none. Exact samples do not
             have quite this score: their value is not zero, but its floor.
 
     Raises:

@@ -104,13 +104,13 @@ class ScoreModule(Described, SamplingModule):
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
         self.standardisation = standardisation
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
-        self._run_length: int | None = None
+        self.planned_steps: int | None = None  # of the run, once its optimizer is made; None if its end is open
         self._validation: Validation | None = None
         self._average: Callable[[], NetworkDenoiser] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the running hook's name on the module forty times a step, and a module's own __setattr__ looks
-        # for parameters each time: a tenth of a step for a network of this size.
+        # Lightning (2.6) notes the name of the running hook on the module forty times a step, and the __setattr__ of a
+        # module looks for parameters each time: a tenth of a step for a network of this size.
         if name == "_current_fx_name":
             object.__setattr__(self, name, value)
         else:
@@ -191,7 +191,7 @@ class ScoreModule(Described, SamplingModule):
         return self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def configure_optimizers(self) -> Any:
-        self._run_length = steps = self.run_length(self.trainer, data_module(self.trainer))
+        self.planned_steps = steps = self.run_length(self.trainer, data_module(self.trainer))
         optimizer = self.optimizer(self.parameters())
         if steps is None or isinstance(self.lr_schedule, Constant):
             return optimizer
@@ -258,7 +258,7 @@ class ScoreModule(Described, SamplingModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["toy_score_version"] = __version__
         checkpoint["hyper_parameters"] = to_config(self)
-        checkpoint["run_length"] = self._run_length
+        checkpoint["run_length"] = self.planned_steps
         data = data_module(self.trainer)
         if data is not None:
             checkpoint["datamodule_hyper_parameters"] = to_config(data)

@@ -28,7 +28,8 @@ __all__ = ["SamplingModule"]
 class SamplingModule(pl.LightningModule):
     """A denoiser with a sampler: it answers `predict` and `test`, and calls from Python.
 
-    `ScoreModule` adds the constructor, which describes the attributes, and the training.
+    `ScoreModule` adds the constructor, which describes the attributes, and the training. (Longer than other classes:
+    most of its methods are properties and other answers of one or two lines.)
     """
 
     denoiser: NetworkDenoiser

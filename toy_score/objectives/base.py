@@ -1,4 +1,4 @@
-"""What all losses share: the noise of a batch, the weight of its noise levels, and what a loss may use."""
+"""The base of all losses, and the context in which a loss is computed."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Context:
 
     Attributes:
         x0: clean points, `(n, 2)`.
-        t: times, `(m, 1)`, m a multiple of n; row i is of point `i mod n`.
+        t: times, `(m, 1)`, where m is a multiple of n; row i belongs to point `i mod n`.
         generator: source of all random numbers of the loss.
-        eps: the noise of each row, `(m, 2)`, the other end of its pair; independent normal noise is drawn if None.
-        truth: the exact denoiser of the data on the same schedule, if it is known.
-        averaged: the denoiser with the averaged weights, conditioned as the trained one; None without an average. It is
-            that of the last update of the average.
+        eps: the noise of each row, `(m, 2)`; independent normal noise is drawn if None.
+        truth: the exact denoiser of the data on the same schedule; None if it is unknown.
+        averaged: the denoiser with the averaged weights after the last update of the average, conditioned like the
+            trained one; None without an average.
         step: optimizer steps done before this one, >= 0.
     """
 
@@ -39,14 +39,14 @@ class Context:
 
 
 class Objective(Component, ABC):
-    """A loss per row whose mean is minimised: the mean over the two coordinates, weighted by noise level.
+    """A loss per row, the mean over the two coordinates, weighted by noise level; training minimises its mean.
 
-    Each objective is a frozen dataclass with these fields, or with some of them:
+    Each objective is a frozen dataclass with these fields or some of them:
 
     Args:
         weighting: of the noise levels.
         antithetic: use each point with `eps` and with `-eps` at the same level, in two rows. At small sigma the
-            network's outputs for both are nearly the same, so the noise of the target cancels in the gradient
+            network's outputs for the two rows are almost equal, so the noise of the target cancels in the gradient
             (antithetic variates; Hammersley & Morton 1956).
     """
 

@@ -5,9 +5,9 @@ plain noise-prediction loss of DDPM (Ho et al. 2020, eq. 14): with `score = -noi
 
     sigma^2 |score_theta(x_t, t) - (-eps / sigma)|^2 = |noise_theta(x_t, t) - eps|^2,   x_t = alpha x_0 + sigma eps.
 
-Its minimum is not zero but `2 - sigma^2 E|score|^2`; the excess over it is exactly `sigma^2 E|score_theta - score|^2`.
-The other objectives have the same excess, and here the same mean: `E[noise_theta . eps] = sigma E[tr d noise_theta /
-dx]` (Stein's lemma) turns one into the other.
+Its minimum is not zero but `2 - sigma^2 E|score|^2`, and the excess over the minimum is exactly
+`sigma^2 E|score_theta - score|^2`. The other objectives have the same excess. Except for explicit score matching they
+also have the same mean, by Stein's lemma `E[noise_theta . eps] = sigma E[tr d noise_theta / dx]`.
 """
 
 from abc import abstractmethod
@@ -38,8 +38,10 @@ class DenoisingScoreMatching(Objective):
 
 @dataclass(frozen=True)
 class ExplicitScoreMatching(Objective):
-    """`|noise_theta - noise|^2 / 2` against the exact noise: its only variance is that of `x`. Only distributions with
-    a known score allow it."""
+    """`|noise_theta - noise|^2 / 2` against the exact noise, for distributions with a known score.
+
+    Given `x`, the target is not random.
+    """
 
     weighting: Weighting = SigmaSquared()
     antithetic: bool = False
@@ -52,12 +54,12 @@ class ExplicitScoreMatching(Objective):
 
 
 class _NoTarget(Objective):
-    """Score matching without a target, by the divergence of the network (Hyvarinen 2005).
+    """Score matching with the divergence of the network in the place of a target (Hyvarinen 2005).
 
     Args:
         noise_free: match the score of the data without noise, `|score_theta|^2 / 2 + div score_theta` at clean points,
-            with the network conditioned on the schedule's lowest level (Song & Ermon 2019, section 3.1). The learned
-            score is for `Langevin` at that level only.
+            with the network conditioned on the schedule's lowest level (Song & Ermon 2019, section 3.1). The score is
+            learned at that level only, so sample with `Langevin`.
         weighting: of the noise levels.
     """
 
@@ -86,7 +88,7 @@ class _NoTarget(Objective):
 class ImplicitScoreMatching(_NoTarget):
     """`|noise_theta|^2 / 2 - sigma div noise_theta + 1`, the divergence exact (Hyvarinen 2005).
 
-    With the constant its mean equals that of `DenoisingScoreMatching`.
+    The constant makes its mean equal to that of `DenoisingScoreMatching`.
     """
 
     noise_free: bool = False
@@ -101,7 +103,7 @@ class ImplicitScoreMatching(_NoTarget):
 class SlicedScoreMatching(_NoTarget):
     """As `ImplicitScoreMatching`, the divergence estimated along one random direction (Song et al. 2019).
 
-    `div f` is the mean of `v . (df / dx) v` over `v` with entries +1 and -1: one forward-mode product.
+    `div f` is the mean of `v . (df / dx) v` over `v` with entries +1 and -1, which takes one forward-mode product.
     """
 
     noise_free: bool = False

@@ -41,7 +41,7 @@ class RandomLevels(TrainingTimes):
 
 @dataclass(frozen=True)
 class UniformTimes(TrainingTimes):
-    """One time per point, uniform on [`t_min`, `t_max`] and evenly spread over the batch."""
+    """One time per point, uniform on [`t_min`, `t_max`]; the times of a batch are evenly spread."""
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
         return (schedule.t_min + (schedule.t_max - schedule.t_min) * even(n, generator))[:, None]
@@ -49,10 +49,10 @@ class UniformTimes(TrainingTimes):
 
 @dataclass(frozen=True)
 class UniformLogSNR(TrainingTimes):
-    """One level per point, uniform in `log(sigma / alpha)`, that is, in the log-SNR, and evenly spread over the batch.
+    """One level per point, uniform in `log(sigma / alpha)`, and so in the log-SNR; evenly spread over the batch.
 
-    With `SigmaSquared` this is the likelihood weighting `g^2`, importance-sampled (Song et al. 2021b, section 5.2): the
-    density of `t` proportional to `g^2 / sigma^2 = 2 d log(sigma / alpha) / dt` is the uniform one in `log r`.
+    With `SigmaSquared` this is the likelihood weighting `g^2` by importance sampling (Song et al. 2021b, section 5.2):
+    a density of `t` proportional to `g^2 / sigma^2 = 2 d log(sigma / alpha) / dt` is uniform in `log(sigma / alpha)`.
     """
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
@@ -85,7 +85,7 @@ class LogNormalSigma(TrainingTimes):
 
 
 def even(n: int, generator: Generator) -> Tensor:
-    """`(i + u) / n`, `(n,)`, with one uniform `u`: every part of [0, 1) is visited in every batch.
+    """`(i + u) / n`, `(n,)`, with one uniform `u` for the batch: evenly spread over [0, 1).
 
     This lowers the variance of the loss (Kingma et al. 2021, appendix I.1).
     """

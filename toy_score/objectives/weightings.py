@@ -1,4 +1,4 @@
-"""The weight of the squared error of the noise at each noise level."""
+"""Weights of the noise levels: of the squared error of the noise at each level."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ class LikelihoodWeighting(Weighting):
 
 @dataclass(frozen=True)
 class OutputWeighting(Weighting):
-    """The squared error of the network's own output `F` counts: `1 / k_out^2` for the noise.
+    """Weight 1 for the squared error of the network's output `F`, and so `1 / k_out^2` for the noise.
 
-    With `EDMPreconditioning` it is EDM's `lambda(sigma)` (Karras et al. 2022, table 1), with `FlowPrediction` the loss
-    of flow matching, with `DataPrediction` the squared error of the denoised point.
+    With `EDMPreconditioning` this is EDM's `lambda(sigma)` (Karras et al. 2022, table 1), with `FlowPrediction` the
+    loss of flow matching, with `DataPrediction` the squared error of the denoised point.
     """
 
     def __call__(self, denoiser: Denoiser, level: Levels) -> Tensor | float:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from toy_score.evaluation.causes import METRICS, SURE, ErrorBudget
+from toy_score.evaluation.causes import METRICS, SURE, ErrorBudget, Row
 from toy_score.metrics import Floor
 from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE
 
@@ -14,22 +14,16 @@ __all__ = ["budget"]
 
 COLOUR = {"trained": LEARNED, "optimal": REAL}
 WIDTHS = (2.3, 1.0, 1.0, 1.0)
-PERFECT = "#dcebdc"
-KEY = (
-    "shaded: exact samples, mean and two standard deviations of a draw; bars: standard deviation of a draw\n"
-    "solid: each row lets in one more cause; hollow: one cause alone, and data in the network's place\n"
-    "numbers: more than the row above; below the line, than the floor (finite data: than discretisation); "
-    "bold where it is no chance"
-)
+FLOOR = "#dcebdc"
 
 
-def budget(found: ErrorBudget, title: str) -> Figure:
-    """One line for each row, one panel for each metric: mean and standard deviation of a draw, the floor shaded.
+def budget(measured: ErrorBudget, title: str) -> Figure:
+    """One line for each row, one panel for each metric: mean and standard deviation of a draw, the noise floor shaded.
 
-    The sliced W1, on a logarithmic axis, also shows the increments from row to row. The other axes are linear within
-    the noise floor, and logarithmic beyond.
+    The panel of sliced W1 has a logarithmic axis and also shows the increments. The other axes are linear within the
+    noise floor, and logarithmic beyond it.
     """
-    rows = found.rows
+    rows = measured.rows
     figure = Figure(figsize=(11.5, 2.05 + 0.34 * len(rows)), dpi=DPI)
     inch = 1.0 / figure.get_figheight()
     axes = figure.subplots(1, len(METRICS), sharey=True, gridspec_kw={"width_ratios": WIDTHS})
@@ -38,14 +32,14 @@ def budget(found: ErrorBudget, title: str) -> Figure:
     figure.text(
         0.5,
         1.0 - 0.43 * inch,
-        found.title.removeprefix(f"{title}, "),
+        measured.title.removeprefix(f"{title}, "),
         fontsize=LABEL,
         ha="center",
         va="top",
         color=EXACT,
     )
-    figure.text(0.5, 0.1 * inch, KEY, fontsize=LABEL - 1, ha="center", va="bottom", color=EXACT)
     chain = next(k for k, row in enumerate(rows) if row.name == "network")
+    figure.text(0.5, 0.1 * inch, _key(rows[chain + 1 :]), fontsize=LABEL - 1, ha="center", va="bottom", color=EXACT)
     for ax, (metric, label) in zip(axes, METRICS.items(), strict=True):
         for k, row in enumerate(rows):
             colour, at = COLOUR.get(row.denoiser, EXACT), row.figures[metric]
@@ -55,22 +49,33 @@ def budget(found: ErrorBudget, title: str) -> Figure:
         ax.axhline(chain + 0.5, color="#999999", linewidth=0.8)
     axes[0].set_yticks(range(len(rows)), [row.name for row in rows], fontsize=LABEL)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    _increments(axes[0], found, chain)
+    _increments(axes[0], measured, chain)
     return figure
 
 
-def _panel(ax: Axes, label: str, seen: list[Floor], logarithmic: bool) -> None:
-    low, high = seen[0].mean - 2.0 * seen[0].sd, seen[0].mean + 2.0 * seen[0].sd
-    ends = [x for at in seen for x in (at.mean - at.sd, at.mean + at.sd) if math.isfinite(x)]
+def _key(alone: list[Row]) -> str:
+    """The explanation below the figure; `alone` are the rows below the line."""
+    others = "".join(f"; {row.name}: over {row.above}" for row in alone if row.above != "floor")
+    return (
+        "shaded: exact samples, mean and two standard deviations of a draw; bars: one standard deviation of a draw\n"
+        "filled: each row adds one cause to the row above; hollow: one cause alone\n"
+        f"numbers: increment over the row above; below the line, over the noise floor{others}; "
+        f"bold: more than {SURE:.0f} standard deviations"
+    )
+
+
+def _panel(ax: Axes, label: str, draws: list[Floor], logarithmic: bool) -> None:
+    low, high = draws[0].mean - 2.0 * draws[0].sd, draws[0].mean + 2.0 * draws[0].sd
+    ends = [x for at in draws for x in (at.mean - at.sd, at.mean + at.sd) if math.isfinite(x)]
     left, right, linear = min(*ends, low), max(*ends, high), max(abs(low), abs(high))
     if logarithmic:
-        low = max(low, 0.25 * seen[0].mean)
+        low = max(low, 0.25 * draws[0].mean)
         left = max(left, 0.8 * low)
         ax.set_xscale("log")
         ax.set_xlim(left, right * (right / left) ** 0.3)  # room for the increments
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    elif linear == 0.0 or max(-left, right) < 10.0 * linear:  # a single mode has nothing to deviate
+    elif linear == 0.0 or max(-left, right) < 10.0 * linear:  # 0: one mode, always right
         margin = 0.08 * (right - left) or 1.0
         ax.set_xlim(left - margin, right + margin)
         ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -81,7 +86,7 @@ def _panel(ax: Axes, label: str, seen: list[Floor], logarithmic: bool) -> None:
         ax.set_xticks([x for x in (0.0, *decades, *(-x for x in decades)) if 1.5 * left <= x <= 1.5 * right])
         ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.4g}"))
-    ax.axvspan(low, high, color=PERFECT, zorder=0, linewidth=0)
+    ax.axvspan(low, high, color=FLOOR, zorder=0, linewidth=0)
     ax.set_xlabel(label, fontsize=LABEL)
     ax.tick_params(labelsize=TICK, length=2, color="#999999")
     ax.grid(axis="x", color="#eeeeee", zorder=0)
@@ -90,19 +95,19 @@ def _panel(ax: Axes, label: str, seen: list[Floor], logarithmic: bool) -> None:
         spine.set_color("#bbbbbb")
 
 
-def _increments(ax: Axes, found: ErrorBudget, chain: int) -> None:
-    """A line from each row to the next, and the increment over the row it is compared with."""
-    for k, row in enumerate(found.rows[1:], start=1):
+def _increments(ax: Axes, measured: ErrorBudget, chain: int) -> None:
+    """A line from each row to the next, and each row's increment over the row that it is compared with."""
+    for k, row in enumerate(measured.rows[1:], start=1):
         if k <= chain:
-            before = found.rows[k - 1].w1.mean
+            before = measured.rows[k - 1].w1.mean
             ax.plot([before, before, row.w1.mean], [k - 1, k, k], color=EXACT, linewidth=0.9, alpha=0.5, zorder=2)
         ax.text(
             0.985,
             k,
-            f"{found.increment(row.name):+.4f}",
+            f"{measured.increment(row.name):+.4f}",
             transform=ax.get_yaxis_transform(),
             fontsize=LABEL - 1,
-            fontweight="bold" if abs(found.z(row.name)) > SURE else "normal",
+            fontweight="bold" if abs(measured.z(row.name)) > SURE else "normal",
             ha="right",
             va="center",
             color=COLOUR.get(row.denoiser, EXACT),

@@ -1,7 +1,7 @@
 """Arrays of numpy: `.npy`, and the arrays of an `.npz` that are as long as the points.
 
-The header of an array says how large it is. It is read first, so that a file that unpacks to more than the memory is
-refused before anything is unpacked.
+The header of an array has its size. It is read first, so a file that would unpack to more than the limit is refused
+before anything is unpacked.
 """
 
 import math
@@ -32,7 +32,7 @@ def read_arrays(path: Path) -> Sheet:
         arrays = _npz(path) if zipfile.is_zipfile(path) else {"": _npy(path)}
     except _TooLargeError:
         raise ValueError(f"{path.name} unpacks to more than {LARGEST_FILE >> 20} MiB; keep some of the rows") from None
-    except Exception:  # numpy and zipfile raise whatever the damaged bytes happen to provoke
+    except Exception:  # damaged bytes can make numpy and zipfile raise any exception
         raise ValueError(f"{path.name} cannot be read as an array of numbers: damaged, or with objects in it") from None
     name = next((n for n in ("", *POINTS) if n in arrays), None)
     if name is None:
@@ -58,7 +58,7 @@ def read_arrays(path: Path) -> Sheet:
     if len(names) < 2:
         raise ValueError(_expected(path, array))
     if array.ndim == 2 and len(names) > array.shape[1]:
-        # The array of points has columns without names; those beside it have names, of which `labels` says enough.
+        # The columns of the array of points have no names. The other arrays have names, such as `labels`.
         if array.shape[1] > 2 and LABELS in names:
             raise ValueError(
                 f"{path.name} has {array.shape[1]} columns in {name!r} and an array 'labels'; save x as (n, 2)"
@@ -103,7 +103,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check(file: IO[bytes]) -> int:
-    """The bytes that an array declares to have."""
+    """The size that the header of an array declares, in bytes."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -1,7 +1,7 @@
 """Points on the dark pixels of a picture, as a viewer shows it.
 
-A file says more of its pixels than their numbers: an orientation, a depth of 16 bits, transparency, a palette, a colour
-profile or a gamma. All are applied before the darkness is taken.
+Besides the pixel values, a file can have an orientation, a depth of 16 bits, transparency, a palette, a colour profile
+and a gamma. All of them are applied before the darkness is computed.
 """
 
 import io
@@ -18,17 +18,17 @@ from toy_score.seeds import seed_of
 __all__ = ["read_picture"]
 
 PICTURE_POINTS = 50_000
-PAPER = 0.05  # darkness below which a pixel is background: compressed pictures are never quite white
+PAPER = 0.05  # darkness below which a pixel is background: in compressed pictures it is not exactly white
 LARGEST_PICTURE = 25_000_000  # pixels; each takes about 40 bytes while it is read
 
 
 def read_picture(path: Path) -> Table:
     """50 000 points, each uniform within a pixel that is chosen with a probability proportional to its darkness.
 
-    The unit is a pixel, y points up, what is transparent is white.
+    The unit is a pixel, y points up, and transparent pixels are white.
 
     Raises:
-        ValueError: if it is no picture, has more than 25 million pixels, or none that is dark.
+        ValueError: if the file is not a picture, has more than 25 million pixels, or no dark pixel.
     """
     from PIL import Image, ImageOps  # comes with matplotlib
 
@@ -42,14 +42,14 @@ def read_picture(path: Path) -> Table:
                 lightness = _lightness(ImageOps.exif_transpose(file))
     except Image.DecompressionBombError:
         raise too_large from None
-    except Exception as error:  # Pillow raises whatever the damaged bytes happen to provoke
+    except Exception as error:  # damaged bytes can make Pillow raise any exception
         if error is too_large:
             raise
         raise ValueError(f"{path.name} cannot be read as a picture: it is damaged or of another kind") from None
     darkness = 1.0 - lightness[::-1]
     darkness = np.where(darkness < PAPER, 0.0, darkness)
     if not darkness.any():
-        raise ValueError(f"{path.name} has no dark pixels, where the points are")
+        raise ValueError(f"{path.name} has no dark pixels, so there are no points")
     generator = torch.Generator().manual_seed(seed_of("points of a picture"))
     u = torch.rand(PICTURE_POINTS, 3, generator=generator, dtype=torch.float64).numpy()
     edges = darkness.cumsum()
@@ -66,11 +66,11 @@ def read_picture(path: Path) -> Table:
 
 
 def _lightness(picture: Any) -> np.ndarray:
-    """From 0, black, to 1, white, `(rows, columns)` float64, on white paper."""
+    """Lightness from 0, black, to 1, white, `(rows, columns)` float64, on a white background."""
     from PIL import Image
 
     info = picture.info
-    if picture.mode.startswith("I"):  # 16 bits: Pillow would cut off what is above 255
+    if picture.mode.startswith("I"):  # 16 bits: Pillow would clip values above 255
         values = np.asarray(picture).astype(np.float64)
         lightness = values / 65535.0
         if isinstance(info.get("transparency"), int):
@@ -96,5 +96,5 @@ def _in_srgb(picture: Any) -> Any:
     try:
         srgb = ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(picture, ImageCms.ImageCmsProfile(io.BytesIO(profile)), srgb, outputMode=mode)
-    except (ImageCms.PyCMSError, OSError):  # viewers ignore a broken profile, too
+    except (ImageCms.PyCMSError, OSError):  # viewers ignore a broken profile too
         return picture

@@ -1,4 +1,4 @@
-"""Which reader a file has."""
+"""Choice of the reader for a file."""
 
 from pathlib import Path
 

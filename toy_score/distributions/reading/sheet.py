@@ -14,9 +14,9 @@ Key = str | int
 
 LARGEST_FILE = 1 << 28  # bytes, unpacked: 16 million points in float64
 SMALLEST, LARGEST = 1e-30, 1e30  # well within the range of float32, in which samples are written
-ROW_NUMBERS = ("", "index", "id", "row", "rownames", "rowid", "unnamed: 0")  # names that R, pandas and people give them
+ROW_NUMBERS = ("", "index", "id", "row", "rownames", "rowid", "unnamed: 0")  # as R, pandas and people name them
 CLASSES = ("label", "labels", "class", "classes")
-MANY = 20  # classes, above which a third column is taken for classes only if the points are ten times as many
+MANY = 20  # a third column with more values than this has classes only if there are ten times as many points
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Table:
-    """The points of a file; printed, it says what was read.
+    """The points of a file; `print(table)` shows what was read.
 
     Attributes:
         x: `(n, 2)` float64.
@@ -170,15 +170,15 @@ def _guessed(sheet: Sheet, label: int | None, group: list[int], notes: list[str]
 
 
 def _is_row_number(sheet: Sheet, free: list[int]) -> bool:
-    """Whether the first column holds row numbers.
+    """Whether the first column has row numbers.
 
     Raises:
-        ValueError: if it counts the rows, but may as well be x.
+        ValueError: if it counts the rows but could also be x.
     """
     if sheet.named and sheet.names[0].lower() == "":
         return True
     cells = sheet.cells[0]
-    first = parse(cells[0], sheet.decimal) if len(cells) >= 10 else None  # fewer count by chance
+    first = parse(cells[0], sheet.decimal) if len(cells) >= 10 else None  # shorter columns can count by chance
     if first not in (0, 1) or len(free) < 3:
         return False
     if any(parse(cell, sheet.decimal) != first + i for i, cell in enumerate(cells)):
@@ -246,7 +246,7 @@ def _numbers(sheet: Sheet, k: int, rows: np.ndarray) -> np.ndarray:
 
 
 def _classes(sheet: Sheet, k: int, rows: np.ndarray, guessed: bool) -> tuple[Tensor, list[str]]:
-    """Labels counted from 0, in the order of the numbers or of the alphabet, and the names of the classes."""
+    """Labels counted from 0, in the order of their numbers or in alphabetical order, and the names of the classes."""
     cells = [str(sheet.cells[k][row]).strip() for row in rows.tolist()]
     for row, cell in zip(rows.tolist(), cells, strict=True):
         if not _is_class(cell):
@@ -265,7 +265,7 @@ def _classes(sheet: Sheet, k: int, rows: np.ndarray, guessed: bool) -> tuple[Ten
 
 
 def _word(cell: object) -> str:
-    """A class or group as it is written: 9.0 is 9."""
+    """A class or group as text; 9.0 becomes 9."""
     word = str(cell).strip()
     number = parse(word)
     return str(int(number)) if number is not None and number.is_integer() else word

@@ -27,7 +27,7 @@ def read_text(path: Path) -> Sheet:
     numbered = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     for number, line in numbered:
         if len(line) > LONGEST_ROW:
-            raise ValueError(f"row {number} of {path.name} has {len(line)} characters; this is no row of a table")
+            raise ValueError(f"row {number} of {path.name} has {len(line)} characters; this is not a row of a table")
     if not numbered:
         raise ValueError(f"{path.name} holds no points")
     separator = _separator([line for _, line in numbered[:20]])
@@ -64,7 +64,7 @@ def read_text(path: Path) -> Sheet:
 
 
 def _separator(lines: list[str]) -> str | None:
-    """The sign between the columns; None for spaces."""
+    """The separator of the columns; None for spaces."""
     for separator in ";\t":
         if separator in lines[0] or all(separator in line for line in lines[1:] or lines):
             return separator
@@ -77,13 +77,13 @@ def _separator(lines: list[str]) -> str | None:
 
 
 def _cells(line: str, separator: str | None) -> list[str]:
-    # With spaces, csv keeps what is quoted together, as R writes it.
+    # Also with spaces as separators, csv keeps quoted text together, as R writes it.
     text = line if separator else " ".join(line.split())
     return [cell.strip() for cell in next(csv.reader([text], delimiter=separator or " "))]
 
 
 def _decimal(rows: list[list[str]], separator: str | None, shown: object) -> str:
-    """The sign before decimals: a comma if a number has one, and no number has a point."""
+    """The decimal sign: a comma if some number has a comma and no number has a point."""
     if separator == ",":
         return "."
     comma = next((i for i, row in enumerate(rows) if any(DECIMAL_COMMA.fullmatch(cell) for cell in row)), None)
@@ -96,13 +96,13 @@ def _decimal(rows: list[list[str]], separator: str | None, shown: object) -> str
 
 
 def _counts(rows: list[list[str]], decimal: str) -> int | None:
-    """How many rows the first line says there are; None if it does not."""
+    """The number of rows that the first line states; None if it states none."""
     first = [parse(cell, decimal) for cell in rows[0]]
     if len(rows) < 2 or None in first or not all(number.is_integer() for number in first if number is not None):
         return None
     if len(first) == 1 and len(rows[1]) > 1:
         return int(first[0])  # type: ignore[arg-type]
-    # The numbers of rows and columns, as `np.loadtxt(skiprows=1)` is given: no chance where there are many rows.
+    # The numbers of rows and columns, which `np.loadtxt(skiprows=1)` skips: no coincidence in a file of many rows.
     if first == [len(rows) - 1, 2] and len(rows) > 10:
         return len(rows) - 1
     return None
