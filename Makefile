@@ -25,7 +25,7 @@ test: $(READY) ## run the tests on all cores: about ten minutes on two
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The settings of all four are in pyproject.toml.
-lint: $(READY) ## check style, types, and that imports point to a lower floor
+lint: $(READY) ## check style, types, and that imports point to a lower layer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

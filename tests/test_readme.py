@@ -168,3 +168,11 @@ def test_pasting_stops_at_the_first_command_that_fails_and_names_it(tmp_path):
 def test_every_command_of_the_readme_is_pasted():
     pasted = "".join(block for language, block in paste_readme.blocks(README) if language == "bash")
     assert commands(pasted) == commands(README)
+
+
+def test_make_help_lists_every_target_with_a_line():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
+    printed = subprocess.run(["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = dict(line.removeprefix("make ").split(maxsplit=1) for line in printed.splitlines())
+    assert list(lines) == targets

@@ -10,6 +10,8 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from toy_score import HeartDataModule, NCSNModule, __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
@@ -109,6 +111,29 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_checkpoint_as_it_was(tmp_p
     with pytest.raises(SystemExit):
         fit(model(), tmp_path, At("on_validation_batch_end", twice, step=18))
     assert not (tmp_path / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("logger", [False, CSVLogger, lambda folder: TensorBoardLogger(folder, "run", "first")])
+def test_a_checkpoint_lies_where_lightning_puts_its_own(logger, tmp_path):
+    trainer = pl.Trainer(logger=logger and logger(tmp_path), default_root_dir=tmp_path, accelerator="cpu")
+    ours, lightnings = Checkpoint(), ModelCheckpoint()
+    for callback in (ours, lightnings):
+        callback.setup(trainer, None, "fit")
+    assert ours.dirpath == lightnings.dirpath
+
+
+def test_a_run_that_may_not_end_yet_goes_on_and_catches_signals(tmp_path):
+    """`should_stop` counts once `min_steps` are done: until then nothing is saved, and the handlers stay."""
+    handlers = []
+
+    class Watch(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            handlers.append((trainer.global_step, signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL))
+
+    trainer = fit(model(), tmp_path, At("on_train_batch_end", stop, step=4), Watch(), min_steps=20)
+    assert trainer.global_step == 20
+    assert saved(tmp_path)["global_step"] == 20
+    assert {step for step, caught in handlers if caught} >= {8, 14}
 
 
 def test_fast_dev_run_writes_no_checkpoint(tmp_path):

@@ -1,6 +1,6 @@
 r"""The error budget: where the distance between the samples and the truth comes from.
 
-The truth is known, so each cause can be let in alone. Every row of the budget lets in one more than the row above it,
+The exact distribution is known, so causes can be added one by one. Each row adds one cause to the row above it:
 
 | row | denoiser | steps | start |
 |---|---|---|---|
@@ -10,7 +10,7 @@ The truth is known, so each cause can be let in alone. Every row of the budget l
 | guidance, if there is any | exact, guided | the sampler's | the sampler's |
 | network | trained | the sampler's | the sampler's |
 
-and the rows below ask the same questions in the other order, and what an infinitely able network would learn:
+The rows below have one cause alone; the last has the optimal denoiser of the training points in the network's place:
 
 | row | denoiser | steps | start | compared with |
 |---|---|---|---|---|
@@ -19,13 +19,13 @@ and the rows below ask the same questions in the other order, and what an infini
 | network alone | trained | fine | noised data | floor, or guidance alone |
 | finite data | optimal for the training points | the sampler's | the sampler's | discretisation |
 
-What a row has more than the row above is no share of a sum. Distances obey the triangle inequality: an increment is at
-most the distance between the two laws, and may be less, or below zero, where errors cancel or where a sampler that adds
-noise forgets a wrong start. An error well below the floor hardly shows: with `d` the error and `f` the floor, sliced W1
-goes about like `sqrt(d^2 + f^2)`. The energy distance is the square of a norm and measured without bias: there, errors
-in unrelated directions do add.
+The increments do not add up to the total error. By the triangle inequality, an increment is at most the distance
+between the distributions of its two rows. It can be less, or negative, where errors cancel or where a sampler that adds
+noise corrects a wrong start. An error well below the floor is hard to see: for an error `d` and a floor `f`, sliced W1
+is about `sqrt(d^2 + f^2)`. The energy distance is an unbiased estimate of a squared norm, in which errors in unrelated
+directions add up.
 
-All rows see the same noise, so that they differ by their causes and not by luck.
+All rows use the same noise, so they differ by their causes and not by chance.
 """
 
 import math
@@ -82,7 +82,7 @@ def error_budget(
         points: the training points, `(N, 2)`, if they are a fixed set; None if every batch was fresh.
         guided: the optimal denoiser with guidance; None without guidance.
         n: samples of a draw, >= 1.
-        seeds: of the sampler's generator, one for each draw; a single draw tells no scatter.
+        seeds: of the sampler's generator, one for each draw; a single draw gives no standard deviation.
         floors: of `noise_floors`, for this n; measured if None.
         readings: what `sample_metrics` computed for the trained denoiser's samples of these seeds; measured if None.
         title: for table and picture; distribution and sampler if empty.
@@ -135,7 +135,7 @@ def error_budget(
             x = samples(ExactDenoiser(known, truth.schedule), sampler, own)
             rows += [draws.row("finite data", "optimal", steps, start, "discretisation", x)]
         else:
-            note += ", sampled exactly:\nthe points are resampled, since with so many this sampler would take too long"
+            note += ", sampled exactly:\nthe points are resampled, because this sampler would take too long"
             rows += [draws.row("finite data", "optimal", "exact", "", "floor", lambda seed: _again(known, n, seed))]
     return ErrorBudget(title or f"{p.name}, {sampler!r}", n, rows, note)
 
@@ -146,7 +146,7 @@ class _Draws:
     def __init__(self, p: Distribution, n: int, seeds: Sequence[int], tell: Callable[[str], None]):
         self.p, self.n, self.seeds, self.tell = p, n, seeds, tell
         self.metrics = {  # by the names of `sample_metrics`
-            "sliced_w1": SlicedWasserstein(p, sync_on_compute=False),  # one process measures, without the others
+            "sliced_w1": SlicedWasserstein(p, sync_on_compute=False),  # measured by one process, without the others
             "energy": EnergyDistance(p, sync_on_compute=False),
             "cross_entropy_gap": CrossEntropyGap(p, sync_on_compute=False),
             "mode_weights": ModeWeights(p, sync_on_compute=False),
@@ -179,7 +179,7 @@ class _Draws:
         return {name: metric.compute() for name, metric in self.metrics.items()}
 
     def floor(self, floors: dict[str, Floor] | None, draws: int = 64) -> Row:
-        """Exact samples; the numbers in their modes are multinomial, so that the worst mode needs no samples."""
+        """Exact samples; their counts in the modes are multinomial, so the worst mode needs no samples."""
         self.tell("floor")
         floors = noise_floors(self.p, self.n, draws) if floors is None else floors
         generator = torch.Generator().manual_seed(seed_of("floor of the worst mode"))
@@ -208,7 +208,7 @@ def _figure(values: Sequence[Tensor]) -> Floor:
 
 
 def _fine(p: Distribution, begin: Tensor) -> DormandPrince:
-    """The probability flow in steps too fine to matter, from a given time on, even in the angle at the data's scale."""
+    """The probability flow from the time `begin`, in fine steps that are uniform in the angle at the data's scale."""
     even = Angular(p.reference(8192).std(dim=0).mean().item())
     return DormandPrince(FINE, _Below(begin.item(), even))
 

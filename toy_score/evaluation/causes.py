@@ -17,7 +17,7 @@ METRICS = {
 
 DIGITS = {"sliced_w1": 4, "energy": 5, "cross_entropy_gap": 4, "worst_mode": 1}
 
-SURE = 5.0  # standard deviations above which an increment is no chance: of a mean of three, false alarm below 1e-4
+SURE = 5.0  # standard deviations for a significant increment: for means of three draws, false alarm below 1e-4
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Row:
 
     Attributes:
         name: the cause that is new in this row.
-        denoiser, steps, start: who answered, how the sampler stepped, and from where, in words.
+        denoiser, steps, start: which denoiser, which steps of the sampler and which start, in words.
         above: the row that this one is compared with; empty for the floor.
         figures: mean and standard deviation of a draw, for each of `METRICS`.
         draws: how many draws there were.
@@ -56,7 +56,7 @@ class ErrorBudget:
         title: distribution, model, sampler.
         n: number of samples of a draw.
         rows: the floor first.
-        note: what is said of finite data.
+        note: on the row of finite data.
     """
 
     title: str
@@ -69,16 +69,16 @@ class ErrorBudget:
         return next(row for row in self.rows if row.name == name)
 
     def increment(self, name: str, above: str | None = None, metric: str = "sliced_w1") -> float:
-        """What a row's metric is more than that of the row above it, or of another."""
+        """The increase of a metric from the row that it is compared with, or from `above`."""
         above = self[name].above if above is None else above
         return self[name].figures[metric].mean - (self[above].figures[metric].mean if above else 0.0)
 
     def z(self, name: str, above: str | None = None, metric: str = "sliced_w1") -> float:
-        """The increment in standard deviations of what chance would make of it; 0 for the floor.
+        """The increment divided by its standard deviation under chance; 0 for the floor.
 
-        The scatter is that of exact samples, known from many draws, in independent rows. The common noise makes the
-        rows resemble one another, so chance does less than that. It is 0 where a metric of exact samples does not
-        scatter: a single mode always has its share.
+        The standard deviation is that of two rows of independent exact samples, estimated from many draws. The rows use
+        the same noise, so the actual one is smaller. The result is 0 if the metric is constant for exact samples, as
+        the share of a single mode is.
         """
         above = self[name].above if above is None else above
         sd = self["floor"].figures[metric].sd
@@ -89,7 +89,7 @@ class ErrorBudget:
 
     @property
     def together(self) -> dict[str, dict[str, float]]:
-        """By how much the samples as they are used, the network's row, differ from the floor, and its z, by metric."""
+        """For each metric, the difference of the row `network` from the floor, and its z."""
         return {
             metric: {
                 "increment": self.increment("network", "floor", metric),
@@ -101,10 +101,11 @@ class ErrorBudget:
 
     @property
     def causes(self) -> dict[str, float]:
-        """What exceeds the noise floor, with what it costs in sliced W1, the costliest first.
+        """The causes that exceed the noise floor, with their costs in sliced W1, the largest first.
 
-        A wrong prior costs what this sampler, with the exact denoiser, is worse off than from noised data: a chain that
-        forgets its start does not pay for it. A network costs what it adds, or what it costs alone, if that is more.
+        The cost of the prior is the increase from noised data to the sampler's own start, with this sampler and the
+        exact denoiser; it is 0 for a chain that corrects its start. The cost of the network is the larger of its
+        increment and its cost alone.
         """
         pairs = {
             "prior": [("discretisation", "discretisation alone")],
@@ -166,12 +167,11 @@ class ErrorBudget:
 
     @property
     def verdict(self) -> str:
-        """The causes in a line; where there is none, whether all of them together exceed the floor, in any metric."""
+        """The causes in one line; if there is none, whether the total error exceeds the floor in any metric."""
         if self.causes:
             costs = ", ".join(f"{cause} {cost:+.4f}" for cause, cost in self.causes.items())
-            return (
-                f"Above the noise floor, in sliced W1: {costs}. These are no shares of a sum: errors cancel and hide."
-            )
+            caution = "These costs do not add up to the total error: errors can cancel."
+            return f"Above the noise floor, in sliced W1: {costs}. {caution}"
         exceeding = ", ".join(
             f"{more['increment']:+.{DIGITS[metric]}f} to {METRICS[metric].removesuffix(', |z|')} (z = {more['z']:.1f})"
             for metric, more in self.together.items()

@@ -180,7 +180,7 @@ def uniform_start(distribution: Distribution, schedule: Schedule, half_width: fl
     data = math.sqrt(schedule.ratios[1] ** 2 + distribution.reference(8192).var(dim=0).mean().item())
     text = (
         f"chains start uniform on [-{half_width:g}, {half_width:g}]^2, of standard deviation "
-        f"{start:.2g}, where the noised data have {data:.2g}"
+        f"{start:.2g}; the noised data have {data:.2g}"
     )
     return Finding("start", text, 0.8 < start / data < 1.25, "leave out uniform_start to start from the prior")
 
