@@ -20,8 +20,8 @@ demo: $(READY) ## train a model, draw samples and measure them: about a minute
 	  "  tensorboard --logdir lightning_logs" \
 	  "  python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output heart.gif"
 
-test: $(READY) ## run the tests on all cores: about ten minutes on two
-	@echo "Running the tests on all cores: about ten minutes on two. A dot is a test that passed."
+test: $(READY) ## run the tests on all cores: about 15 minutes on two
+	@echo "Running the tests on all cores: about 15 minutes on two. Each dot is a passed test."
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The settings of all four are in pyproject.toml.
@@ -46,7 +46,7 @@ bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.busy
-	$(BIN)/python -m benchmarks.means
+	$(BIN)/python -m benchmarks.optimisations
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.power
 

@@ -25,7 +25,7 @@ LOOP = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  #
 
 @contextlib.contextmanager
 def busy_loops(n: int) -> Iterator[list[subprocess.Popen]]:
-    """So many processes that compute without end, until the block is left."""
+    """A number of processes that compute until the block ends."""
     loops = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(n)]
     try:
         yield loops
@@ -43,7 +43,7 @@ def default_threads() -> int:
 
 
 def milliseconds(config: str, steps: int, threads: int, loops: int) -> float:
-    """Milliseconds of a step of training, beside so many busy loops."""
+    """Milliseconds of a step of training, beside a number of busy loops."""
     argv = [
         "fit",
         "--config",

@@ -20,7 +20,7 @@ from toy_score.seeds import seed_of
 
 
 def bare(batch_size: int, steps: int, device: str) -> None:
-    """The loop as one would write it by hand."""
+    """A bare training loop."""
     model, data = NCSNModule(times=UniformTimes()).to(device), HeartDataModule(batch_size=batch_size)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: model.lr_schedule(min(k / steps, 1.0)))

@@ -45,7 +45,7 @@ Draw = Callable[[int], Tensor]
 
 
 class TwoInputs(nn.Module):
-    """The study's network for libraries that call `net(x, t)` with a time for all rows or one for each."""
+    """The original study's network for libraries that call `net(x, t)` with a time for all rows or one for each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def fit(net: nn.Module, loss_of: Callable[[Tensor], Tensor], steps: int) -> None
 
 
 def ours(module: ScoreModule, steps: int) -> dict[str, Draw]:
-    """A fit by the Trainer, as the command line does it but for pictures and the run's folder."""
+    """A fit by the Trainer, as on the command line, but without pictures and folder."""
     trainer = trainer_only(steps, callbacks=[EMA()], accelerator="cpu")
     trainer.fit(module, HeartDataModule(batch_size=BATCH))
     module.eval()

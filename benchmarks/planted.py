@@ -1,4 +1,4 @@
-"""Known errors in samples, in a score and in samplers, for `benchmarks.power`; and the same without an error."""
+"""Samples with known errors, and controls without an error, for `benchmarks.power`."""
 
 from collections.abc import Callable
 
@@ -23,11 +23,11 @@ SCHEDULE = EDM(0.002, 80.0)
 FLOW, CHURN = DormandPrince(20), EDMStochastic(128)
 ANCESTRAL = DDPMAncestral("posterior", 400, Karras())
 MOST = 1_000_000  # samples
-MOST_SAMPLED = 100_000  # of the errors that take a sampler: all are found long before
+MOST_SAMPLED = 100_000  # samples, of the errors that need a sampler: all are detected with fewer
 
 
 class ScaledScore(Denoiser):
-    """The truth with its score scaled."""
+    """The exact denoiser with its score multiplied by a factor."""
 
     def __init__(self, truth: ExactDenoiser, factor: float):
         self.truth, self.factor, self.schedule = truth, factor, truth.schedule
@@ -41,7 +41,7 @@ class ScaledScore(Denoiser):
 
 
 class RootDropped(DDPMAncestral):
-    """Ancestral sampling with the variance of its fresh noise in the place of the standard deviation."""
+    """Ancestral sampling with the variance of its new noise in the place of the standard deviation."""
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         _, b = forward_step(t, s)
@@ -49,7 +49,7 @@ class RootDropped(DDPMAncestral):
 
 
 class _Scaled:
-    """A stream of noise, scaled."""
+    """A stream of noise, multiplied by a factor."""
 
     def __init__(self, noise: NoiseStream, factor: float):
         self.noise, self.factor = noise, factor
@@ -64,7 +64,7 @@ def exact(p: Distribution, n: int, g: Generator) -> Tensor:
 
 
 def weight(p: Distribution, n: int, g: Generator) -> Tensor:
-    """One mode one hundredth heavier than it should be, another that much lighter."""
+    """The share of one mode is 0.01 too large, that of another 0.01 too small."""
     w = torch.tensor(list(p.mode_weights.values()), dtype=torch.float64)
     w[0] -= 0.01
     w[-1] += 0.01
@@ -76,7 +76,7 @@ def weight(p: Distribution, n: int, g: Generator) -> Tensor:
 
 
 def between(p: Distribution, n: int, g: Generator) -> Tensor:
-    """One sample in a hundred half way between two modes on opposite sides."""
+    """One sample in a hundred is in the middle between two opposite modes."""
     x, K = p.sample(n, g), len(p.mode_weights)
     m = len(x[::100])
     x[::100] = 0.5 * (p.conditioned_on(0).sample(m, g) + p.conditioned_on(K // 2).sample(m, g))
@@ -84,12 +84,12 @@ def between(p: Distribution, n: int, g: Generator) -> Tensor:
 
 
 def blur(p: Distribution, n: int, g: Generator) -> Tensor:
-    """Noise of 0.1 left in."""
+    """Exact samples with noise of standard deviation 0.1."""
     return p.sample(n, g) + 0.1 * torch.randn(n, 2, generator=g)
 
 
 def outliers(p: Distribution, n: int, g: Generator) -> Tensor:
-    """One sample in a thousand twenty times too far out."""
+    """One sample in a thousand is twenty times too far from the origin."""
     x = p.sample(n, g)
     x[::1000] *= 20.0
     return x
@@ -111,17 +111,17 @@ def churn(p: Distribution, n: int, g: Generator) -> Tensor:
 
 
 def noise(p: Distribution, n: int, g: Generator) -> Tensor:
-    """The same with its noise 2 % too large."""
+    """EDM's stochastic sampler with noise that is 2 % too large."""
     return EDMStochastic(CHURN.n_steps, S_noise=1.02)(ExactDenoiser(p, SCHEDULE), n, g)
 
 
 def ancestral(p: Distribution, n: int, g: Generator) -> Tensor:
-    """Ancestral sampling with the exact score: no error but its steps."""
+    """Ancestral sampling with the exact score: no error except discretisation."""
     return ANCESTRAL(ExactDenoiser(p, SCHEDULE), n, g)
 
 
 def root(p: Distribution, n: int, g: Generator) -> Tensor:
-    """The same with the square root of the variance forgotten."""
+    """Ancestral sampling without the square root of the variance."""
     sampler = RootDropped(ANCESTRAL.variance, ANCESTRAL.n_steps, ANCESTRAL.grid)
     return sampler(ExactDenoiser(p, SCHEDULE), n, g)
 

@@ -35,15 +35,15 @@ LABELS = {name: ALL[name].label.split(",")[0] for name in SHOWN}
 
 
 def metrics_for(p: Distribution) -> MetricCollection:
-    """The metrics that are shown and apply."""
-    found = sample_metrics(p)
-    shown = [name for name in SHOWN if name in found]
+    """The metrics in `SHOWN` that apply to the distribution."""
+    applicable = sample_metrics(p)
+    shown = [name for name in SHOWN if name in applicable]
     groups = [["sliced_w1", "energy"], *([name] for name in shown[2:])]
     return MetricCollection({name: ALL[name](p) for name in shown}, compute_groups=groups)
 
 
 def growing(metrics: MetricCollection, x: Tensor) -> Iterator[tuple[int, dict[str, float]]]:
-    """What the metrics say of the first 1000, 3162, ... of the samples."""
+    """The metrics of the first 1000, 3162, ... samples."""
     metrics.reset()
     seen = 0
     for n in SIZES:
@@ -54,12 +54,12 @@ def growing(metrics: MetricCollection, x: Tensor) -> Iterator[tuple[int, dict[st
 
 
 def floors_of(p: Distribution, metrics: MetricCollection) -> dict[int, dict[str, Floor]]:
-    """The floors for every size."""
+    """The noise floors for every number of samples."""
     values: dict[int, list[dict[str, float]]] = {n: [] for n in SIZES}
     for draw in range(DRAWS):
         x = p.sample(SIZES[-1], Generator().manual_seed(seed_of("power: floor", draw)))
-        for n, found in growing(metrics, x):
-            values[n].append(found)
+        for n, readings in growing(metrics, x):
+            values[n].append(readings)
     floors = {}
     for n, rows in values.items():
         columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
@@ -68,30 +68,30 @@ def floors_of(p: Distribution, metrics: MetricCollection) -> dict[int, dict[str,
 
 
 def z_scores(p: Distribution, metrics: MetricCollection, floors: dict[int, dict[str, Floor]], x: Tensor) -> dict:
-    """Per metric, `[n, |z|]` of the growing samples, and the p-value of the one-sample test."""
+    """For each metric `[n, |z|]` for every n, and the p-values of the one-sample test."""
     z: dict[str, list] = {name: [] for name in metrics}
     p_values = []
-    for n, found in growing(metrics, x):
-        for name, value in found.items():
+    for n, readings in growing(metrics, x):
+        for name, value in readings.items():
             z[name].append([n, abs(floors[n][name].z(value))])
-        p_values.append([n, GaussianisedTest.p_value_of(found["gaussianised_ks"], n)])
+        p_values.append([n, GaussianisedTest.p_value_of(readings["gaussianised_ks"], n)])
     return {"z": z, "p": p_values}
 
 
-def found_from(result: dict, name: str) -> int | None:
-    """The n from which on a metric finds the error at every size, if there is one."""
-    found = [n for n, z in result["z"][name] if z > Z]
+def detected_from(result: dict, name: str) -> int | None:
+    """The smallest n from which on a metric detects the error at every size; None if there is none."""
+    detected = [n for n, z in result["z"][name] if z > Z]
     if name == "gaussianised_ks":
-        found = [n for n, p in result["p"] if p < P]
+        detected = [n for n, p in result["p"] if p < P]
     sizes = [n for n, _ in result["z"][name]]
     for i, n in enumerate(sizes):
-        if set(sizes[i:]) <= set(found):
+        if set(sizes[i:]) <= set(detected):
             return n
     return None
 
 
 def score_error_from(p: Distribution) -> int:
-    """From how many points on the mean score error of the scaled score is five standard errors off zero."""
+    """The number of points from which on the score error of the scaled score is five standard errors above zero."""
     truth = ExactDenoiser(p, SCHEDULE)
     for n in (10, 32, 100, 316, 1000, 3162):
         metric = ScoreError()
@@ -100,7 +100,7 @@ def score_error_from(p: Distribution) -> int:
         )
         if metric.compute().sum() > Z * metric.standard_error().norm():
             return n
-    raise AssertionError("the score error did not find a score scaled by 0.99")
+    raise AssertionError("the score error did not detect a score scaled by 0.99")
 
 
 def papers_z(p: Distribution, floors: dict[str, Floor], x: Tensor) -> dict[str, float]:
@@ -109,7 +109,7 @@ def papers_z(p: Distribution, floors: dict[str, Floor], x: Tensor) -> dict[str, 
 
 
 def metric_value(metric: Metric, x: Tensor) -> float:
-    """What a metric says of samples."""
+    """The value of a metric for samples."""
     metric.update(x)
     return metric.compute().item()
 
@@ -127,32 +127,32 @@ def main() -> None:
             x = plant(p, most, Generator().manual_seed(seed_of(f"power: {error}")))
             result = z_scores(p, metrics, floors, x) | {"papers": papers_z(p, for_papers, x)}
             results[p.name][error] = result
-            told = {name: n for name in metrics if (n := found_from(result, name))}
-            print(f"  {error:<32}{told}", flush=True)
+            detected = {name: n for name in metrics if (n := detected_from(result, name))}
+            print(f"  {error:<32}{detected}", flush=True)
         (here / "results/power.json").write_text(json.dumps(results) + "\n")
     (here / "results/power.md").write_text(table(results) + "\n" + papers_table(results))
     picture(results).savefig(here.parent / "docs/images/power.png")
 
 
 def table(results: dict[str, dict]) -> str:
-    """Per error and distribution, the metrics that find it and from how many samples on, the quickest first."""
+    """For each error and distribution, the metrics that detect it with the fewest samples, and how many they need."""
     names = [p.name.replace("_", " ") for p in TOYS]
     lines = [f"| planted error | {' | '.join(names)} |", "|---|" + "---|" * len(TOYS)]
     for error in ERRORS:
         cells = []
         for p in TOYS:
-            found = {name: found_from(results[p.name][error], name) for name in results[p.name][error]["z"]}
-            quickest = sorted((n, name) for name, n in found.items() if n)
-            told = [f"{LABELS[name]} {count(n)}" for n, name in quickest[:3]]
+            needed = {name: detected_from(results[p.name][error], name) for name in results[p.name][error]["z"]}
+            quickest = sorted((n, name) for name, n in needed.items() if n)
+            cell = [f"{LABELS[name]} {count(n)}" for n, name in quickest[:3]]
             if error.startswith("score"):
-                told.insert(0, f"score error {results[p.name]['score error']}")
-            cells.append(", ".join(told) or "none")
+                cell.insert(0, f"score error {results[p.name]['score error']}")
+            cells.append(", ".join(cell) or "none")
         lines.append(f"| {error} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def papers_table(results: dict[str, dict]) -> str:
-    """Per error and distribution, `|z|` of the metrics of papers at one number of samples."""
+    """For each error and distribution, `|z|` of the metrics of papers at one number of samples."""
     names = [p.name.replace("_", " ") for p in TOYS]
     labels = ", ".join(ALL[name].label for name in PAPER)
     lines = [f"| planted error: {labels} | {' | '.join(names)} |", "|---|" + "---|" * len(TOYS)]
@@ -163,7 +163,7 @@ def papers_table(results: dict[str, dict]) -> str:
 
 
 def count(n: int) -> str:
-    """`3 200`, `100 000`: to two digits."""
+    """A number with two significant digits: `3 200`, `100 000`."""
     digits = 10 ** (len(str(n)) - 2)
     return f"{round(n / digits) * digits:,}".replace(",", " ")
 
@@ -199,7 +199,7 @@ def picture(results: dict[str, dict]) -> Figure:
     handles, labels = axes[-1, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=3, fontsize=LABEL, frameon=False)
     height = figure.get_figheight()
-    title = "Planted errors: standard deviations off the floor (shaded: not found)"
+    title = "Planted errors: standard deviations from the noise floor (shaded: not detected)"
     figure.suptitle(title, fontsize=TITLE + 1, fontweight="bold", y=1 - 0.1 / height, va="top")
     figure.subplots_adjust(
         left=0.065, right=0.99, bottom=0.95 / height, top=1 - 0.65 / height, wspace=0.06, hspace=0.12

@@ -43,7 +43,7 @@ def quality(checkpoint: Path, n: int) -> dict[str, float]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """A row per length that was tried; the last one of each config is the one that counts."""
+    """A row for each length tried; the last row of a config is the result."""
     rows = []
     for config, marks in MARKS.items():
         loop = config.removeprefix("quick/").split("_")[0]

@@ -24,7 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, after a call to warm up; they take turns, so a busy moment affects all."""
+    """Median seconds of each function, after one warm-up call; they take turns, so a busy moment affects all."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for repeat in range(repeats + 1):
         for name, function in functions.items():

@@ -3,7 +3,7 @@
     python docs/paste_readme.py            # as a new user would, with an environment of its own; some ten minutes
     python docs/paste_readme.py --quick    # in the environment of this Python, without make, with short trainings
 
-Only what is committed is in the clone. `tensorboard` is stopped after a while, since it never ends by itself.
+Only what is committed is in the clone. `tensorboard` is stopped after a while, because it does not end by itself.
 """
 
 import argparse

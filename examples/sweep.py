@@ -57,7 +57,7 @@ def train(lr: float, decay: float, batch_size: int, steps: int) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Search, and say what was best."""
+    """Search, and print the best trial."""
     import optuna
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

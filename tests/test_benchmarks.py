@@ -9,7 +9,19 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from benchmarks import busy, growth, means, oracles, overhead, peers, quality, sampling, study, time_to_quality, timing
+from benchmarks import (
+    busy,
+    growth,
+    optimisations,
+    oracles,
+    overhead,
+    peers,
+    quality,
+    sampling,
+    study,
+    time_to_quality,
+    timing,
+)
 from benchmarks.timing import interleaved, markdown, run
 from toy_score import Heart, HeartDataModule, Heun, NCSNModule
 from toy_score.callbacks import Checkpoint
@@ -97,7 +109,7 @@ def test_the_tables_of_sampling_and_growth_can_be_made():
 
 
 def test_every_optimisation_is_measured_against_the_code_without_it():
-    ratios, errors = means.measure(argparse.Namespace(quick=True, device="cpu")).values()
+    ratios, errors = optimisations.measure(argparse.Namespace(quick=True, device="cpu")).values()
     assert len({row["optimisation"] for row in ratios}) == len(ratios) == 11
     assert len({row["score error"] for row in errors}) == 3  # each training is another
 

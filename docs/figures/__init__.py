@@ -1,7 +1,7 @@
-"""The scripts that draw the figures of the documents, and make the tables that stand beside them.
+"""The scripts that draw the figures of the documents and make their tables.
 
 Each is run from the repository's root, `python -m docs.figures.gallery`; pictures go to `docs/images/`, tables to
-`docs/tables/`. They use one thread, as the commands do, unless OMP_NUM_THREADS says otherwise.
+`docs/tables/`. They use one thread, like the commands, unless OMP_NUM_THREADS is set.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Where the error of trained networks comes from: the error budgets of `docs/error_budget.md`.
+"""The causes of the errors of trained networks: the error budgets of `docs/error_budget.md`.
 
     python -m docs.figures.budget [--runs DIR] [CASE ...]
 
@@ -33,7 +33,7 @@ CASES = {
 
 
 def main() -> None:
-    """Measure the cases; those whose results are in DIR already are kept."""
+    """Measure the cases whose results are not yet in DIR."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default=None)
     parser.add_argument("cases", nargs="*")

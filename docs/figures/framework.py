@@ -39,7 +39,7 @@ from toy_score.plotting.style import EXACT, GENERATED, REAL, TRAJECTORY, panels,
 
 
 def main() -> None:
-    """Make them all."""
+    """Make all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", default=None)
     runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
@@ -108,7 +108,7 @@ def walks() -> Figure:
 
 
 def crossed(ncsn: ScoreModule, ddpm: ScoreModule) -> Figure:
-    """Two networks, two samplers, by flag alone."""
+    """Two networks, each with the samplers of both."""
     figure, axes = panels(1, 4, "DDPM is a special case of NCSN: either network, either sampler")
     p = Heart()
     real = p.sample(2000, generator())
@@ -127,7 +127,7 @@ def crossed(ncsn: ScoreModule, ddpm: ScoreModule) -> Figure:
 
 
 def guidance(module: ScoreModule) -> Figure:
-    """A class, and more and more guidance to it, learned and exact."""
+    """One class with increasing guidance, learned and exact."""
     figure, axes = panels(2, 4, "Guidance to the right half of the split normal: above learned, below exact")
     p, sampler = SplitNormal(), DDIM(100)
     truth = ExactDenoiser(p, module.schedule)

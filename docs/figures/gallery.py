@@ -1,4 +1,4 @@
-"""The whole zoo in one picture.
+"""All distributions in one picture.
 
     python -m docs.figures.gallery
 

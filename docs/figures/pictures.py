@@ -24,7 +24,7 @@ FRAMES = 40
 
 
 def main() -> None:
-    """Make them all."""
+    """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", default=None)
     runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def learned_and_exact(ncsn: ScoreModule) -> bytes:
-    """The same noise taken to data twice: by the trained network, and by the exact denoiser in its place."""
+    """The same noise moved to data by the trained network and by the exact denoiser."""
     p, sampler, n = Heart(), ncsn.sampler, 800
     denoisers = {"learned score": ncsn.denoiser, "exact score": ExactDenoiser(p, ncsn.schedule)}
     every = max(len(sampler.times(ncsn.schedule)) // (4 * FRAMES), 1)

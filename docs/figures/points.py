@@ -1,4 +1,4 @@
-"""Training on a file: 10 000 points of a published toy, by the command line alone, against fresh points of it.
+"""Training on a file: 10 000 points of a known distribution, by the command line, compared with fresh points.
 
     python -m docs.figures.points                 # moons, S-curve and eight Gaussians
     python -m docs.figures.points moons           # one of them
@@ -53,7 +53,7 @@ def main(names: list[str]) -> None:
 
 
 def measure(name: str, folder: Path) -> dict[str, object]:
-    """Fit and sample in a folder, some draws of the training points each, and compare with fresh points."""
+    """Fit and sample in a folder, for several draws of the training points, and compare with fresh points."""
     seconds, w2, floor, excess, chance, optimum = [], [], [], [], [], []
     for k in range(DRAWS):
         run = folder / str(k)
@@ -134,7 +134,7 @@ def table(results: dict[str, dict]) -> str:
 
 
 def picture(name: str = "moons") -> None:
-    """The points of the file, samples, and how near either come to the training points."""
+    """The points of the file, samples, and the distances of both to the training points."""
     with tempfile.TemporaryDirectory() as folder:
         _, data, checkpoint = fitted(name, Path(folder))
         model = ScoreModule.load_from_checkpoint(checkpoint)

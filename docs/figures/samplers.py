@@ -94,7 +94,7 @@ MODELS: list[tuple[Schedule, Sampler]] = [
 
 
 def main() -> None:
-    """Evaluate what DIR does not hold yet, and write tables and picture."""
+    """Evaluate the cells that are not yet in DIR, and write tables and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default=None, metavar="DIR")
     folder = Path(parser.parse_args().folder or tempfile.mkdtemp())
@@ -130,7 +130,7 @@ def title(p: Heart | SplitNormal | EightGaussians) -> str:
 
 
 def tables(rows: list[dict[str, str]]) -> str:
-    """Per family, the fewest evaluations tried that reach 1.2 noise floors on all toys; then the models' own."""
+    """Per family, the fewest evaluations that reach 1.2 noise floors on all toys; then the models' own samplers."""
     best = []
     for family in FAMILIES:
         tried = [row for row in rows if row["family"] == family]

@@ -93,7 +93,7 @@ def errors(network: ScoreModule, x: Tensor) -> Tensor:
 
 
 def map_of_errors(network: ScoreModule) -> list[str]:
-    """How wrong the learned score is, where the data are and where they are not."""
+    """The error of the learned score, on the data and elsewhere."""
     generator = torch.Generator().manual_seed(0)
     places = {
         "the data": DATA.sample(20_000, generator),
@@ -110,7 +110,7 @@ def map_of_errors(network: ScoreModule) -> list[str]:
 
 
 def chains(shown: dict[str, Tensor]) -> Figure:
-    """What the authors' third figure shows, with the share of each mode."""
+    """The authors' third figure, with the share of each mode."""
     names = ("exact samples", "plain, exact score", "annealed, exact score", "plain, learned score")
     figure, axes = panels(1, 4, "1280 chains from a uniform start: the weights of two distant modes")
     for ax, name in zip(axes[0], names, strict=True):
@@ -154,7 +154,7 @@ def scores(network: ScoreModule) -> Figure:
 
 
 def against_density(ax, log_p: Tensor, error: Tensor) -> None:
-    """Median error, and its middle half, of the places of like density."""
+    """Median and quartiles of the error at points of similar density."""
     edges = torch.linspace(-24, -2, 23)
     middle, quarters = [], []
     for low, high in itertools.pairwise(edges):

@@ -1,6 +1,6 @@
 """Each optimisation of speed against the code without it, measured in turns.
 
-    python -m benchmarks.means [--quick]
+    python -m benchmarks.optimisations [--quick]
 
 A ratio above 1 says how many times faster it is with the optimisation. Networks are those of the original study, 3 ->
 128 -> 128 -> 2.
@@ -40,7 +40,7 @@ Pair = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def sampling(n: int) -> dict[str, Pair]:
-    """Activations in place. The allocator gives small blocks back until it has seen large ones: this comes first."""
+    """Activations in place. This is measured first, because the allocator keeps memory once it has had large blocks."""
     sampler, model = AnnealedLangevin(steps_per_level=2), NCSNModule().eval()
 
     def walk() -> None:
@@ -54,7 +54,7 @@ def sampling(n: int) -> dict[str, Pair]:
 
 
 def forward(n: int) -> dict[str, Pair]:
-    """Means of the network's evaluation without gradients."""
+    """Optimisations of the network without gradients."""
     net, x, c, h = MLP(), torch.randn(n, 2), torch.full((1, 1), 0.1), torch.randn(n, 128)
     silu, low, out = MLP(activation="silu"), MLP().bfloat16(), torch.empty(n, 128)
     x_low, c_low, c_rows = x.bfloat16(), c.bfloat16(), c.expand(n, 1).contiguous()
@@ -86,7 +86,7 @@ def forward(n: int) -> dict[str, Pair]:
 
 
 def training(n: int) -> dict[str, Pair]:
-    """Means of the training step."""
+    """Optimisations of the training step."""
     net, x = MLP(), torch.randn(n, 3)
     first = net.layers[0]
     for p in net.parameters():
@@ -112,7 +112,7 @@ def training(n: int) -> dict[str, Pair]:
 
 
 def threads(n: int) -> dict[str, Pair]:
-    """Two threads against one; what that does depends on what else the machine does."""
+    """Two threads against one; the ratio depends on the other processes of the machine."""
     net, x, c = MLP(), torch.randn(n, 2), torch.full((1, 1), 0.1)
 
     def with_threads(k: int, gradient: bool) -> None:
@@ -129,7 +129,7 @@ def threads(n: int) -> dict[str, Pair]:
 
 
 def compiled(n: int, repeats: int) -> dict[str, Any]:
-    """`torch.compile` of forward and backward, and after how many steps its compilation has paid."""
+    """`torch.compile` of forward and backward, and the number of steps that make up for the compilation."""
     net, x, c = MLP(), torch.randn(n, 2), torch.full((n, 1), 0.1)
 
     def step(f: Callable[..., torch.Tensor]) -> None:
@@ -166,7 +166,7 @@ def trained(antithetic: bool, precision: str, steps: int) -> tuple[float, float]
 
 
 def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """What costs less time, and what needs fewer steps."""
+    """Two tables: optimisations that save time, and those that save steps."""
     quiet()
     n, repeats, steps = (64, 1, 50) if options.quick else (20_000, 20, 1500)
     before, rows = torch.get_num_threads(), []
@@ -202,4 +202,4 @@ def _ratio(name: str, pair: Pair, repeats: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main("means", measure, __doc__)
+    main("optimisations", measure, __doc__)
