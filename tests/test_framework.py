@@ -77,7 +77,7 @@ def test_every_sampler_runs_with_every_model(module, sampler):
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 @pytest.mark.parametrize("sampler", [DPMSolver2M(40), DDPMAncestral(n_steps=300, grid=Karras()), AdamsBashforth(16)])
 def test_with_the_exact_denoiser_the_schedule_of_every_model_samples_the_heart(module, sampler):
-    """Means of |x| within 4.9 standard errors of 4000 samples and a bias of 0.05; 0.15 for the study's narrow prior."""
+    """Means of |x| within 4.9 standard errors of 4000 samples, plus 0.05, or 0.15 for a narrow prior."""
     schedule = module().schedule
     x = sampler(ExactDenoiser(Heart(), schedule), 4000, generator())
     real = Heart().reference().abs().mean(dim=0)

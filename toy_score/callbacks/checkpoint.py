@@ -20,7 +20,7 @@ from toy_score.files import replacing
 __all__ = ["AtomicCheckpointIO", "Checkpoint"]
 
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
-"""Signals after which a run is saved and stops; Lightning itself looks after SIGTERM."""
+"""Signals after which a run is saved and stops; Lightning itself handles SIGTERM."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -43,10 +43,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoint(pl.callbacks.Checkpoint):
     """Keeps `checkpoints/last.ckpt` of the run: every `every_n_steps` steps, and however the run ends.
 
-    That is the last step or epoch, a time limit, early stopping, Ctrl-C, SIGTERM and SIGHUP. A signal takes effect at
-    the end of a group of steps, of a validation or of an epoch: a run that goes on from there is the run that was not
-    interrupted, bit for bit. A second Ctrl-C stops at once and leaves the checkpoint as it was, as any error does.
-    `fast_dev_run` writes none.
+    It is saved after the last step or epoch, and at a time limit, early stopping, Ctrl-C, SIGTERM and SIGHUP. A signal
+    takes effect at the end of a group of steps, of a validation or of an epoch. A run that is resumed from there equals
+    a run without interruption, bit for bit. A second Ctrl-C stops at once and leaves the checkpoint unchanged, as any
+    error does. `fast_dev_run` saves none.
 
     Args:
         every_n_steps: >= 1.
@@ -72,7 +72,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._signal = None
+        self._signal, self._saved_step = None, 0
         if threading.current_thread() is not threading.main_thread():
             return  # Python handles signals in the main thread only
         for number in STOPPING:
@@ -126,7 +126,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
             self._saved_step = trainer.global_step
         if last or signalled:
             self._restore_handlers()
-        if signalled and not trainer.received_sigterm:  # to that signal Lightning sees itself
+        if signalled and not trainer.received_sigterm:  # Lightning itself handles SIGTERM
             raise KeyboardInterrupt if self._signal in (None, signal.SIGINT) else SystemExit(128 + self._signal)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -134,7 +134,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
             print(self._how_to_go_on(trainer, pl_module), flush=True)
 
     def _how_to_go_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
-        """How far the run has come, and the command that continues it, on a line of its own."""
+        """The step at which the run stopped, and on a line of its own the command that continues it."""
         checkpoint, step = Path(os.path.relpath(self.dirpath or "")) / "last.ckpt", trainer.global_step
         if not checkpoint.is_file():
             return "stopped before there was anything to save"

@@ -16,13 +16,13 @@ __all__ = ["EMA", "averaged_model"]
 class EMA(WeightAveraging):
     """Exponential moving average of the weights; validation, pictures, checkpoints and the final model use it.
 
-    `average <- d average + (1 - d) weights` every `every_n_steps` optimizer steps, with `d = decay^every_n_steps`, at
-    first less: after n updates at most `(1 + n) / (10 + n)`, so that the random start is soon forgotten.
+    `average <- d average + (1 - d) weights` every `every_n_steps` optimizer steps, with `d = decay^every_n_steps`.
+    After n updates d is at most `(1 + n) / (10 + n)`, so the weight of the random start falls quickly.
 
     Args:
         decay: per step, in [0, 1); 0.999 averages over about the last thousand steps.
-        every_n_steps: >= 1; averaging is cheap, but at this scale not free. The average is taken when the trainer is
-            handed its next steps, so make this a multiple of the data's `steps_at_once`.
+        every_n_steps: >= 1; averaging is cheap, but not free for such small networks. The average is updated between
+            groups of steps, so make this a multiple of the data's `steps_at_once`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -39,7 +39,7 @@ class EMA(WeightAveraging):
             n = float(updates)
             get_ema_multi_avg_fn(min(decay**every_n_steps, (1.0 + n) / (10.0 + n)))(averages, weights, updates)
 
-        # Buffers are not averaged: an average of integers is no integer.
+        # Buffers are not averaged: the average of integers is not an integer.
         super().__init__(use_buffers=False, multi_avg_fn=average)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -58,7 +58,7 @@ class EMA(WeightAveraging):
         return step_idx is not None and step_idx + 1 - latest >= self.every_n_steps
 
     def state_dict(self) -> dict[str, Any]:
-        # What the averages in the checkpoint were made with, so that a run is not resumed with something else.
+        # The settings of the average, so that a resumed run can refuse others.
         return {**super().state_dict(), "decay": self.decay, "every_n_steps": self.every_n_steps}
 
 

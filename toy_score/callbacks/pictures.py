@@ -1,4 +1,4 @@
-"""When to draw, and where the pictures go."""
+"""Pictures during and after training."""
 
 import time
 from collections.abc import Sequence
@@ -28,27 +28,27 @@ CHARTS = {
         "validation loss": ["Multiline", ["val_loss/.*"]],
     }
 }
-"""What TensorBoard shows together, by tags."""
+"""Scalars that TensorBoard shows in one chart, by their tags."""
 
 
 N_SHOWN, N_REAL = 600, 1500  # points of an animation
 
 
 class Pictures(pl.Callback):
-    """Draws the study's three pictures, and the score error by noise level, to TensorBoard; at the end also as PNG.
+    """Draws the original study's three pictures and the score error to TensorBoard, at the end also as PNG.
 
-    The vector field, learned beside exact; samples over real points; a trajectory with its beginning left out; the
-    score error, now and at every drawing before. Axes and seeds are fixed, so that TensorBoard's slider compares steps.
-    While training goes on, the samples come from a quick solver; at the end, from the model's own sampler. The averaged
-    weights are drawn, where there are any. Where only points of the truth are known, nothing exact is drawn; their axes
-    are in the units of the data. TensorBoard's custom scalars show all noise levels in one chart.
+    These are the vector field, learned beside exact; samples over real points; the last part of some trajectories; and
+    the score error by noise level, now and at all earlier drawings. Axes and seeds are fixed, so TensorBoard's slider
+    compares steps. During training the samples come from a quick solver, at the end from the model's own sampler. If
+    there are averaged weights, they are used. If only points of the data are known, nothing exact is drawn, and the
+    axes are in the units of the data. TensorBoard's custom scalars show all noise levels in one chart.
 
     Args:
-        every_n_steps: how often, besides the beginning and the end; >= 1.
+        every_n_steps: steps between drawings, >= 1; the first and the last step are always drawn.
         n_samples: points in a scatter, >= 1.
         sigmas: noise levels of the vector fields.
-        skip: how many positions of a trajectory are left out at its beginning, >= 0; at most half of them.
-        frames: of the animation from noise to data that is made at the end, >= 2; 0 for none.
+        skip: number of positions that are left out at the beginning of a trajectory, >= 0; at most half of all.
+        frames: of the animation from noise to data at the end, >= 2; 0 for no animation.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -107,8 +107,8 @@ class Pictures(pl.Callback):
 
     def _draw(self, trainer: pl.Trainer, model: ScoreModule, folder: Path | None = None) -> None:
         board = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
-        asked = score_module(trainer.lightning_module)  # an averaged copy of the module has no trainer to ask
-        distribution, exact = asked.distribution, asked.truth
+        owner = score_module(trainer.lightning_module)  # an averaged copy of the module has no trainer
+        distribution, exact = owner.distribution, owner.truth
         if distribution is None or (board is None and folder is None):
             return
         from toy_score import plotting  # matplotlib is imported when the first picture is drawn
@@ -131,21 +131,21 @@ class Pictures(pl.Callback):
             figures["summary"] = plotting.summary(
                 model.denoiser, exact, self.sigmas[0], generated, real, paths, distribution, title
             )
-        if asked.standardisation is not None:
+        if owner.standardisation is not None:
             for figure in figures.values():
-                plotting.in_units(figure, asked.standardisation)
+                plotting.in_units(figure, owner.standardisation)
         if exact is not None:
             self.errors[step] = self._errors(model, exact, real)
             figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self.errors, title)
         files = {f"{name}.png": plotting.to_png(figure) for name, figure in figures.items()}
         if final and self.frames:
-            moving = title if asked.standardisation is None else f"{title}, in standardised units"
+            moving = title if owner.standardisation is None else f"{title}, in standardised units"
             files["noise_to_data.gif"] = animation(
                 model.sampler, model.denoiser, self._generator(model), moving, exact, real, self.frames
             )
         for name, content in files.items():
             if board is not None:
-                # add_image would decode the picture to encode it again, and knows no animations.
+                # `add_image` would decode and encode the picture again, and does not support animations.
                 image = Summary.Image(colorspace=3, encoded_image_string=content)
                 summary = Summary(value=[Summary.Value(tag=name.rpartition(".")[0], image=image)])
                 board.file_writer.add_summary(summary, step)
@@ -166,7 +166,7 @@ class Pictures(pl.Callback):
         return model.sampler.trajectory(model.denoiser, 4, self._generator(model), skip=skip)
 
     def _errors(self, model: ScoreModule, exact: ExactDenoiser, real: torch.Tensor) -> list[float]:
-        metric = ScoreError(sync_on_compute=False).to(model.device)  # one process draws, without the others
+        metric = ScoreError(sync_on_compute=False).to(model.device)  # drawn by one process, without the others
         metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
         return metric.compute().tolist()
 
@@ -181,7 +181,7 @@ def animation(
     frames: int = 32,
     n: int = N_SHOWN,
 ) -> bytes:
-    """The GIF of `n` samples on their way, in the units of the denoiser; of long walks, some of the steps."""
+    """A GIF of `n` samples on their way from noise to data, in the units of the denoiser; long walks are thinned."""
     from toy_score import plotting
 
     every = max(len(sampler.times(denoiser.schedule)) // (4 * frames), 1)

@@ -22,7 +22,7 @@ __all__ = ["STUDY_LEVELS", "ScoreError"]
 
 _STUDY = VE(sigma_min=0.01, sigma_max=5.0, n_levels=10)
 STUDY_LEVELS: list[float] = _STUDY.sigma(_STUDY.ladder).tolist()
-"""The ten noise levels of the study, from 5 down to 0.01: the levels at which models of any schedule are compared."""
+"""The ten noise levels of the original study, from 5 down to 0.01, at which models of all schedules are compared."""
 
 
 class ScoreError(ExactMetric):

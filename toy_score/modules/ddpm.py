@@ -14,8 +14,8 @@ __all__ = ["DDPMModule"]
 class DDPMModule(ScoreModule):
     """DDPM: the noise at a random step of a ladder of T steps (eq. 14), sampled from the top of the ladder down.
 
-    The network is conditioned on the scaled time `i / T`. The defaults are the study's; further arguments are those of
-    `ScoreModule`.
+    The network is conditioned on the scaled time `i / T`. The defaults are the original study's; further arguments are
+    those of `ScoreModule`.
     """
 
     def __init__(

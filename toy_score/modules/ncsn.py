@@ -15,7 +15,7 @@ class NCSNModule(ScoreModule):
     """NCSN: the score at every level of a geometric ladder, sampled by annealed Langevin dynamics.
 
     The loss is denoising score matching, averaged over all levels with the weight `sigma^2` (eqs. 5 and 6). The
-    defaults are the study's; further arguments are those of `ScoreModule`.
+    defaults are the original study's; further arguments are those of `ScoreModule`.
     """
 
     def __init__(
