@@ -15,10 +15,12 @@ from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Heart, SplitNormal
 from toy_score.samplers import (
     DDIM,
+    SRA1,
     AdamsBashforth,
     AdaptiveDormandPrince,
     Angular,
     AnnealedLangevin,
+    ConsistentAnnealedSampling,
     DDPMAncestral,
     DormandPrince,
     DPMSolver2M,
@@ -34,8 +36,11 @@ from toy_score.samplers import (
     NoiseStream,
     NoPredictor,
     PredictorCorrector,
+    Restart,
     ReverseDiffusion,
     RungeKutta4,
+    SDEDPMSolver2M,
+    StochasticMidpoint,
     Trailing,
     Uniform,
 )
@@ -61,6 +66,12 @@ QUICK = [
     EDMStochastic(6),
     EulerMaruyama(8),
     ReverseDiffusion(8),
+    StochasticMidpoint(6),
+    SRA1(6),
+    SDEDPMSolver2M(8),
+    Restart(7, repeats=2),
+    ConsistentAnnealedSampling(8),
+    ConsistentAnnealedSampling(8, 3.0, 1.2, Angular()),
     PredictorCorrector(ReverseDiffusion(5), LangevinCorrector(n_steps=2)),
     PredictorCorrector(Heun(5)),
     PredictorCorrector(NoPredictor(5), LangevinCorrector(n_steps=2)),
@@ -128,7 +139,7 @@ def run(sampler, denoiser, noise, observe=None):
 
 def law(sampler, denoiser):
     """Exact mean and standard deviation of the sampler's first coordinate on Gaussian data."""
-    x = run(sampler, denoiser, UnitNoise(len(sampler.times(denoiser.schedule)) + 2))[:, 0]
+    x = run(sampler, denoiser, UnitNoise(2 * len(sampler.times(denoiser.schedule)) + 2))[:, 0]
     return x[0].item(), (x[1:] - x[0]).square().sum().sqrt().item()
 
 
@@ -330,7 +341,8 @@ def test_a_predictor_with_an_idle_corrector_is_the_predictor():
 
 def test_edm_without_churn_is_heun():
     truth = ExactDenoiser(Heart(), EDM())
-    assert torch.equal(EDMStochastic(15, S_churn=0.0)(truth, 50, generator()), Heun(15)(truth, 50, generator()))
+    ours = EDMStochastic(15, S_churn=0.0, grid=Karras())(truth, 50, generator())
+    assert torch.equal(ours, Heun(15)(truth, 50, generator()))
 
 
 @pytest.mark.parametrize("churn", [2.0, 100.0], ids=["below the cap", "above it"])
@@ -397,6 +409,162 @@ def test_the_reverse_sde_is_solved_with_weak_order_one(kind, schedule):
     assert errors[0] / errors[1] > 2**0.85
     assert errors[1] / errors[2] > 2**0.85
     assert errors[2] < 0.01
+
+
+class _IndependentStages(StochasticMidpoint):
+    """Planted: the two stages see different Brownian paths."""
+
+    def step(self, denoiser, x, t, s, noise):
+        once = iter([noise.normal(), noise.normal()])
+        both = NoiseQueue([next(once), torch.zeros_like(x)])
+        y = super().step(denoiser, x, t, s, both)
+        h = s.ratio**-2 - t.ratio**-2
+        return y + s.alpha * s.ratio**2 * h**0.5 * (next(once) - 0.5**0.5 * both.drawn[0])
+
+
+class NoiseQueue:
+    """Gives the numbers that it was given, and remembers them."""
+
+    def __init__(self, values):
+        self.values, self.drawn = iter(values), []
+
+    def normal(self):
+        self.drawn.append(next(self.values))
+        return self.drawn[-1]
+
+
+def order_of_variance(sampler, schedule):
+    """How fast the error of the variance of the samples of N(0, 0.6^2) falls with the step: from the exact law."""
+    stds = [law(sampler(n, grid=Geometric()), GaussianDenoiser(0.0, 0.6, schedule))[1] for n in (100, 200)]
+    return math.log2(abs(stds[0] ** 2 - 0.36) / abs(stds[1] ** 2 - 0.36))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "order"),
+    [(StochasticMidpoint, 2), (SRA1, 2), (SDEDPMSolver2M, 2), (ConsistentAnnealedSampling, 1)],
+    ids=lambda v: getattr(v, "__name__", None),
+)
+@pytest.mark.parametrize("schedule", [VE(1e-3, 20.0), VP(sigma_min=1e-3)], ids=repr)
+def test_the_variance_of_solvers_of_the_reverse_sde_converges_with_their_order(sampler, order, schedule):
+    """For normal data the midpoint rule is better by one order: the leading error cancels."""
+    assert (
+        order - 0.15 < order_of_variance(sampler, schedule) < order + (1.1 if sampler is StochasticMidpoint else 0.15)
+    )
+
+
+def test_independent_noise_in_the_two_stages_costs_an_order():
+    assert order_of_variance(_IndependentStages, VE(1e-3, 20.0)) < 1.1
+
+
+def sra1_noise(increment, integral, h):
+    """The two normals that `SRA1` makes the increment and the integral of a Brownian path of."""
+    z = increment / h**0.5
+    return [z, 3**0.5 * (2 * integral / h**1.5 - z)]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "least", "most"), [(SRA1(), 1.4, 2.1), (StochasticMidpoint(), 0.9, 1.3)], ids=["SRA1", "midpoint"]
+)
+def test_solvers_of_the_reverse_sde_converge_with_their_strong_order(sampler, least, most):
+    """One Brownian path, in 1024 pieces, for steps of all lengths: the distance between the ends on the heart.
+
+    The levels are evenly spaced in `lambda = 1 / r^2`, from r = 2 to r = 0.5: the midpoint of a step is a level.
+    """
+    schedule, rows, pieces = EDM(0.02, 80.0), 32, 1024
+    truth, g, h = ExactDenoiser(Heart(), schedule), generator(5), (4.0 - 0.25) / pieces
+    start = Heart().sample(rows, generator(6)).double() + 2.0 * torch.randn(rows, 2, generator=g, dtype=f64)
+    z, other = torch.randn(2, pieces, rows, 2, generator=g, dtype=f64)
+    dB, dI = h**0.5 * z, 0.5 * h**1.5 * (z + 3**-0.5 * other)
+    B = torch.cat([torch.zeros(1, rows, 2, dtype=f64), dB.cumsum(0)])
+    ends = {}
+    for n in (16, 32, 64, pieces // 2):
+        k, draws = pieces // n, []
+        for i in range(0, pieces, k):
+            if isinstance(sampler, SRA1):
+                integral = (dI[i : i + k] + h * (B[i : i + k] - B[i])).sum(0)
+                draws += sra1_noise(B[i + k] - B[i], integral, k * h)
+            else:
+                middle = i + k // 2
+                draws += [(B[middle] - B[i]) / (k * h / 2) ** 0.5, (B[i + k] - B[middle]) / (k * h / 2) ** 0.5]
+        levels = [schedule.level_at((0.25 + i * h) ** -0.5) for i in range(0, pieces + 1, k)]
+        ends[n] = sampler.walk(truth, start, NoiseQueue(draws), levels)
+    *errors, _ = [(x - ends[pieces // 2]).square().sum(1).mean().sqrt().item() for x in ends.values()]
+    for coarse, fine in itertools.pairwise(errors):
+        assert least < math.log2(coarse / fine) < most
+
+
+def test_sde_dpm_solver_is_the_papers_update_line_by_line():
+    """With h = log(alpha_s / sigma_s) - log(alpha_t / sigma_t), on a grid whose steps differ in length."""
+    schedule, sampler = VP(), SDEDPMSolver2M(8, Uniform())
+    truth, seen, queue = GaussianDenoiser(0.4, 0.6, schedule), [], []
+    stream = torch.randn(9, 5, 2, generator=generator(), dtype=f64)
+    run(sampler, truth, queue := NoiseQueue(stream), lambda i, x, memory: seen.append(x))
+    levels = sampler.levels(schedule)
+    x, before, h_before = seen[0], None, None
+    for i in range(1, 8):
+        t, s = levels[i - 1], levels[i]
+        h = math.log(s.alpha / s.sigma) - math.log(t.alpha / t.sigma)
+        D = truth.denoise(x, t)
+        mixed = D if before is None else D + h / (2 * h_before) * (D - before)
+        gone = 1 - math.exp(-2 * h)
+        x = s.sigma / t.sigma * math.exp(-h) * x + s.alpha * gone * mixed + s.sigma * gone**0.5 * queue.drawn[i]
+        assert torch.allclose(seen[i], x, atol=1e-9)
+        before, h_before = D, h
+
+
+def test_consistent_annealed_sampling_is_algorithm_2_of_the_paper_line_by_line():
+    """x <- x + a score + b sigma_(i+1) z, a = eps (sigma_i / sigma_L)^2, b^2 = 1 - (1 - eps / sigma_L^2)^2 / g^2."""
+    schedule, sampler = VE(0.01, 5.0), ConsistentAnnealedSampling(12, 1.5)
+    truth, stream = GaussianDenoiser(0.4, 0.6, schedule), torch.randn(13, 5, 2, generator=generator(), dtype=f64)
+    ours = run(sampler, truth, NoiseQueue(stream))
+    sigmas = [level.sigma for level in sampler.levels(schedule)[:-1]]
+    g = sigmas[1] / sigmas[0]
+    eps = (1 - g**1.5) * sigmas[-1] ** 2
+    b = math.sqrt(1 - (1 - eps / sigmas[-1] ** 2) ** 2 / g**2)
+    x = 5.0 * stream[0]
+    for i, level in enumerate(sampler.levels(schedule)[:-2]):
+        x = x + eps * (sigmas[i] / sigmas[-1]) ** 2 * truth.score(x, level) + b * sigmas[i + 1] * stream[i + 1]
+    assert torch.allclose(ours, truth.denoise(x, 0.0), atol=1e-9)
+
+
+def test_consistent_annealed_sampling_goes_from_ddim_to_ancestral_sampling():
+    truth = ExactDenoiser(Heart(), VP())
+    for power, other in ((1.0, DDIM(20, 0.0, Angular())), (2.0, DDPMAncestral("posterior", 20, Angular()))):
+        ours = ConsistentAnnealedSampling(20, power, grid=Angular())(truth, 64, generator())
+        assert torch.allclose(ours, other(truth, 64, generator()), atol=2e-4)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("d", [0.0, 0.7])
+@pytest.mark.parametrize("power", [1.0, 2.0, 4.0])
+def test_consistent_annealed_sampling_meets_every_level_exactly(schedule, d, power):
+    """On N(0, d^2), from the exact start: after each step the variance of `y` is `d^2 + r^2`."""
+    sampler, seen = ConsistentAnnealedSampling(9, power, d), []
+    levels, noise = sampler.levels(schedule), UnitNoise(12)
+    start = levels[0].alpha * (d**2 + levels[0].ratio ** 2) ** 0.5 * noise.normal()
+    sampler.walk(GaussianDenoiser(0.0, d, schedule), start, noise, observe=lambda i, x, memory: seen.append(x[:, 0]))
+    for x, level in zip(seen[:-1], levels[:-1], strict=True):
+        assert x.square().sum().item() / level.alpha**2 == pytest.approx(d**2 + level.ratio**2, rel=1e-9)
+
+
+def test_restart_without_restarts_is_runge_kutta():
+    truth = ExactDenoiser(Heart(), EDM())
+    assert torch.equal(Restart(6, repeats=0)(truth, 50, generator()), RungeKutta4(6)(truth, 50, generator()))
+
+
+@pytest.mark.parametrize("schedule", [EDM(0.02, 50.0), VP()], ids=repr)
+def test_restart_goes_up_by_noise_and_down_by_the_flow(schedule):
+    """Xu et al. 2023, algorithm 1: down to `low`, twice up to `high` and down again, then to the data."""
+    sampler, solver = Restart(9, low=0.3, high=1.5, repeats=2), RungeKutta4(9)
+    truth, stream = GaussianDenoiser(0.4, 0.6, schedule), torch.randn(3, 5, 2, generator=generator(), dtype=f64)
+    levels = sampler.levels(schedule)
+    top, bottom = (min(range(9), key=lambda i: abs(math.log(levels[i].ratio / r))) for r in (1.5, 0.3))
+    y = solver.walk(truth, levels[0].sigma * stream[0], None, levels[: bottom + 1]) / levels[bottom].alpha
+    for z in stream[1:]:
+        y = y + math.sqrt(levels[top].ratio ** 2 - levels[bottom].ratio ** 2) * z
+        y = solver.walk(truth, levels[top].alpha * y, None, levels[top : bottom + 1]) / levels[bottom].alpha
+    expected = solver.walk(truth, levels[bottom].alpha * y, None, levels[bottom:])
+    assert torch.allclose(run(sampler, truth, NoiseQueue(stream)), expected, atol=1e-12)
 
 
 def test_chains_of_a_corrector_are_independent():
@@ -629,6 +797,10 @@ def test_grids_are_spaced_as_documented():
         (lambda: EDMStochastic(S_churn=-1.0), "got -1.0 and 1.0"),
         (lambda: AdaptiveDormandPrince(0.0), "tolerance must be positive, got 0.0"),
         (lambda: AdamsBashforth(order=5), "order must be 1, 2, 3 or 4, got 5"),
+        (lambda: ConsistentAnnealedSampling(power=0.5), "power must be at least 1, got 0.5"),
+        (lambda: ConsistentAnnealedSampling(data_std=-1), "data_std must be at least 0, got -1"),
+        (lambda: Restart(low=2.0, high=1.0), "got 2.0 and 1.0; swap them"),
+        (lambda: Restart(5, high=0.31)(ExactDenoiser(Heart(), VE()), 1), "no step of the grid lies between low = 0.3"),
         (lambda: LangevinCorrector(snr=1.0), "where Langevin steps are stable, got 1.0"),
         (lambda: PredictorCorrector(DPMSolver2M()), "DPMSolver2M cannot be the predictor"),
         (lambda: PredictorCorrector(DormandPrince()), "DormandPrince cannot be the predictor"),
@@ -656,6 +828,11 @@ FOLLOW = [
     (AdaptiveDormandPrince(), Cosine(), 20_000),
     (DPMSolver2M(40, Trailing()), LinearFlow(0.02, 200.0), 20_000),
     (ExponentialAdams(40), EDM(), 20_000),
+    (StochasticMidpoint(60), VE(0.01, 40.0), 20_000),
+    (SRA1(80), VP(), 20_000),
+    (SDEDPMSolver2M(120), Cosine(), 20_000),
+    (Restart(10), EDM(), 20_000),
+    (ConsistentAnnealedSampling(100, 2.0, 1.5, Angular()), VE(0.01, 40.0), 20_000),
     (DDIM(300, 0.5), EDM(), 20_000),
     (EDMStochastic(60), EDM(), 20_000),
     (EulerMaruyama(400), VP(), 20_000),

@@ -1,11 +1,13 @@
 """Samplers: from noise to samples, over any denoiser."""
 
-from toy_score.samplers.ancestral import DDIM, DDPMAncestral
+from toy_score.samplers.additive import SRA1, StochasticMidpoint
+from toy_score.samplers.ancestral import DDIM, ConsistentAnnealedSampling, DDPMAncestral
 from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler, Start, Trajectory
 from toy_score.samplers.grids import Angular, Geometric, Grid, Karras, Trailing, Uniform
 from toy_score.samplers.langevin import AnnealedLangevin, Langevin
-from toy_score.samplers.multistep import AdamsBashforth, DPMSolver2M, ExponentialAdams
+from toy_score.samplers.multistep import AdamsBashforth, DPMSolver2M, ExponentialAdams, SDEDPMSolver2M
 from toy_score.samplers.ode import AdaptiveDormandPrince, DormandPrince, EDMStochastic, Euler, Heun, RungeKutta4
+from toy_score.samplers.restart import Restart
 from toy_score.samplers.sde import (
     Corrector,
     EulerMaruyama,
@@ -17,10 +19,12 @@ from toy_score.samplers.sde import (
 
 __all__ = [
     "DDIM",
+    "SRA1",
     "AdamsBashforth",
     "AdaptiveDormandPrince",
     "Angular",
     "AnnealedLangevin",
+    "ConsistentAnnealedSampling",
     "Corrector",
     "DDPMAncestral",
     "DPMSolver2M",
@@ -40,10 +44,13 @@ __all__ = [
     "NoPredictor",
     "NoiseStream",
     "PredictorCorrector",
+    "Restart",
     "ReverseDiffusion",
     "RungeKutta4",
+    "SDEDPMSolver2M",
     "Sampler",
     "Start",
+    "StochasticMidpoint",
     "Trailing",
     "Trajectory",
     "Uniform",

@@ -226,7 +226,7 @@ class EDMStochastic(GridSampler):
     S_tmin: float = 0.05
     S_tmax: float = 50.0
     S_noise: float = 1.0
-    grid: Grid = Karras()
+    grid: Grid = Angular()
 
     def __post_init__(self) -> None:
         super().__post_init__()

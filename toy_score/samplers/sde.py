@@ -16,7 +16,7 @@ from toy_score.component import Component
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.ancestral import forward_step
 from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler
-from toy_score.samplers.grids import Geometric, Grid, Karras
+from toy_score.samplers.grids import Angular, Geometric, Grid
 from toy_score.samplers.langevin import langevin_step
 from toy_score.schedules import Level, Schedule
 
@@ -35,7 +35,7 @@ class EulerMaruyama(GridSampler):
     """
 
     n_steps: int = 500
-    grid: Grid = Karras()
+    grid: Grid = Angular()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         time = torch.tensor(t.time, dtype=torch.float64)
@@ -57,7 +57,7 @@ class ReverseDiffusion(GridSampler):
     """
 
     n_steps: int = 500
-    grid: Grid = Karras()
+    grid: Grid = Angular()
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         a, b = forward_step(t, s)
