@@ -14,7 +14,7 @@ from toy_score import Circles, GaussianMixture, Heart, Points, SplitNormal
 from toy_score.metrics import floor_cache, floors
 from toy_score.metrics.floors import noise_floors
 
-N, DRAWS = 100, 2
+N, DRAWS, HEART = 100, 2, Heart()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def points(*, seed=0, labels=None):
     return Points(torch.randn(60, 2, generator=torch.Generator().manual_seed(seed)), labels)
 
 
-def ask(p=Heart(), n=N, draws=DRAWS, **options):
+def ask(p=HEART, n=N, draws=DRAWS, **options):
     return noise_floors(p, n, draws, **options)["sliced_w1"].mean
 
 
@@ -133,7 +133,8 @@ def test_a_damaged_or_foreign_entry_is_measured_anew_and_replaced(damage, folder
         entry.unlink()
         entry.mkdir()
     else:
-        change = {"cut": whole[:-5], "digit": whole.replace(b"[1.0, 0.1]", b"[1.0, 0.2]"), "empty": b"", "binary": b"\xff\xfe\x00"}
+        digit = whole.replace(b"[1.0, 0.1]", b"[1.0, 0.2]")
+        change = {"cut": whole[:-5], "digit": digit, "empty": b"", "binary": b"\xff\xfe\x00"}
         entry.write_bytes(change[damage])
         assert change[damage] != whole
     n = len(measured)
