@@ -9,7 +9,6 @@ The score and the posterior mean determine each other by Tweedie's formula, `sco
 large sigma. Each therefore has a formula of its own.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
