@@ -1,11 +1,28 @@
-"""One thread for all tests: networks this small gain nothing from more, and results do not depend on the machine."""
+"""One thread for all tests: networks this small gain nothing from more, and results do not depend on the machine.
 
+Noise floors are kept for the time of the tests, in a folder that all processes of the run share; the user's own are
+neither read nor written.
+"""
+
+import atexit
+import os
+import shutil
 import signal
+import tempfile
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has the folder of the process that started it
+    os.environ["TOY_SCORE_CACHE"] = tempfile.mkdtemp(prefix="toy_score_tests_")
+    atexit.register(shutil.rmtree, os.environ["TOY_SCORE_CACHE"], ignore_errors=True)
+
+
+@pytest.fixture
+def nothing_kept(monkeypatch):
+    """Noise floors are measured, and not kept."""
+    monkeypatch.setenv("TOY_SCORE_CACHE", "off")
 
 
 @pytest.fixture

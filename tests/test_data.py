@@ -1,6 +1,7 @@
 """What a run sees is decided by seeds and numbers, not by history."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,12 +100,23 @@ def test_training_noise_and_training_points_are_independent():
         assert (products.mean(0).abs() < 5 * products.std(0) / n**0.5).all()
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("total", [1, 4096, 20_000, 1_000_001])
-def test_requests_cover_every_row_once(total):
-    requests = SampleRequests(total, seeds=[0])
+def test_requests_cover_every_row_once(total, device):
+    device = torch.device(device)
+    requests = SampleRequests(total, seeds=[0], device=device)
     rows = [(r.first, r.n) for r in (requests[i] for i in range(len(requests)))]
     assert sum(n for _, n in rows) == total
-    assert [first for first, _ in rows] == [chunk_size(total) * i for i in range(len(requests))]
+    assert [first for first, _ in rows] == [chunk_size(total, device) * i for i in range(len(requests))]
+
+
+@pytest.mark.parametrize(("device", "sizes"), [("cpu", [4096] * 4 + [3616]), ("meta", [20_000])])
+def test_every_request_is_of_whole_blocks_of_the_device_that_the_trainer_has(device, sizes):
+    """So a GPU draws no noise of a block twice."""
+    data = HeartDataModule(n_samples=20_000)
+    data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
+    for loader, draws in ((data.predict_dataloader(), 1), (data.test_dataloader(), data.repeats)):
+        assert [request.n for request in loader] == sizes * draws
 
 
 def test_requests_of_several_draws_differ_by_their_seed_alone():

@@ -244,7 +244,7 @@ def test_standard_error_is_that_of_a_mean():
     assert metric.standard_error().item() == pytest.approx(torch.tensor(errors).std().item() / 50**0.5, rel=1e-4)
 
 
-def test_a_floor_is_the_same_on_one_process_and_on_two(monkeypatch):
+def test_a_floor_is_the_same_on_one_process_and_on_two(monkeypatch, nothing_kept):
     p = Heart()
     alone = noise_floors(p, 500, draws=3)
     monkeypatch.setattr("torchmetrics.metric.jit_distributed_available", lambda: True)

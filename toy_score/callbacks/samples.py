@@ -65,14 +65,15 @@ class SampleWriter(BasePredictionWriter):
             raise TypeError(
                 "SampleWriter writes the samples that a data module of toy_score requests; give the trainer one"
             )
-        self._n_samples = data.n_samples
+        self._n_samples, device = data.n_samples, trainer.strategy.root_device
         self._settings = {
             "n_samples": data.n_samples,
             "seed": data.sample_seed,
             "checkpoint": digest(self.ckpt_path),
             "model or sampler": to_config(pl_module),
+            "device": device.type,  # each kind has random numbers and chunks of its own
         }
-        self._chunk = chunk_size(data.n_samples)
+        self._chunk = chunk_size(data.n_samples, device)
         self._n_chunks = -(-data.n_samples // self._chunk)
         head, done = self._left_behind()
         differing = self._differing(head) if done else ""

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from toy_score.component import Described
 from toy_score.data.known import Batch, KnownData
 from toy_score.distributions import Distribution
-from toy_score.requests import SampleRequest, chunk_size, draw_seeds, sample_requests
+from toy_score.requests import CPU, SampleRequest, chunk_size, draw_seeds, sample_requests
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 
@@ -177,7 +177,8 @@ class ToyDataModule(Described, pl.LightningDataModule):
         return self._requests(self.n_samples, 1)
 
     def _requests(self, n: int, repeats: int) -> DataLoader[SampleRequest]:
-        requests = SampleRequests(n, draw_seeds(self.sample_seed, repeats), self._skipped)
+        device = CPU if self.trainer is None else self.trainer.strategy.root_device
+        requests = SampleRequests(n, draw_seeds(self.sample_seed, repeats), self._skipped, device)
         return DataLoader(requests, batch_size=1, collate_fn=_only)
 
     def skip(self, chunks: Collection[int]) -> None:
@@ -243,12 +244,13 @@ class BatchLoader:
 
 
 class SampleRequests(Dataset[SampleRequest]):
-    """`total` samples of each seed in chunks, but for the chunks that are `done`, by their numbers."""
+    """`total` samples of each seed in chunks for a device, but for the chunks that are `done`, by their numbers."""
 
-    def __init__(self, total: int, seeds: Sequence[int], done: Collection[int] = ()):
+    def __init__(self, total: int, seeds: Sequence[int], done: Collection[int] = (), device: torch.device = CPU):
         self.total, self.seeds = total, list(seeds)
-        chunk = chunk_size(total)
-        self._left = [request for request in sample_requests(total, seeds) if request.first // chunk not in done]
+        chunk = chunk_size(total, device)
+        requests = sample_requests(total, seeds, device)
+        self._left = [request for request in requests if request.first // chunk not in done]
 
     def __len__(self) -> int:
         return len(self._left)

@@ -9,7 +9,6 @@ The score and the posterior mean determine each other by Tweedie's formula, `sco
 large sigma. Each therefore has a formula of its own.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from toy_score.seeds import seed_of
 __all__ = ["Distribution", "OneClass", "by_rows", "column", "device_of", "evenly_spread", "infinite", "positive"]
 
 SMALLEST = 1e-140  # replaces `sigma = 0`: the square of any length divided by it is still finite in float64
-LARGEST = 1e100  # values beyond it become infinite, as they are at `sigma = 0`; at usable noise levels none comes near
+SCALE = 2.0**691  # values beyond `2^1024 / SCALE = 1.7e100` become infinite, as at `sigma = 0`; no usable level has any
 
 
 class Distribution(Component, ABC):
@@ -154,8 +153,8 @@ def positive(sigma: Tensor) -> Tensor:
 
 
 def infinite(values: Tensor) -> Tensor:
-    """Float64 log densities or scores; values beyond `LARGEST` become their limits for `sigma -> 0`, +inf or -inf."""
-    return values.masked_fill(values > LARGEST, math.inf).masked_fill(values < -LARGEST, -math.inf)
+    """Float64 log densities or scores; values beyond 1.7e100 become their limits for `sigma -> 0`, +inf or -inf."""
+    return values * SCALE * (1.0 / SCALE)  # exact, unless it overflows: half the time of two comparisons
 
 
 def device_of(generator: Generator | None) -> torch.device | None:

@@ -38,7 +38,7 @@ from toy_score.distributions.tails import log_ndtr_and_hazard
 __all__ = ["HalfPlaneGaussians", "HalfPlaneParts"]
 
 LOG_2PI = math.log(2.0 * math.pi)
-CPU_CHUNK, GPU_CHUNK = 1 << 14, 1 << 20  # points at a time: they stay in the cache; they take 200 MB
+CPU_CHUNK, GPU_CHUNK = 1 << 13, 1 << 20  # points at a time: they stay in the cache; they take 200 MB
 
 
 class HalfPlaneParts(NamedTuple):

@@ -40,16 +40,22 @@ def _slope(z: Tensor, hazard: Tensor) -> Tensor:
 class _Tails(torch.autograd.Function):
     """Functions with derivatives written by hand, which takes far fewer operations than torch's own rules."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def _parts(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`2 Phi` for `z >= FAR`, the asymptotic hazard for `z < FAR`, which rows are far, and the hazard of all."""
-        near, far, is_far = z.clamp(min=FAR), z.clamp(max=FAR), z < FAR
+    def _parts(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """`2 Phi` for `z >= FAR`, the hazard, and which numbers are far.
+
+        The last is None if none is far, as usual. A GPU is not asked, since the host would have to wait for it.
+        """
+        if z.device.type == "cpu" and z.numel() and bool(z.amin() >= FAR):  # false if any number is nan
+            near, is_far = z, None
+        else:
+            near, is_far = z.clamp(min=FAR), z < FAR
         twice_Phi = torch.erfc(near * -math.sqrt(0.5))
-        near_hazard = (near * near * -0.5).exp() * (2.0 * math.sqrt(0.5 / math.pi)) / twice_Phi
-        far_hazard = _far_excess(far) - far
-        return twice_Phi, far_hazard, is_far, torch.where(is_far, far_hazard, near_hazard)
+        hazard = (near * near).mul_(-0.5).exp_().mul_(2.0 * math.sqrt(0.5 / math.pi)).div_(twice_Phi)
+        if is_far is not None:
+            far = z.clamp(max=FAR)
+            hazard = torch.where(is_far, _far_excess(far) - far, hazard)
+        return twice_Phi, hazard, is_far
 
 
 class _Hazard(_Tails):
@@ -57,7 +63,11 @@ class _Hazard(_Tails):
 
     @staticmethod
     def forward(z: Tensor) -> Tensor:
-        return _Tails._parts(z)[-1]
+        return _Tails._parts(z)[1]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], z: Tensor) -> tuple[Tensor, int]:
+        return hazard(z), in_dims[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -78,9 +88,15 @@ class _LogAndHazard(_Tails):
 
     @staticmethod
     def forward(z: Tensor) -> tuple[Tensor, Tensor]:
-        twice_Phi, far_hazard, is_far, hazard = _Tails._parts(z)
-        far_log = z * z * -0.5 - 0.5 * LOG_2PI - far_hazard.log()
-        return torch.where(is_far, far_log, (0.5 * twice_Phi).log()), hazard
+        twice_Phi, hazard, is_far = _Tails._parts(z)
+        log_Phi = twice_Phi.mul_(0.5).log_()
+        if is_far is not None:
+            log_Phi = torch.where(is_far, z * z * -0.5 - 0.5 * LOG_2PI - hazard.log(), log_Phi)
+        return log_Phi, hazard
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], z: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        return log_ndtr_and_hazard(z), in_dims * 2
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:

@@ -24,6 +24,7 @@ from toy_score.metrics.counts import (
     NonFinite,
 )
 from toy_score.metrics.cross_entropy import CrossEntropyGap
+from toy_score.metrics.floor_cache import keep, kept, key_of
 from toy_score.metrics.gaussianised import GaussianisedTest
 from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
@@ -99,7 +100,8 @@ def noise_floors(
 ) -> dict[str, Floor]:
     """The floors of the metrics of `sample_metrics` that have one, for `n` samples.
 
-    About 3 s for 20 000, and 15 s more for those of `papers`.
+    About 3 s for 20 000, and 15 s more for those of `papers`; what was measured before is read from disk (see
+    `floor_cache`).
 
     Args:
         distribution: the truth.
@@ -109,6 +111,18 @@ def noise_floors(
         real: where the distribution is only held-out points, whose own samples are too near to them: the real points
             that exact samples are taken from, at least `2 n`, so that the draws differ.
     """
+    key = key_of(distribution, real, n=n, draws=draws, papers=papers)
+    values = kept(key)
+    if values is None:
+        values = _measured(distribution, n, draws, papers, real)
+        keep(key, values)
+    return {name: Floor(mean, sd) for name, (mean, sd) in values.items()}
+
+
+def _measured(
+    distribution: Distribution, n: int, draws: int, papers: bool, real: Points | None
+) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each metric over the draws."""
     # Every process draws the same samples, so their counts must not be added up.
     metrics = sample_metrics(distribution, papers, sync_on_compute=False)
     names = [name for name, cls in ALL.items() if name in metrics and cls.has_floor]
@@ -121,4 +135,4 @@ def noise_floors(
         for name in names:
             values[name].append(results[name].item())
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
-    return {name: Floor(v.mean().item(), v.std().item()) for name, v in tensors.items()}
+    return {name: (v.mean().item(), v.std().item()) for name, v in tensors.items()}

@@ -23,6 +23,7 @@ from torch import Generator, Tensor
 from toy_score.checks import check_at_least
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser
+from toy_score.requests import block_size
 from toy_score.samplers.grids import Grid
 from toy_score.schedules import CLEAN, Level, Schedule
 from toy_score.seeds import seed_of
@@ -30,16 +31,6 @@ from toy_score.seeds import seed_of
 __all__ = ["GridSampler", "MultistepSampler", "NoiseStream", "Sampler", "Start", "Trajectory"]
 
 Memory = TypeVar("Memory")
-
-CPU_BLOCK, GPU_BLOCK = 4096, 65_536
-"""Rows that walk together and whose noise is drawn together. The hidden layers of 4096 rows stay in the cache of a CPU,
-which is up to 1.5 times as fast as 20 000 at once; a GPU wants to be filled, and every call costs it as much as a small
-network. Either bounds the memory, to some 5 and 100 MB."""
-
-
-def block_size(device: torch.device) -> int:
-    """The rows of a block on a device."""
-    return CPU_BLOCK if device.type == "cpu" else GPU_BLOCK
 
 
 class NoiseStream:
