@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from toy_score.callbacks.reports import run_folder
 from toy_score.component import Described, to_config
 from toy_score.data import typed
 from toy_score.files import replacing
@@ -74,6 +75,8 @@ class Checkpoint(ModelCheckpoint):
         return type(self).__name__  # Lightning asks for it six times a step; its own is composed anew each time
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self.dirpath is None and (folder := run_folder(trainer)):  # Lightning asks the first of several loggers only
+            self.dirpath = os.path.join(folder, "checkpoints")
         super().setup(trainer, pl_module, stage)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the user has chosen
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
