@@ -96,7 +96,7 @@ def test_words_get_the_type_of_the_argument(edm, words, argument, value):
 def test_a_list_of_numbers_gets_the_types_of_the_argument(edm):
     units = changed(edm, "--model.standardisation", "Standardisation", "--model.standardisation.mean", "[0, 1]",
                     "--model.standardisation.scale", "[1, 2]")["standardisation"]  # fmt: skip
-    assert str(units["init_args"]) == "{'mean': [0.0, 1.0], 'scale': [1.0, 2.0]}"
+    assert str(units["init_args"]) == "{'mean': [0.0, 1.0], 'scale': [1.0, 2.0], 'columns': ['x', 'y']}"
 
 
 def test_null_stands_for_the_default_of_a_part_that_must_be_there(edm):

@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from toy_score.callbacks.reports import run_folder
 from toy_score.component import Described, to_config
 from toy_score.data import typed
 from toy_score.files import replacing
@@ -67,7 +68,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.dirpath is None:
-            self.dirpath = trainer.strategy.broadcast(_folder(trainer))
+            self.dirpath = trainer.strategy.broadcast(os.path.join(run_folder(trainer) or trainer.default_root_dir, "checkpoints"))
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the user has chosen
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
@@ -150,15 +151,6 @@ class Checkpoint(pl.callbacks.Checkpoint):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._restore_handlers()
-
-
-def _folder(trainer: pl.Trainer) -> str:
-    """The folder of checkpoints in the folder of the run: `SAVE_DIR/NAME/VERSION/checkpoints`, as Lightning has it."""
-    logger = trainer.logger
-    if logger is None:
-        return os.path.join(trainer.default_root_dir, "checkpoints")
-    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return os.path.join(logger.save_dir or trainer.default_root_dir, str(logger.name), version, "checkpoints")
 
 
 def _foreign_modules(trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[str]:

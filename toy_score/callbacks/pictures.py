@@ -1,5 +1,6 @@
 """Pictures during and after training."""
 
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from toy_score.callbacks.ema import averaged_model
@@ -19,6 +21,7 @@ from toy_score.metrics import STUDY_LEVELS, ScoreError
 from toy_score.modules import ScoreModule, score_module
 from toy_score.samplers import Heun, Sampler, Trajectory
 from toy_score.seeds import seed_of
+from toy_score.standardisation import Standardisation
 
 __all__ = ["Pictures", "animation"]
 
@@ -83,8 +86,9 @@ class Pictures(pl.Callback):
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._drawn = trainer.global_step // self.every_n_steps
-        if isinstance(trainer.logger, TensorBoardLogger):
-            trainer.logger.experiment.add_custom_scalars(CHARTS)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_custom_scalars(CHARTS)
         if trainer.global_step == 0:
             self._draw(trainer, averaged(trainer, pl_module))
 
@@ -99,17 +103,17 @@ class Pictures(pl.Callback):
 
     @rank_zero_only
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        folder = run_folder(trainer) if trainer.logger else None
+        folder = run_folder(trainer) if trainer.loggers else None
         self._draw(trainer, averaged(trainer, pl_module), Path(folder) / "pictures" if folder else None)
         print(f"drawing:     {self.seconds:.1f} s of the training")
-        if trainer.logger is not None:
-            trainer.logger.log_metrics({"time/pictures_seconds": self.seconds}, step=trainer.global_step)
+        for logger in trainer.loggers:
+            logger.log_metrics({"time/pictures_seconds": self.seconds}, step=trainer.global_step)
 
     def _draw(self, trainer: pl.Trainer, model: ScoreModule, folder: Path | None = None) -> None:
-        board = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
+        boards = [logger for logger in trainer.loggers if takes_pictures(logger)]
         owner = score_module(trainer.lightning_module)  # an averaged copy of the module has no trainer
         distribution, exact = owner.distribution, owner.truth
-        if distribution is None or (board is None and folder is None):
+        if distribution is None or (not boards and folder is None):
             return
         from toy_score import plotting  # matplotlib is imported when the first picture is drawn
 
@@ -139,16 +143,13 @@ class Pictures(pl.Callback):
             figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self.errors, title)
         files = {f"{name}.png": plotting.to_png(figure) for name, figure in figures.items()}
         if final and self.frames:
-            moving = title if owner.standardisation is None else f"{title}, in standardised units"
+            moving = title if owner.standardisation is None else title + standardised(owner.standardisation)
             files["noise_to_data.gif"] = animation(
                 model.sampler, model.denoiser, self._generator(model), moving, exact, real, self.frames
             )
         for name, content in files.items():
-            if board is not None:
-                # `add_image` would decode and encode the picture again, and does not support animations.
-                image = Summary.Image(colorspace=3, encoded_image_string=content)
-                summary = Summary(value=[Summary.Value(tag=name.rpartition(".")[0], image=image)])
-                board.file_writer.add_summary(summary, step)
+            for board in boards:
+                show(board, name, content, step)
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
@@ -188,6 +189,27 @@ def animation(
     paths = sampler.trajectory(denoiser, n, generator, every)
     real = None if real is None else real[:N_REAL]
     return plotting.to_gif(plotting.noise_to_data(denoiser, paths, title, exact, real, frames))
+
+
+def takes_pictures(logger: Logger) -> bool:
+    """Whether a logger shows pictures: TensorBoard's, or one with Lightning's `log_image`, such as that of W&B."""
+    return isinstance(logger, TensorBoardLogger) or hasattr(logger, "log_image")
+
+
+def show(logger: Any, name: str, content: bytes, step: int) -> None:
+    """Hand a picture, the contents of the file `name`, to a logger that takes pictures."""
+    tag, _, kind = name.rpartition(".")
+    if isinstance(logger, TensorBoardLogger):
+        # `add_image` would decode and encode the picture again, and does not support animations.
+        image = Summary.Image(colorspace=3, encoded_image_string=content)
+        logger.experiment.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+    elif kind == "png":
+        logger.log_image(key=tag, images=[Image.open(io.BytesIO(content))], step=step)
+
+
+def standardised(units: Standardisation) -> str:
+    """What the title of a picture in the coordinates of the model adds: the noise level that it shows is theirs."""
+    return f", standardised {units.columns[0]} and {units.columns[1]}"
 
 
 def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> ScoreModule:

@@ -26,10 +26,14 @@ PICTURES = ("budget", "density", "fields")  # of `test`
 
 
 def run_folder(trainer: pl.Trainer) -> str | None:
-    """What `trainer.log_dir` is, for one process alone: that one waits until all processes ask."""
-    if trainer.logger is None:
+    """The folder of the first logger that has one; without a logger, the trainer's. None if no logger has a folder.
+
+    `trainer.log_dir` looks at the first logger alone, and one process that asks for it waits until all do.
+    """
+    if not trainer.loggers:
         return trainer.default_root_dir
-    return getattr(trainer.logger, "log_dir", None) or trainer.logger.save_dir
+    folders = (getattr(logger, "log_dir", None) or logger.save_dir for logger in trainer.loggers)
+    return next((str(folder) for folder in folders if folder), None)
 
 
 def checkpoint_path(trainer: pl.Trainer) -> str:

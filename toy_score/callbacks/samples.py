@@ -1,7 +1,10 @@
 """Writing samples to a file while they are made, so that an interrupted command can be given again and goes on."""
 
+import csv
+import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from toy_score.callbacks.pictures import animation
+from toy_score.callbacks.pictures import animation, standardised
 from toy_score.component import to_config
 from toy_score.data import SampleRequest, data_module, requests_of
 from toy_score.files import digest, replacing
@@ -36,7 +39,8 @@ class SampleWriter(BasePredictionWriter):
     matter.
 
     Args:
-        path: `.npy`, a float32 array `(n, 2)`; `.csv`, with the header `x,y`; or `.npz`, with `samples` and, for the
+        path: `.npy`, a float32 array `(n, 2)`; `.csv`, with the columns of the file that was trained on, or
+            `x,y`; or `.npz`, with `samples` and, for the
             first 64 of them, `trajectory` `(m, 64, 2)` and its noise levels `ratio` `(m,)`; or `.gif`, the animation of
             at most 1000 of them on their way, with the field that leads them.
         overwrite: replace an existing file, and what an interrupted command with other settings left.
@@ -165,7 +169,8 @@ class SampleWriter(BasePredictionWriter):
         samples = np.load(self._part, mmap_mode="r")
         if self.path.suffix == ".csv":
             with replacing(self.path) as file:
-                np.savetxt(file, samples, "%.8g", ",", header="x,y", comments="")
+                file.write(header_of(score_module(pl_module)).encode("utf-8"))
+                np.savetxt(file, samples, "%.8g", ",")
         elif self.path.suffix == ".npz":
             seed = requests_of(trainer.predict_dataloaders).seeds[0]
             paths = score_module(pl_module).trajectory(min(N_PATHS, len(samples)), seed)
@@ -187,7 +192,7 @@ class SampleWriter(BasePredictionWriter):
         real = None if p is None else p.sample(n, torch.Generator().manual_seed(seed_of("pictured points")))
         title = model.name if p is None else f"{model.name} on the {p.name.replace('_', ' ')}"
         if model.standardisation is not None:
-            title += ", in standardised units"  # those of the noise level that is written on it
+            title += standardised(model.standardisation)
         generator = torch.Generator(model.device).manual_seed(seed)
         return animation(model.sampler, model.sampling_denoiser, generator, title, exact, real, n=n)
 
@@ -205,3 +210,11 @@ class SampleWriter(BasePredictionWriter):
     def _forget(self) -> None:
         self._state.unlink(missing_ok=True)
         self._part.unlink(missing_ok=True)
+
+
+def header_of(model: ScoreModule) -> str:
+    """The first line of a table of the model's samples: the names of its columns."""
+    columns = ("x", "y") if model.standardisation is None else model.standardisation.columns
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(" ".join(name.split()) for name in columns)
+    return re.sub("^(#[^,]*)", r'"\1"', line.getvalue())  # a line that begins with # would be a comment

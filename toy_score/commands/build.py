@@ -61,6 +61,8 @@ class Built:
         silent = {"n_samples", "sample_seed"}
         if self.given.command == "fit" and self.settings["ckpt_path"]:
             silent |= set(KEPT)  # a difference in these is refused
+        if isinstance(self.model.label, int) and self.model.class_names is not None:
+            say(f"class: {self.model.label} is {self.model.class_names[self.model.label]}")
         for part, stored in self.stored.items():
             chosen = to_config(self.model if part == "model" else self.data)
             if chosen["class_path"] != stored["class_path"]:
@@ -98,7 +100,7 @@ def _check_paths(given: Given, stored: dict[str, Any], settings: dict[str, Any])
 
 
 def _keep_what_belongs_to_the_weights(given: Given, stored: dict[str, Any], chosen: dict[str, Any]) -> None:
-    """The class of the model and its standardisation, which nothing may change."""
+    """The class of the model, its standardisation and the names of its classes."""
     if chosen["class_path"] != stored["class_path"]:
         held, other = (spec["class_path"].rpartition(".")[2] for spec in (stored, chosen))
         advice = f"; leave out --model {given.flag('model')}" if given.flag("model") else f", the config has {other}"
@@ -107,6 +109,8 @@ def _keep_what_belongs_to_the_weights(given: Given, stored: dict[str, Any], chos
         trained_units(stored, from_config(units))
     else:
         chosen["init_args"]["standardisation"] = stored["init_args"]["standardisation"]
+    if not given.options.get("init_from"):  # a new run may have other data
+        chosen["init_args"]["class_names"] = chosen["init_args"]["class_names"] or stored["init_args"]["class_names"]
 
 
 def differs(chosen: Any, stored: Any) -> bool:

@@ -2,18 +2,19 @@
 
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path
+from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path, run_folder
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, is_first_process, say, trainer_of
+from toy_score.commands.build import Built, instantiated, is_first_process, say, trainer_of
 from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
@@ -47,8 +48,9 @@ def run(given: Given) -> None:
     if settings["ckpt_path"] is not None:
         _check_resumable(settings["ckpt_path"], model, trainer, data)
     data.setup("fit")  # data that cannot be read are refused before there is a folder
-    if model.standardisation is not None:  # otherwise the model takes that of the data
-        model.check_units(data.known(model.standardisation))
+    if (known := data.known(model.standardisation)) is not None:
+        model.adopt(known)
+        model.check_units(known)
     if settings["init_from"] is not None:
         _take_weights(settings["init_from"], model, data)
     _keep_settings(settings, trainer)
@@ -91,13 +93,13 @@ def verdict(trainer: pl.Trainer) -> str:
 
 def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:
     arguments = dict(settings["trainer"])
-    logger, steps = arguments["logger"], arguments["val_check_interval"]
-    if logger is None or logger is True:
-        logger = {"class_path": "TensorBoardLogger", "init_args": {"save_dir": str(LOGS), "name": settings["name"]}}
-        logger["init_args"]["default_hp_metric"] = False
-    if isinstance(logger, dict) and logger["class_path"].endswith("TensorBoardLogger"):
-        versioned = logger["init_args"].get("version") is not None
-        arguments["logger"] = (TensorBoardLogger if versioned else RunLogger)(**logger["init_args"])
+    steps = arguments["val_check_interval"]
+    if arguments["logger"] in (None, True):
+        root = str(Path(arguments["default_root_dir"] or "") / LOGS)
+        options = {"save_dir": root, "name": settings["name"], "default_hp_metric": False}
+        arguments["logger"] = {"class_path": "TensorBoardLogger", "init_args": options}
+    loggers = arguments["logger"]
+    arguments["logger"] = [_logger(one) for one in loggers] if isinstance(loggers, list) else _logger(loggers)
     ema = [EMA(**settings["ema"])] if settings["ema"]["decay"] != 0 else []
     callbacks = [*ema, Checkpoint(**settings["checkpoint"]), Pictures(**settings["pictures"]), RunReport()]
     if not (isinstance(steps, int) or steps == arguments["check_val_every_n_epoch"]):
@@ -113,9 +115,20 @@ def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:
     return trainer
 
 
+def _logger(described: Any) -> Any:
+    """A logger, of which TensorBoard's numbers the runs so that two that begin at once have a folder each."""
+    if isinstance(described, dict) and described["class_path"].rpartition(".")[2] == "TensorBoardLogger":
+        arguments = described["init_args"]
+        return (RunLogger if arguments.get("version") is None else TensorBoardLogger)(**arguments)
+    logger = instantiated(described)
+    if isinstance(logger, CSVLogger) and described["init_args"].get("version") is None:
+        warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")  # config.yaml is there
+    return logger
+
+
 def _keep_settings(settings: dict[str, Any], trainer: pl.Trainer) -> None:
     """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
-    log_dir = trainer.log_dir  # collective: every process asks
+    log_dir = run_folder(trainer)
     if log_dir is None or typed(trainer).fast_dev_run or not trainer.is_global_zero:
         return
     folder = Path(log_dir)

@@ -25,8 +25,10 @@ def verdict(path: Path) -> str:
     """What the figures in a file say in one sentence: how far the samples are from exact ones."""
     figures = json.loads(path.read_text(encoding="utf-8"))["sliced_w1"]
     value, floor, z = figures["value"], figures["floor"], figures["z"]
-    if z is None or value is None:
+    if value is None or floor is None:
         return "Verdict: there are not enough finite samples to judge."
+    if z is None:
+        return f"Verdict: none, since exact samples do not scatter (distance {value:.4f}, noise floor {floor:.4f})."
     if z < 3.0:
         return (
             f"Verdict: by sliced W1, the samples cannot be told from exact ones (distance {value:.4f}, "

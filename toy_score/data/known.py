@@ -47,6 +47,11 @@ class KnownData:
         return self.held_out if self.exact is None else self.exact
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes, class k being entry k; None if the points have no classes."""
+        return tuple(self.distribution.mode_weights) if self.distribution.n_labels else None
+
+    @property
     def training_points(self) -> Points | None:
         """The fixed set that is trained on, without labels; None if there is none."""
         return None if self.training is None else Points(self.training.x)
@@ -63,5 +68,10 @@ class KnownData:
                 raise ValueError(f"the training points of class {label} are not known; add --data.labels true")
             rows = training.labels == label
             training = Batch(training.x[rows], training.labels[rows])
-        held_out = None if self.held_out is None else self.held_out.conditioned_on(label)
-        return replace(self, distribution=self.distribution.conditioned_on(label), held_out=held_out, training=training)
+        distribution, held_out = self.distribution.conditioned_on(label), self.held_out
+        if held_out is not None:
+            try:
+                held_out = held_out.conditioned_on(label)
+            except ValueError as error:
+                raise ValueError(f"{error} and held out; raise --data.held_out") from None
+        return replace(self, distribution=distribution, held_out=held_out, training=training)

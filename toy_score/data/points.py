@@ -1,5 +1,6 @@
 """The user's own points: a file in, samples in its units out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -96,7 +97,7 @@ class PointsDataModule(ToyDataModule):
         shuffled = points.subset(len(points), generator)
         n = len(points) - max(round(self.held_out * len(points)), 1)
         self._split, self._known = (shuffled[:n], shuffled[n:]), None
-        self._units = Standardisation.of(shuffled.points[:n])
+        self._units = Standardisation.of(shuffled.points[:n], table.columns)
 
     @property
     def distribution(self) -> Distribution:  # type: ignore[override]  # read-only here, and known once the file is read
@@ -106,7 +107,7 @@ class PointsDataModule(ToyDataModule):
     def _describe(self, standardisation: Standardisation | None) -> KnownData | None:
         if self._split is None:
             return None
-        units = standardisation or self._units
+        units = replace(standardisation or self._units, columns=self._units.columns)
         training, held_out = (self._standardised(part, units) for part in self._split)
         return KnownData(training, held_out, self._batch(training), units, type(self).__name__)
 
@@ -132,8 +133,20 @@ class PointsDataModule(ToyDataModule):
         return self._batch(held_out[:N_VALIDATED])
 
     def test_dataloader(self) -> DataLoader[SampleRequest]:
-        """As many samples as half of the training points at most: their floor is that of so many real points."""
-        return self._requests(min(self.n_samples, len(self._parts()[0]) // 2), self.repeats)
+        """As many samples as half of the training points at most: their floor is that of so many real points.
+
+        If the samples are of one class, half of the points of that class.
+
+        Raises:
+            ValueError: if these are fewer than four points.
+        """
+        target = None if self.trainer is None else getattr(self.trainer.lightning_module, "target", None)
+        real = self._parts()[0] if target is None else target.distribution
+        if len(real) < 4:
+            raise ValueError(
+                f"{real.name}: {len(real)} training points are too few to compare samples with, 4 are needed"
+            )
+        return self._requests(min(self.n_samples, len(real) // 2), self.repeats)
 
     def _batch(self, points: Points) -> Batch:
         return Batch(points.points, points.labels if self.labels else None)

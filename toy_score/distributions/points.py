@@ -189,9 +189,16 @@ class Points(Distribution):
         return self.labels.to(x.device, torch.long)[self.nearest(x)[1]]
 
     def conditioned_on(self, label: int) -> "Points":
-        """The points of one class, without their labels."""
+        """The points of one class, without their labels.
+
+        Raises:
+            ValueError: if there is none, or no such class.
+        """
         self._check_label(label)
-        return Points(self.points[self.labels == label])
+        rows, name = self.labels == label, list(self.mode_weights)[label]
+        if not torch.as_tensor(rows).any():
+            raise ValueError(f"{self.name}: none is of class {name}")
+        return Points(self.points[rows], name=f"{self.name}, {name}")
 
     def _by_rows(
         self, function: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor

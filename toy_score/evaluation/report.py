@@ -16,6 +16,7 @@ from toy_score.metrics.memorisation import memorisation_table
 __all__ = ["Report"]
 
 MODE_TOTALS = ("mode_total_variation", "mode_reverse_kl", "modes_found", "near_modes")
+COUNTS = ("modes_found", "near_modes")  # whole numbers, often the same in all draws
 FEW_MODES = 4  # the table names the share of each of so many, the totals of more
 
 
@@ -96,7 +97,7 @@ class Report:
     def _with_floor(self, name: str) -> dict[str, Any]:
         """Value and floor of a metric, as `_row` prints them."""
         value, floor = self.mean(name).item(), self.floors[name].of_mean(self.repeats)
-        figures = {"value": value, "floor": floor.mean, "floor_sd": floor.sd, "z": floor.z(value)}
+        figures = {"value": value, "floor": floor.mean, "floor_sd": floor.scatter, "z": floor.z(value)}
         if ALL[name].plot_lower_bound == 0.0 and floor.mean > 0:  # a distance; others scatter around their floor
             figures["ratio"] = value / floor.mean
         if name == "gaussianised_ks":
@@ -109,10 +110,9 @@ class Report:
 
     def _modes(self) -> dict[str, dict[str, float]]:
         shares, n = self.mean("mode_weights").flatten().tolist(), max(self.n_finite, 1.0) * self.repeats
-        if isinstance(self.distribution, Points):
-            n = 1.0 / (1.0 / n + 1.0 / len(self.distribution))  # the shares of held-out points scatter as well
+        held_out = len(self.distribution) if isinstance(self.distribution, Points) else None
         return {
-            name: {"share": share, "truth": w, "z": (share - w) / math.sqrt(max(w * (1 - w), 1e-12) / n)}
+            name: {"share": share, "truth": w, "z": _z_of_share(share, w, n, held_out)}
             for (name, w), share in zip(self.distribution.mode_weights.items(), shares, strict=True)
         }
 
@@ -134,6 +134,8 @@ class Report:
                 lines += [_row(f"share of the mode {mode}", r["share"], r["truth"], sd, r["z"])]
         if not isinstance(self.distribution, Points):
             lines += [f"{InvalidMass.label:<30}{self.mean('invalid_mass').item():>10.5f}{'0':>24}"]
+        if any(self._with_floor(name)["z"] is None for name in named if name not in COUNTS):
+            lines += ["where z is missing, exact samples do not scatter: there is no scale to judge the value by"]
         lines += self._likelihood_lines()
         if self.fields is not None:
             lines += ["", *field_table(self.fields)]
@@ -170,6 +172,17 @@ class Report:
         if r["failed"]:
             lines += [f"the flow of {r['failed']} points could not be followed; the figures leave them out"]
         return lines
+
+
+def _z_of_share(share: float, truth: float, n: float, held_out: int | None) -> float:
+    """By how many standard deviations a share of `n` samples differs from the truth, or from that of held-out points.
+
+    Those scatter as well, and may have none of a class: the variance is that of the pooled share.
+    """
+    pooled, size = truth, n
+    if held_out is not None:
+        pooled, size = (n * share + held_out * truth) / (n + held_out), 1.0 / (1.0 / n + 1.0 / held_out)
+    return (share - truth) / math.sqrt(max(pooled * (1.0 - pooled), 1e-12) / size)
 
 
 def _row(

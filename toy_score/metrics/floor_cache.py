@@ -28,13 +28,13 @@ from toy_score.distributions import Distribution, Points
 from toy_score.files import locked, replacing
 from toy_score.version import __version__
 
-__all__ = ["keep", "kept", "key_of"]
+__all__ = ["Values", "keep", "kept", "key_of"]
 
-Values = dict[str, tuple[float, float]]
-"""Mean and standard deviation of each metric, by its name."""
+Values = dict[str, tuple[float, ...]]
+"""The numbers of each metric's `Floor`, by its name."""
 
 PACKAGE = Path(__file__).parents[1]
-SOURCES = ("metrics", "distributions", "checks.py", "component.py", "constants.py", "seeds.py")
+SOURCES = ("metrics", "distributions", "checks.py", "component", "constants.py", "seeds.py")
 """The code that floors depend on, in the package."""
 
 
@@ -69,7 +69,7 @@ def kept(key: str | None) -> Values | None:
         if digest != _sha256(content):
             return None
         entry = json.loads(content)
-        return {name: (mean, sd) for name, (mean, sd) in entry["floors"].items()} if entry["key"] == key else None
+        return {name: tuple(numbers) for name, numbers in entry["floors"].items()} if entry["key"] == key else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 

@@ -49,6 +49,9 @@ MINIMAL: dict[str, type[SampleMetric]] = {
 PAPER: dict[str, type[SampleMetric]] = {"exact_w2": ExactW2, "mmd": MMD, "kernel_stein": KernelSteinDiscrepancy}
 ALL = MINIMAL | PAPER
 
+ROUNDING = 1e-9
+"""The relative size of a scatter that is due to rounding."""
+
 SAME_STATES = (
     ("sliced_w1", "energy"),
     ("mode_weights", "mode_total_variation", "mode_reverse_kl"),
@@ -81,18 +84,34 @@ def sample_metrics(distribution: Distribution, papers: bool = False, **kwargs: A
 
 @dataclass(frozen=True)
 class Floor:
-    """Mean and standard deviation of a metric over draws of exact samples."""
+    """A metric of exact samples.
+
+    Attributes:
+        mean: over the draws.
+        sd: standard deviation of a draw.
+        error: standard deviation of the mean, where the draws share a finite set of real points; see `noise_floors`.
+    """
 
     mean: float
     sd: float
+    error: float = 0.0
 
     def of_mean(self, repeats: int) -> "Floor":
         """The floor of the mean over so many draws."""
-        return Floor(self.mean, self.sd / math.sqrt(repeats))
+        return Floor(self.mean, self.sd / math.sqrt(repeats), self.error)
+
+    @property
+    def scatter(self) -> float:
+        """The standard deviation of the difference between a value of exact samples and the mean."""
+        return math.hypot(self.sd, self.error)
 
     def z(self, value: float) -> float | None:
-        """By how many standard deviations a value exceeds the floor; None where exact samples do not scatter."""
-        return (value - self.mean) / self.sd if self.sd > 0 else None
+        """By how many standard deviations a value exceeds the floor; None where exact samples do not scatter.
+
+        Equal draws differ by rounding, since they are summed in different orders.
+        """
+        rounding = ROUNDING * max(abs(self.mean), abs(value), 1e-5)
+        return (value - self.mean) / self.scatter if self.scatter > rounding else None
 
 
 def noise_floors(
@@ -103,6 +122,11 @@ def noise_floors(
     About 3 s for 20 000, and 15 s more for those of `papers`; what was measured before is read from disk (see
     `floor_cache`).
 
+    Where only N real points are known, a draw is `n` of them without replacement. It has the law of `n` independent
+    samples, but the draws share points: they scatter about their own mean with `1 - f` of the variance `V` of
+    independent ones, `f = n / N` (the finite population correction; Cochran 1977, section 2.6), and their mean scatters
+    with `f V`. So `V` is the observed variance over `1 - f`, and the error of the mean is `sqrt(f V)`.
+
     Args:
         distribution: the truth.
         n: number of samples, as many as the metrics will be given.
@@ -110,19 +134,26 @@ def noise_floors(
         papers: as in `sample_metrics`.
         real: where the distribution is only held-out points, whose own samples are too near to them: the real points
             that exact samples are taken from, at least `2 n`, so that the draws differ.
+
+    Raises:
+        ValueError: if there are fewer real points.
     """
+    if real is not None and len(real) < 2 * n:
+        raise ValueError(
+            f"the noise floor of {n} samples takes at least {2 * n} real points, there are {len(real)}; "
+            f"measure at most {len(real) // 2} samples"
+        )
     key = key_of(distribution, real, n=n, draws=draws, papers=papers)
     values = kept(key)
     if values is None:
         values = _measured(distribution, n, draws, papers, real)
         keep(key, values)
-    return {name: Floor(mean, sd) for name, (mean, sd) in values.items()}
+    return {name: Floor(*numbers) for name, numbers in values.items()}
 
 
-def _measured(
-    distribution: Distribution, n: int, draws: int, papers: bool, real: Points | None
-) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of each metric over the draws."""
+def _measured(distribution: Distribution, n: int, draws: int, papers: bool, real: Points | None) -> Values:
+    """What a `Floor` holds, of each metric."""
+    shared = 0.0 if real is None else n / len(real)
     # Every process draws the same samples, so their counts must not be added up.
     metrics = sample_metrics(distribution, papers, sync_on_compute=False)
     names = [name for name, cls in ALL.items() if name in metrics and cls.has_floor]
@@ -135,4 +166,5 @@ def _measured(
         for name in names:
             values[name].append(results[name].item())
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
-    return {name: (v.mean().item(), v.std().item()) for name, v in tensors.items()}
+    sd = {name: v.std().item() / math.sqrt(1.0 - shared) for name, v in tensors.items()}
+    return {name: (v.mean().item(), sd[name], math.sqrt(shared) * sd[name]) for name, v in tensors.items()}

@@ -7,7 +7,7 @@ loop is here.
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,12 +16,13 @@ from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
 from toy_score.component import Described, to_config
-from toy_score.data import Batch, ToyDataModule, data_module, typed
+from toy_score.data import ToyDataModule, data_module, typed
 from toy_score.denoisers import NetworkDenoiser
 from toy_score.metrics import STUDY_LEVELS
+from toy_score.modules.batches import batches_of, conditioned
 from toy_score.modules.checkpoints import check_weights, trained_units
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
-from toy_score.modules.sampling import SamplingModule
+from toy_score.modules.sampling import SamplingModule, class_number
 from toy_score.modules.validation import Validation
 from toy_score.objectives import Context, DenoisingScoreMatching, Objective, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
@@ -40,8 +41,6 @@ OptimizerCallable = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimiz
 class ScoreModule(Described, SamplingModule):
     """Trains a network to denoise, by default with denoising score matching; samples as `SamplingModule` does.
 
-    (Longer than other classes: a fifth of it documents the settings that all models share.)
-
     Args:
         schedule: signal and noise over time.
         parameterisation: what the network predicts.
@@ -56,7 +55,7 @@ class ScoreModule(Described, SamplingModule):
         noise_seed: seed of the training noise; step k of process r sees the same noise in every run.
         label_dropout: share of the points whose class label is kept from the network in training, in [0, 1], so that it
             learns the whole distribution as well.
-        label: class of the samples; of all classes if None.
+        label: class of the samples, by its number or its name; of all classes if None.
         guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
             network conditioned on the label; the weak one is the network without the label, or the guide.
         guide: checkpoint of a weaker model to be the weak one (autoguidance).
@@ -64,6 +63,7 @@ class ScoreModule(Described, SamplingModule):
             trajectories and `log_prob` are in the units of the data. If None, `fit` takes it from the data module.
             If one is given, `PointsDataModule` uses it; `fit`, `validate` and `test` refuse a data module with another
             one or none. It belongs to the trained weights: that of a checkpoint always holds.
+        class_names: of the classes that the network is conditioned on, in their order. If None, taken from the data.
 
     Raises:
         ValueError: if an argument is out of range, or guidance is asked for with neither label nor guide.
@@ -83,10 +83,11 @@ class ScoreModule(Described, SamplingModule):
         gradient_clip: float | None = None,
         noise_seed: int = 0,
         label_dropout: float = 0.1,
-        label: int | None = None,
+        label: int | str | None = None,
         guidance: float = 1.0,
         guide: str | None = None,
         standardisation: Standardisation | None = None,
+        class_names: Sequence[str] | None = None,
     ):
         super().__init__()
         if not 0 <= label_dropout <= 1:
@@ -102,7 +103,9 @@ class ScoreModule(Described, SamplingModule):
         self.optimizer, self.lr_schedule = optimizer, lr_schedule
         self.gradient_clip, self.noise_seed = gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
-        self.standardisation = standardisation
+        self.standardisation, self.class_names = standardisation, class_names
+        if class_names is not None and label is not None:
+            class_number(label, class_names)
         self._running: dict[str, Any] = {"loss": 0.0, "steps": 0}
         self.planned_steps: int | None = None  # of the run, once its optimizer is made; None if its end is open
         self._validation: Validation | None = None
@@ -121,18 +124,16 @@ class ScoreModule(Described, SamplingModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         self._validation = None  # a run that failed left its own
-        if stage == "fit" and self.standardisation is None and self.data is not None:
-            self.standardisation = self.data.standardisation
 
     def on_fit_start(self) -> None:
         self.check_units(self.data)
 
-    def training_step(self, batches: list[Batch], batch_idx: int) -> None:
-        """One optimizer step per batch of the group that the data module hands over."""
+    def training_step(self, batches: Any, batch_idx: int) -> None:
+        """One optimizer step per batch of the group that the data module hands over, see `batches_of`."""
         optimizer, scheduler, truth = self.optimizers(), self.lr_schedulers(), self.truth
         if isinstance(optimizer, list) or isinstance(scheduler, list):
             raise TypeError("a ScoreModule has one optimizer and at most one learning-rate schedule, got several")
-        for x0, labels in batches:
+        for x0, labels in batches_of(batches, self._float):
             seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
             generator = self._generator(seed)
             t = self.times(len(x0), self.schedule, generator)
@@ -184,8 +185,8 @@ class ScoreModule(Described, SamplingModule):
                 f"lower the learning rate (now {self._learning_rate():.3g}) or set --model.gradient_clip 1.0"
             )
         self._running.update(loss=0.0, steps=0)
-        if self.logger is not None:
-            self.logger.log_metrics({"train/loss": loss, "train/learning_rate": self._learning_rate()}, step=step)
+        for logger in self.loggers:
+            logger.log_metrics({"train/loss": loss, "train/learning_rate": self._learning_rate()}, step=step)
 
     def _learning_rate(self) -> float:
         return self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -226,8 +227,8 @@ class ScoreModule(Described, SamplingModule):
     def on_validation_start(self) -> None:
         self.check_units(self.data)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        x0, labels = batch
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        ((x0, labels),) = batches_of(batch, self._float)
         denoiser = conditioned(self.denoiser, labels)
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
@@ -243,8 +244,8 @@ class ScoreModule(Described, SamplingModule):
             errors |= {"val/score_error": error.mean()} | _by_level("val_score_error", error)
         metrics = {name: float(value) for name, value in errors.items()}
         self.log_dict(metrics, logger=False, batch_size=len(x0))
-        if self.logger is not None:  # by optimizer steps; Lightning itself would count calls of training_step
-            self.logger.log_metrics(metrics, step=self.trainer.global_step)
+        for logger in self.loggers:  # by optimizer steps; Lightning itself would count calls of training_step
+            logger.log_metrics(metrics, step=self.trainer.global_step)
 
     def teardown(self, stage: str) -> None:
         self._validation = None
@@ -273,19 +274,6 @@ def score_module(module: torch.nn.Module) -> ScoreModule:
     if not isinstance(module, ScoreModule):
         raise TypeError(f"the model must be one of toy_score, a ScoreModule, got {type(module).__name__}")
     return module
-
-
-def conditioned(denoiser: NetworkDenoiser, labels: Tensor | None) -> NetworkDenoiser:
-    """The denoiser, conditioned on the labels of its points if they have any.
-
-    Raises:
-        ValueError: if the network expects labels and there are none.
-    """
-    if labels is not None:
-        return denoiser.conditioned_on(labels)
-    if denoiser.backbone.n_labels:
-        raise ValueError("the network knows labels but the data come without; add --data.labels true")
-    return denoiser
 
 
 def _by_level(name: str, values: Tensor) -> dict[str, Tensor]:

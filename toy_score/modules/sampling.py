@@ -1,6 +1,7 @@
 """What a trained model is for: samples, trajectories and log densities, in the units of the data."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,8 +22,9 @@ from toy_score.requests import SampleRequest
 from toy_score.samplers import Sampler, Trajectory
 from toy_score.schedules import Schedule
 from toy_score.standardisation import Standardisation
+from toy_score.words import did_you_mean, shown
 
-__all__ = ["SamplingModule"]
+__all__ = ["SamplingModule", "class_number"]
 
 
 class SamplingModule(pl.LightningModule):
@@ -34,7 +36,8 @@ class SamplingModule(pl.LightningModule):
 
     denoiser: NetworkDenoiser
     sampler: Sampler
-    label: int | None
+    label: int | str | None
+    class_names: Sequence[str] | None
     guidance: float
     guide: str | None
     standardisation: Standardisation | None
@@ -64,9 +67,13 @@ class SamplingModule(pl.LightningModule):
         return self.denoiser.conditioning
 
     @property
+    def _float(self) -> torch.dtype:
+        return cast(torch.dtype, self.dtype)  # Lightning annotates it as `str` or `dtype`; it is never a `str`
+
+    @property
     def sampling_denoiser(self) -> Denoiser:
         """The denoiser that makes the samples: the network, conditioned on the label, and guided, as now set."""
-        strong = self.denoiser if self.label is None else self.denoiser.conditioned_on(self.label)
+        strong = self.denoiser if self.class_label is None else self.denoiser.conditioned_on(self.class_label)
         if self.guidance == 1:
             return strong
         if self.guide is None:
@@ -83,9 +90,24 @@ class SamplingModule(pl.LightningModule):
                     f"the guide {path!r} was trained with standardisation {guide.standardisation}, the "
                     f"model with {self.standardisation}; train both on the same points"
                 )
+            own, its = self.class_names, guide.class_names
+            if own is not None and its is not None and list(own) != list(its):
+                raise ValueError(
+                    f"the guide {path!r} knows the classes {shown(its)}, the model {shown(own)}; "
+                    "train both on the same points"
+                )
             self._guides[key] = guide.denoiser
         weak = self._guides[key]
-        return weak if self.label is None or not weak.backbone.n_labels else weak.conditioned_on(self.label)
+        return weak if self.class_label is None or not weak.backbone.n_labels else weak.conditioned_on(self.class_label)
+
+    @property
+    def class_label(self) -> int | None:
+        """The number of the class of the samples; None for all classes.
+
+        Raises:
+            ValueError: if there is no class of that label.
+        """
+        return None if self.label is None else class_number(self.label, self.class_names)
 
     @property
     def name(self) -> str:
@@ -108,13 +130,13 @@ class SamplingModule(pl.LightningModule):
     @property
     def target(self) -> KnownData | None:
         """What is known of the data that the samples should resemble: those of the label's class if there is one."""
-        return self.data if self.data is None or self.label is None else self.data.of_class(self.label)
+        return self.data if self.data is None or self.class_label is None else self.data.of_class(self.class_label)
 
     @property
     def reference_denoiser(self) -> ExactDenoiser | None:
         """The optimal denoiser without guidance: the exact one, of the label's class if there is one."""
         truth = self.truth
-        return truth if truth is None or self.label is None else truth.conditioned_on(self.label)
+        return truth if truth is None or self.class_label is None else truth.conditioned_on(self.class_label)
 
     @property
     def guided_reference(self) -> Denoiser | None:
@@ -132,6 +154,28 @@ class SamplingModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         data = data_module(self.trainer)
         self.data = None if data is None else data.known(self.standardisation)
+        if self.data is not None:
+            self.adopt(self.data, units=stage == "fit")
+
+    def adopt(self, data: KnownData, units: bool = True) -> None:
+        """Take from the data what the model does not know yet: the names of their classes and, for `fit`, their units.
+
+        Raises:
+            ValueError: if the data have other classes than the model, or none of its label.
+        """
+        if units and self.standardisation in (None, data.standardisation):
+            self.standardisation = data.standardisation  # if it is the same, perhaps with other names of the axes
+        if not self.backbone.n_labels or data.class_names is None:
+            return
+        if self.class_names is None:
+            self.class_names = data.class_names
+        if tuple(self.class_names) != data.class_names:
+            raise ValueError(
+                f"the model knows the classes {shown(self.class_names)}, the points of {data.source} have "
+                f"{shown(data.class_names)}; use the data that the model was trained on"
+            )
+        if self.label is not None:
+            class_number(self.label, self.class_names)
 
     def check_units(self, data: KnownData | None) -> None:
         """Check that points come in the units of the model; nothing is known of those of foreign data modules.
@@ -181,8 +225,7 @@ class SamplingModule(pl.LightningModule):
             ValueError: if `tolerance` is not positive.
         """
         units, z = self.standardisation, x.double()
-        dtype = cast(torch.dtype, self.dtype)  # Lightning annotates it as `str` or `dtype`; it is never a `str`
-        z = (z if units is None else units(z)).to(self.device, dtype)
+        z = (z if units is None else units(z)).to(self.device, self._float)
         log_jacobian = 0.0 if units is None else sum(map(math.log, units.scale))
         return ProbabilityFlow(self.sampling_denoiser, tolerance).log_prob(z) - log_jacobian
 
@@ -229,3 +272,21 @@ class SamplingModule(pl.LightningModule):
             raise TypeError(f"{checkpoint_path} holds a {type(module).__name__}, not a {cls.__name__}")
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
+
+
+def class_number(label: int | str, names: Sequence[str] | None) -> int:
+    """The number of a class, which a label says, or names; `names[k]` is the name of class k, if names are known.
+
+    Raises:
+        ValueError: if there is no such class, or for a name where no names are known.
+    """
+    if names is None:
+        if isinstance(label, str):
+            raise ValueError(f"the names of the classes are not known here, so no class {label!r}; give its number")
+        return label
+    if label in names:
+        return list(names).index(str(label))
+    if isinstance(label, int) and 0 <= label < len(names):
+        return label
+    near = did_you_mean(label, names) if isinstance(label, str) else ""
+    raise ValueError(f"there is no class {label!r}{near or ';'} the classes are {shown(names, numbered=True)}")

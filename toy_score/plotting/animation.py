@@ -14,7 +14,7 @@ from torch import Tensor
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.plotting.parts import arrows, density, draw_density, draw_score, grid
-from toy_score.plotting.style import EXACT, GENERATED, LABEL, LEARNED, REAL, TICK, TITLE, TRAJECTORY, square
+from toy_score.plotting.style import EXACT, GENERATED, LABEL, LEARNED, REAL, TICK, TITLE, TRAJECTORY, literal, square
 from toy_score.samplers import Trajectory
 
 __all__ = ["noise_to_data", "to_gif"]
@@ -97,7 +97,7 @@ def noise_to_data(
     figure = Figure(figsize=SIZE, dpi=DPI)
     canvas = FigureCanvasAgg(figure)
     size = TITLE * min(1.0, WIDEST_TITLE / len(title))
-    figure.suptitle(title, fontsize=size, fontweight="bold", y=0.985, va="top")
+    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=0.985, va="top")
     left, right = (figure.add_axes((x, 0.11, 0.47, 0.7615)) for x in (0.02, 0.51))
     for ax in (left, right):
         square(ax, bounds).tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)

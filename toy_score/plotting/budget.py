@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from toy_score.evaluation.causes import METRICS, SURE, ErrorBudget, Row
 from toy_score.metrics import Floor
-from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE
+from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE, literal
 
 __all__ = ["budget"]
 
@@ -28,7 +28,9 @@ def budget(measured: ErrorBudget, title: str) -> Figure:
     inch = 1.0 / figure.get_figheight()
     axes = figure.subplots(1, len(METRICS), sharey=True, gridspec_kw={"width_ratios": WIDTHS})
     figure.subplots_adjust(left=0.14, right=0.985, bottom=1.02 * inch, top=1.0 - 0.72 * inch, wspace=0.08)
-    figure.suptitle(f"Error budget: {title}", fontsize=TITLE + 1, fontweight="bold", y=1.0 - 0.12 * inch, va="top")
+    figure.suptitle(
+        literal(f"Error budget: {title}"), fontsize=TITLE + 1, fontweight="bold", y=1.0 - 0.12 * inch, va="top"
+    )
     figure.text(
         0.5,
         1.0 - 0.43 * inch,

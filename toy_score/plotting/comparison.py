@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE
+from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE, literal
 
 __all__ = ["Line", "Panel", "comparison"]
 
@@ -94,7 +94,7 @@ def comparison(
     width, height = columns * (LEFT + WIDTH) + 0.2, rows * (GAP + HEIGHT + FOOT) + head
     figure = Figure(figsize=(width, height), dpi=DPI)
     if title:
-        figure.suptitle("\n".join(lines), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
+        figure.suptitle(literal("\n".join(lines)), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
     if handles:
         figure.legend(
             handles=handles,
@@ -133,7 +133,7 @@ def _draw(ax: Axes, panel: Panel, limits: Limits) -> None:
         if points:
             ax.plot(*zip(*points, strict=True), color=line.colour, zorder=2, **LOOKS[line.look])
     ax.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
-    ax.set_title(panel.title, fontsize=TITLE - 1)
+    ax.set_title(literal(panel.title), fontsize=TITLE - 1)
     for axis, decades in ((ax.xaxis, math.log10(limits[0][1] / limits[0][0])), (ax.yaxis, _decades(limits[1]))):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.6 else (1.0,)))
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
@@ -153,7 +153,8 @@ def _key(panels: Sequence[Panel]) -> list[Line2D]:
     """A handle for each label, in the order in which they appear, then for the dashed lines and the band."""
     lines = {line.label: line for panel in panels for line in panel.lines if line.look in ("line", "star")}
     handles = [
-        Line2D([], [], color=line.colour, label=label, **LOOKS[line.look]) for label, line in sorted_last(lines).items()
+        Line2D([], [], color=line.colour, label=literal(label), **LOOKS[line.look])
+        for label, line in sorted_last(lines).items()
     ]
     looks = {line.look for panel in panels for line in panel.lines}
     if looks & {"dashed", "hollow star"}:

@@ -29,6 +29,7 @@ from toy_score.plotting.style import (
     TICK,
     TITLE,
     TRAJECTORY,
+    literal,
     panels,
     square,
 )
@@ -190,7 +191,7 @@ def _samples(ax: Axes, generated: Tensor, real: Tensor, distribution: Distributi
     if 1 < len(distribution.mode_weights) <= MAX_SHARES:
         modes = distribution.modes(generated)
         shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]
-        ax.text(0.02, 0.02, "   ".join(shares), transform=ax.transAxes, fontsize=LABEL - 1, color=GENERATED)
+        ax.text(0.02, 0.02, literal("   ".join(shares)), transform=ax.transAxes, fontsize=LABEL - 1, color=GENERATED)
 
 
 def _trajectories(ax: Axes, paths: Trajectory, real: Tensor, distribution: Distribution) -> None:

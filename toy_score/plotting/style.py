@@ -24,6 +24,7 @@ __all__ = [
     "TRAJECTORY",
     "darken",
     "in_units",
+    "literal",
     "panels",
     "square",
 ]
@@ -54,7 +55,7 @@ def panels(rows: int, columns: int, title: str, right: float = 0.12) -> tuple[Fi
     """
     width, height = columns * (PANEL + MARGIN) + 0.18 + right, rows * (PANEL + MARGIN) + HEAD + 0.15
     figure = Figure(figsize=(width, height), dpi=DPI)
-    figure.suptitle(title, fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
+    figure.suptitle(literal(title), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
     grid = {
         "left": MARGIN / width,
         "right": 1 - right / width,
@@ -75,6 +76,11 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     for spine in ax.spines.values():
         spine.set_color("#bbbbbb")
     return ax
+
+
+def literal(text: str) -> str:
+    """A text of a user's, such as the name of a file, as it is: matplotlib takes what is between $ for a formula."""
+    return text.replace("$", r"\$")
 
 
 PAPER, INK, FAINT, FAINTEST = "#14171c", "#d7dbe0", "#4a515a", "#262b32"
@@ -106,19 +112,19 @@ def _colour(artist: Line2D | Patch) -> tuple[float, float, float]:
 
 
 def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
-    """Square panels drawn in the coordinates of a model, with round ticks in the units of the data."""
-    units = list(zip(standardisation.mean, standardisation.scale, strict=True))
+    """Square panels drawn in the coordinates of a model, with names and round ticks in the units of the data."""
+    units = list(zip(standardisation.mean, standardisation.scale, standardisation.columns, strict=True))
     for ax in (ax for ax in figure.axes if ax.get_aspect() == 1.0):
         corners = (0.985, 0.015, "right", "bottom"), (0.015, 0.985, "left", "top")  # within, where there is room
-        for axis, (mean, scale), (x, y, ha, va) in zip((ax.xaxis, ax.yaxis), units, corners, strict=True):
+        for axis, (mean, scale, name), (x, y, ha, va) in zip((ax.xaxis, ax.yaxis), units, corners, strict=True):
             low, high = (mean + scale * limit for limit in axis.get_view_interval())
             ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
             # Large and small numbers as 4.2 (e-4): five characters are what the margin has room for.
             power = math.floor(math.log10(max(abs(low), abs(high))))
             power = 0 if -2 <= power <= 3 else power
             axis.set_ticks([(tick - mean) / scale for tick in ticks], [f"{tick / 10**power:.4g}" for tick in ticks])
-            if power:
-                place: dict[str, Any] = {"transform": ax.transAxes, "ha": ha, "va": va, "zorder": 10}
-                box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-                ax.text(x, y, f"x 1e{power}", fontsize=TICK, bbox=box, **place)
+            place: dict[str, Any] = {"transform": ax.transAxes, "ha": ha, "va": va, "zorder": 10}
+            box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+            text = literal(f"{name} (1e{power})" if power else name)
+            ax.text(x, y, text, fontsize=TICK, bbox=box, **place)
     return figure

@@ -137,7 +137,7 @@ def table_of(sheet: Sheet, choice: Choice) -> Table:
         raise ValueError(f"{sheet.name} holds no points")
     points = torch.tensor(np.stack([_numbers(sheet, k, rows) for k in (x, y)], axis=1))
     named = sheet.named
-    columns = (sheet.names[x], sheet.names[y]) if named else ("x", "y")
+    columns = (sheet.names[x] or "x", sheet.names[y] or "y") if named else ("x", "y")
     if label is not None:
         notes.append(f"the classes are {sheet.title(label)}")
     unread = [sheet.title(k) for k in range(len(sheet.names)) if k not in (x, y, label)]
