@@ -1,0 +1,157 @@
+// Denoisers, exact and learned. A denoiser has one method, `noise(x, level)` = E[eps | x_t = x], for points
+// x = [x0, y0, x1, y1, ...]; `denoised`, `score` and `velocity` follow from it.
+
+function denoised(denoiser, x, t) { return denoiser.noise(x, t).map((e, i) => (x[i] - t.sigma * e) / t.alpha); }
+
+function score(denoiser, x, t) { return denoiser.noise(x, t).map((e) => -e / t.sigma); }
+
+// (alpha noise - sigma D) / R, with R^2 = alpha^2 + sigma^2 and D = (x - sigma noise) / alpha.
+function velocity(denoiser, x, t) {
+  return denoiser.noise(x, t).map((e, i) => (t.radius * e - t.sigma / t.radius * x[i]) / t.alpha);
+}
+
+class ExactDenoiser {
+  constructor(distribution, schedule) { this.distribution = distribution; this.schedule = schedule; }
+  noise(x, t) {
+    const evaluate = this.distribution.at(t.ratio), out = new Float64Array(3), noise = new Float64Array(x.length);
+    for (let i = 0; i < x.length; i += 2) {
+      evaluate(x[i] / t.alpha, x[i + 1] / t.alpha, out);
+      noise[i] = -t.ratio * out[1];
+      noise[i + 1] = -t.ratio * out[2];
+    }
+    return noise;
+  }
+}
+
+// The factors [c_in, k_skip, k_out] of noise = k_skip x + k_out F(c_in x) (Karras et al. 2022, table 1).
+const PARAMETERISATIONS = {
+  ScorePrediction: () => (t) => [1, 0, -t.sigma],
+  NoisePrediction: () => () => [1, 0, 1],
+  DataPrediction: () => (t) => [1, 1 / t.sigma, -t.alpha / t.sigma],
+  VelocityPrediction: () => (t) => [1, t.sigma / t.radius ** 2, t.alpha / t.radius],
+  FlowPrediction: () => (t) => [1, 1 / (t.alpha + t.sigma), t.alpha / (t.alpha + t.sigma)],
+  EDMPreconditioning: ({ sigma_data }) => (t) => {
+    const q = Math.hypot(t.ratio, sigma_data);
+    return [1 / (t.alpha * q), t.ratio / (t.alpha * q * q), -sigma_data / q];
+  },
+};
+PARAMETERISATIONS.Energy = PARAMETERISATIONS.EDMPreconditioning; // its F is a gradient, see `NetworkDenoiser`
+
+const CONDITIONINGS = { Sigma: (t) => t.sigma, Time: (t) => t.time, LogSigma: (t) => Math.log(t.ratio) / 4 };
+
+const EMBEDDINGS = {
+  Raw: () => (c) => [c],
+  Fourier: ({ n_frequencies, period }) => (c) => {
+    const angles = Array.from({ length: n_frequencies }, (_, k) => 2 ** k * Math.PI * c / period);
+    return [c, ...angles.map(Math.cos), ...angles.map(Math.sin)];
+  },
+};
+
+const sigmoid = (h) => 1 / (1 + Math.exp(-h));
+const Phi = (h) => 0.5 * erfc(-h * SQRT_HALF);
+const ACTIVATIONS = { // each with its derivative
+  softplus: [(h) => (h > 20 ? h : Math.log1p(Math.exp(h))), sigmoid],
+  silu: [(h) => h * sigmoid(h), (h) => sigmoid(h) * (1 + h * (1 - sigmoid(h)))],
+  gelu: [(h) => h * Phi(h), (h) => Phi(h) + h * Math.exp(-0.5 * h * h) / Math.sqrt(2 * Math.PI)],
+  tanh: [Math.tanh, (h) => 1 - Math.tanh(h) ** 2],
+  relu: [(h) => Math.max(h, 0), (h) => (h > 0 ? 1 : 0)],
+};
+
+// y = x W' + b for n rows. Four rows go through a layer together: each weight is read once for the four.
+function linear(x, n, { W, b, inputs, outputs }) {
+  const y = new Float64Array(n * outputs);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const x0 = i * inputs, x1 = x0 + inputs, x2 = x1 + inputs, x3 = x2 + inputs;
+    for (let j = 0; j < outputs; j++) {
+      let s0 = b[j], s1 = s0, s2 = s0, s3 = s0;
+      for (let k = 0, w = j * inputs; k < inputs; k++, w++) {
+        const weight = W[w];
+        s0 += weight * x[x0 + k]; s1 += weight * x[x1 + k]; s2 += weight * x[x2 + k]; s3 += weight * x[x3 + k];
+      }
+      const y0 = i * outputs + j;
+      y[y0] = s0; y[y0 + outputs] = s1; y[y0 + 2 * outputs] = s2; y[y0 + 3 * outputs] = s3;
+    }
+  }
+  for (; i < n; i++) {
+    for (let j = 0; j < outputs; j++) {
+      let sum = b[j];
+      for (let k = 0; k < inputs; k++) sum += W[j * inputs + k] * x[i * inputs + k];
+      y[i * outputs + j] = sum;
+    }
+  }
+  return y;
+}
+
+class MLP {
+  constructor({ widths, activation, embedding }, weights) {
+    [this.activation, this.slope] = ACTIVATIONS[activation];
+    this.embedding = EMBEDDINGS[nameOf(embedding)](embedding.init_args);
+    this.layers = [];
+    for (let l = 0, at = 0; l + 1 < widths.length; l++) {
+      const inputs = widths[l], outputs = widths[l + 1], end = at + inputs * outputs;
+      const W = Float64Array.from(weights.subarray(at, end)), b = Float64Array.from(weights.subarray(end, end + outputs));
+      this.layers.push({ W, b, inputs, outputs });
+      at = end + outputs;
+    }
+  }
+
+  // The layer's inputs for points and one conditioning number c.
+  input(x, c) {
+    const features = [0, 0, ...this.embedding(c)], width = features.length, rows = new Float64Array(x.length / 2 * width);
+    for (let i = 0; i < x.length / 2; i++) {
+      rows.set(features, i * width);
+      rows[i * width] = x[2 * i];
+      rows[i * width + 1] = x[2 * i + 1];
+    }
+    return rows;
+  }
+
+  forward(x, c) {
+    const n = x.length / 2;
+    let h = linear(this.input(x, c), n, this.layers[0]);
+    for (const layer of this.layers.slice(1)) {
+      for (let i = 0; i < h.length; i++) h[i] = this.activation(h[i]);
+      h = linear(h, n, layer);
+    }
+    return h;
+  }
+
+  // The gradient with respect to the point of the sum of the outputs, by the chain rule from the last layer back.
+  gradient(x, c) {
+    const n = x.length / 2, before = [];
+    let h = linear(this.input(x, c), n, this.layers[0]);
+    for (const layer of this.layers.slice(1)) {
+      before.push(h);
+      h = linear(h.map(this.activation), n, layer);
+    }
+    let g = new Float64Array(h.length).fill(1);
+    for (let l = this.layers.length - 1; l >= 0; l--) {
+      const { W, inputs, outputs } = this.layers[l], back = new Float64Array(n * inputs);
+      for (let i = 0; i < n; i++) {
+        for (let j = 0; j < outputs; j++) {
+          const value = g[i * outputs + j];
+          for (let k = 0; k < inputs; k++) back[i * inputs + k] += value * W[j * inputs + k];
+        }
+      }
+      g = l ? back.map((value, i) => value * this.slope(before[l - 1][i])) : back;
+    }
+    const width = this.layers[0].inputs;
+    return Float64Array.from({ length: 2 * n }, (_, i) => g[(i >> 1) * width + (i & 1)]);
+  }
+}
+
+class NetworkDenoiser {
+  constructor({ parameterisation, conditioning, backbone, weights }, schedule) {
+    this.schedule = schedule;
+    this.factors = PARAMETERISATIONS[nameOf(parameterisation)](parameterisation.init_args);
+    this.isEnergy = nameOf(parameterisation) === "Energy";
+    this.conditioning = CONDITIONINGS[nameOf(conditioning)];
+    this.mlp = new MLP(backbone, decoded(weights, Float32Array));
+  }
+  noise(x, t) {
+    const [cIn, kSkip, kOut] = this.factors(t), c = this.conditioning(t), scaled = x.map((value) => cIn * value);
+    const F = this.isEnergy ? this.mlp.gradient(scaled, c) : this.mlp.forward(scaled, c);
+    return F.map((value, i) => kSkip * x[i] + kOut * value);
+  }
+}
