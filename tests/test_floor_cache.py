@@ -64,7 +64,16 @@ def test_floors_of_anything_else_are_measured(folder, measured):
     x, y, named = points(), points(seed=1), points(labels=torch.arange(60) % 2)
     a, b = GaussianMixture([[0.0, 0.0]], stds=1.0), GaussianMixture([[0.0, 1e-15]], stds=1.0)
     questions = [
-        *(dict(p=p) for p in (Heart(), SplitNormal(), SplitNormal(shift=1.5), Heart().conditioned_on(0), Heart().conditioned_on(1))),
+        *(
+            dict(p=p)
+            for p in (
+                Heart(),
+                SplitNormal(),
+                SplitNormal(shift=1.5),
+                Heart().conditioned_on(0),
+                Heart().conditioned_on(1),
+            )
+        ),
         *(dict(p=p) for p in (a, b, Circles(std=0.2), x, y, named)),
         dict(n=N + 1),
         dict(draws=DRAWS + 1),

@@ -68,7 +68,9 @@ class Checkpoint(pl.callbacks.Checkpoint):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.dirpath is None:
-            self.dirpath = trainer.strategy.broadcast(os.path.join(run_folder(trainer) or trainer.default_root_dir, "checkpoints"))
+            self.dirpath = trainer.strategy.broadcast(
+                os.path.join(run_folder(trainer) or trainer.default_root_dir, "checkpoints")
+            )
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the user has chosen
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 

@@ -24,7 +24,7 @@ from toy_score.metrics.counts import (
     NonFinite,
 )
 from toy_score.metrics.cross_entropy import CrossEntropyGap
-from toy_score.metrics.floor_cache import keep, kept, key_of
+from toy_score.metrics.floor_cache import Values, keep, kept, key_of
 from toy_score.metrics.gaussianised import GaussianisedTest
 from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
