@@ -10,10 +10,9 @@ from torch import Generator, Tensor
 
 from toy_score.distributions.base import Distribution, OneClass, device_of, evenly_spread
 from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts
+from toy_score.distributions.tails import LOG_2PI
 
 __all__ = ["FoldedNormal", "Heart", "SplitNormal"]
-
-LOG_2PI = math.log(2.0 * math.pi)
 
 
 class FoldedNormal(HalfPlaneGaussians):

@@ -23,7 +23,6 @@ too much in float32. In float64 it matters only far out: the logarithms have the
 `|x| = 1e6 sigma` they are accurate to 1e-4.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -33,11 +32,10 @@ from torch import Tensor
 
 from toy_score.constants import Constant
 from toy_score.distributions.base import Distribution, by_rows, infinite, positive
-from toy_score.distributions.tails import log_ndtr_and_hazard
+from toy_score.distributions.tails import LOG_2PI, log_ndtr_and_hazard
 
 __all__ = ["HalfPlaneGaussians", "HalfPlaneParts"]
 
-LOG_2PI = math.log(2.0 * math.pi)
 CPU_CHUNK, GPU_CHUNK = 1 << 13, 1 << 20  # points at a time: they stay in the cache; they take 200 MB
 
 

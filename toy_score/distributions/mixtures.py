@@ -26,10 +26,10 @@ from torch import Generator, Tensor
 
 from toy_score.constants import Constant
 from toy_score.distributions.base import Distribution, OneClass, by_rows, column, device_of, evenly_spread
+from toy_score.distributions.tails import LOG_2PI
 
 __all__ = ["Gaussians", "Mixture", "checked", "isotropic"]
 
-LOG_2PI = math.log(2.0 * math.pi)
 CPU_CHUNK, GPU_CHUNK = 1 << 16, 1 << 22  # components x points at a time: they stay in the cache; they take 32 MB
 MAX_PAIRS = 1 << 26  # components x nodes of the grid on which an entropy is integrated: about a second
 

@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, column, device_of
+from toy_score.distributions.base import Distribution, by_rows, column, device_of
 from toy_score.distributions.reading import Table, read_table
 from toy_score.seeds import seed_of
 
@@ -206,13 +206,10 @@ class Points(Distribution):
         """`function(points, variances, columns)`, computed in chunks of rows to bound the memory."""
         middle, columns = self._middle.to(x.device), self._columns.to(x.device)
         x = x.double()
-        sigma = column(sigma, x)
-        if not (sigma > 0).all():
+        if not (column(sigma, x) > 0).all():
             raise ValueError("a set of points has no density without noise; sigma must be positive")
-        rows = max((CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self), 1)
-        chunks = (x - middle).split(rows)
-        levels = sigma.square().split(rows) if len(sigma) > 1 else [sigma.square()] * len(chunks)
-        return torch.cat([function(y, v, columns) for y, v in zip(chunks, levels, strict=True)])
+        rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self)
+        return by_rows(lambda y, s: function(y, s.square(), columns), x - middle, sigma, rows)
 
 
 def _are_equal(a: Tensor | None, b: Tensor | None) -> bool:

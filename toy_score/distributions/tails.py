@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["hazard", "log_ndtr_and_hazard"]
+__all__ = ["LOG_2PI", "hazard", "log_ndtr_and_hazard"]
 
 LOG_2PI = math.log(2.0 * math.pi)
 FAR = -35.0  # below it the hazard is its asymptotic series; exp(-z^2/2) and Phi(z) are normal numbers down to -37
