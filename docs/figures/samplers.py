@@ -186,20 +186,10 @@ def picture(rows: list[dict[str, str]]) -> Figure:
 
 
 def names(ax: Axes, ends: list[tuple[tuple[int, float], str, str]]) -> None:
-    """A column of names in the colours of their lines, joined to the first points, in the order of these."""
-    for k, ((n, value), family, color) in enumerate(sorted(ends)):
-        ax.annotate(
-            family,
-            (n, value),
-            xytext=(0.98, 0.97 - 0.052 * k),
-            textcoords="axes fraction",
-            ha="right",
-            va="center",
-            fontsize=8,
-            color=color,
-            fontweight="bold",
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.5},
-        )
+    """A column of names in the colours of their lines, in the order in which the lines begin."""
+    for k, (_, family, color) in enumerate(sorted(ends)):
+        place = {"transform": ax.transAxes, "ha": "right", "va": "center"}
+        ax.text(0.98, 0.96 - 0.055 * k, family, color=color, fontsize=9, fontweight="bold", **place)
 
 
 if __name__ == "__main__":
