@@ -157,3 +157,22 @@ def test_a_learning_rate_that_is_not_a_number_is_refused(tmp_path, monkeypatch, 
             command("fit", "--config", "edm_heart", "--model.optimizer.lr", value, *FEW)
         assert stop.value.code == 2
         assert line in capsys.readouterr().err
+
+
+def test_torch_is_imported_without_collections_and_its_objects_are_not_collected_later(monkeypatch):
+    import gc
+
+    from toy_score import __main__ as entry
+
+    before = gc.get_freeze_count()
+    with entry._uncollected():  # torch is imported already: nothing happens
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == before
+    monkeypatch.delitem(sys.modules, "torch")
+    try:
+        with entry._uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()

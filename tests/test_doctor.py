@@ -7,8 +7,9 @@ import torch
 
 from toy_score.distributions import Heart, SplitNormal
 from toy_score.evaluation.doctor import diagnose, prior_kl
+from toy_score.evaluation.langevin import langevin_step, overlap
 from toy_score.parameterisations import EDMPreconditioning
-from toy_score.samplers import AnnealedLangevin, DDPMAncestral, Heun, Langevin
+from toy_score.samplers import AnnealedLangevin, DDPMAncestral, Heun, Langevin, StochasticMidpoint
 from toy_score.schedules import DDPM, EDM, VE, VP, Cosine, LinearFlow
 
 TOYS = [Heart(), SplitNormal()]
@@ -21,7 +22,7 @@ def bad(*arguments):
 @pytest.mark.parametrize("p", TOYS, ids=repr)
 def test_the_noise_levels_and_the_start_of_the_original_study_are_flagged(p):
     found = bad(p, VE(0.01, 5.0), AnnealedLangevin(uniform_start=1.5))
-    assert set(found) == {"prior", "start"}
+    assert set(found) == {"prior", "start", "highest level"}
     assert "use sigma_max = " in found["prior"].advice
     assert "leave out uniform_start" in found["start"].advice
 
@@ -55,6 +56,41 @@ def test_settings_that_do_not_fit_the_data_are_flagged():
     assert "use a lowest level of" in bad(SplitNormal(), EDM(0.3, 500.0))["detail"].advice
     assert bad(Heart(), EDM(), None, EDMPreconditioning(10.0))["sigma_data"].advice == "use sigma_data = 1"
     assert "diverges" in bad(Heart(), VE(0.01, 80.0), Langevin(eps=1e-3))["Langevin step"].text
+
+
+@pytest.mark.parametrize("p", TOYS, ids=repr)
+def test_a_sampler_that_renews_all_noise_may_start_from_a_slightly_wrong_prior(p):
+    assert not bad(p, VE(0.01, 20.0), StochasticMidpoint())
+    assert not bad(p, VE(0.01, 20.0), AnnealedLangevin(10, n_levels=40))
+    assert set(bad(Heart(), VE(0.01, 20.0), Heun())) == {"prior"}
+
+
+def test_levels_too_far_apart_are_flagged_and_the_advice_cures():
+    found = bad(Heart(), VE(0.01, 20.0), AnnealedLangevin(n_levels=7))
+    assert set(found) == {"overlap of levels"}
+    n = int(found["overlap of levels"].advice.removeprefix("use n_levels = "))
+    assert overlap(VE(0.01, 20.0), AnnealedLangevin(n_levels=n)).good
+    assert not overlap(VE(0.01, 20.0), AnnealedLangevin(n_levels=n - 1)).good
+
+
+def test_the_overlap_of_two_levels_is_the_integral_of_the_smaller_density():
+    """Radii of N(0, r^2 I) have the density `x / r^2 exp(-x^2 / 2 r^2)`."""
+    x = torch.linspace(0.0, 40.0, 400_001, dtype=torch.float64)
+    densities = torch.stack([x / r**2 * torch.exp(-(x**2) / (2 * r**2)) for r in (1.0, 2.0)])
+    common = torch.trapezoid(densities.amin(0), x).item()
+    assert f"overlaps by {common:.0%}" in overlap(VE(1.0, 4.0), AnnealedLangevin(n_levels=3)).text
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_the_noise_that_langevin_steps_leave_is_the_chains(steps):
+    """Data in the origin: variance by the recursion of the chain, from the level before."""
+    schedule, eps = VE(0.01, 20.0), 6e-5
+    g = 2000 ** (1 / 19)
+    variance = (0.01 * g) ** 2
+    for _ in range(steps):
+        variance = (1 - eps / (2 * 0.01**2)) ** 2 * variance + eps
+    finding = langevin_step(schedule, AnnealedLangevin(steps, eps, n_levels=20))
+    assert f"leaves noise of {variance**0.5:.3g} " in finding.text
 
 
 def test_the_divergence_from_the_prior_is_the_closed_form():

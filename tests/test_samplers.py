@@ -470,7 +470,7 @@ def test_solvers_of_the_reverse_sde_converge_with_their_strong_order(sampler, le
 
     The levels are evenly spaced in `lambda = 1 / r^2`, from r = 2 to r = 0.5: the midpoint of a step is a level.
     """
-    schedule, rows, pieces = EDM(0.02, 80.0), 32, 1024
+    schedule, rows, pieces = EDM(0.02, 80.0), 128, 1024
     truth, g, h = ExactDenoiser(Heart(), schedule), generator(5), (4.0 - 0.25) / pieces
     start = Heart().sample(rows, generator(6)).double() + 2.0 * torch.randn(rows, 2, generator=g, dtype=f64)
     z, other = torch.randn(2, pieces, rows, 2, generator=g, dtype=f64)

@@ -8,7 +8,7 @@ exact flow is left with when it starts there; the lowest level is compared with 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,9 +16,25 @@ from torch import Tensor
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Distribution, GaussianMixture, Points
 from toy_score.distributions.base import evenly_spread
+from toy_score.evaluation.finding import Finding
+from toy_score.evaluation.langevin import langevin_step, overlap, uniform_start, widest_level
 from toy_score.metrics import SlicedWasserstein, noise_floors
 from toy_score.parameterisations import EDMPreconditioning, Parameterisation
-from toy_score.samplers import AnnealedLangevin, Langevin, NoiseStream, RungeKutta4, Sampler
+from toy_score.samplers import (
+    SRA1,
+    AnnealedLangevin,
+    ConsistentAnnealedSampling,
+    DDPMAncestral,
+    EulerMaruyama,
+    Langevin,
+    NoiseStream,
+    PredictorCorrector,
+    ReverseDiffusion,
+    RungeKutta4,
+    Sampler,
+    SDEDPMSolver2M,
+    StochasticMidpoint,
+)
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
 
@@ -26,31 +42,18 @@ __all__ = ["Finding", "diagnose"]
 
 N = 20_000
 PRIOR_KL, DETAIL_KL = 3e-3, 1e-2  # nats above which even a sampler that forgets its start, or any sampler, is off
+FORGETTING = (
+    AnnealedLangevin,
+    Langevin,
+    StochasticMidpoint,
+    SRA1,
+    SDEDPMSolver2M,
+    DDPMAncestral,
+    EulerMaruyama,
+    ReverseDiffusion,
+)
+"""Samplers that renew all noise on the way, so that nothing of a wrong prior is left."""
 GOOD_PRIOR_KL = 5e-5  # nats at which the prior's share of the sliced W1 of 20 000 samples is below the floor
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing the doctor looked at.
-
-    Attributes:
-        name: what.
-        text: the result, in one line with its figures.
-        good: whether it is well.
-        advice: what to do if it is not.
-    """
-
-    name: str
-    text: str
-    good: bool
-    advice: str = ""
-
-    def __str__(self) -> str:
-        return f"{'good' if self.good else 'WARNING':<9}{self.name}: {self.text_with_advice()}"
-
-    def text_with_advice(self) -> str:
-        """The text, with the advice where it is needed."""
-        return self.text if self.good else f"{self.text}; {self.advice}"
 
 
 def diagnose(
@@ -71,6 +74,8 @@ def diagnose(
         findings = [prior(distribution, schedule, sampler), detail(distribution, schedule)]
     if isinstance(parameterisation, EDMPreconditioning):
         findings.append(data_scale(distribution, parameterisation))
+    if isinstance(sampler, AnnealedLangevin):
+        findings += [widest_level(distribution, schedule), overlap(schedule, sampler)]
     if isinstance(sampler, (AnnealedLangevin, Langevin)):
         findings.append(langevin_step(schedule, sampler))
         if sampler.uniform_start is not None:
@@ -83,19 +88,28 @@ def prior(distribution: Distribution, schedule: Schedule, sampler: Sampler | Non
     top = schedule.ratios[1]
     kl = prior_kl(distribution, top)
     share = prior_distance(distribution, schedule) / noise_floors(distribution, N, draws=16)["sliced_w1"].mean
-    forgets = isinstance(sampler, (AnnealedLangevin, Langevin))
+    forgets = forgets_start(sampler)
     text = (
         f"at sigma / alpha = {top:.4g} the noised data are {kl:.2g} nats from the prior, "
         f"which alone costs the exact flow {share:.1f} x the floor in sliced W1"
     )
     if forgets and share >= 1.0:
-        text += " (Langevin chains forget it)"
+        text += f" ({type(sampler).__name__} forgets it)"
     name = schedule.widest
     better = first_good(
         schedule, name, lambda s: prior_kl(distribution, s.ratios[1]) < GOOD_PRIOR_KL, getattr(schedule, name), 1.2
     )
     advice = f"use {name} = {better:.2g} (now {getattr(schedule, name):.3g})" if better else "use more steps"
     return Finding("prior", text, kl < PRIOR_KL and (forgets or share < 1.0), advice)
+
+
+def forgets_start(sampler: Sampler | None) -> bool:
+    """Whether a sampler renews all noise on the way."""
+    if isinstance(sampler, PredictorCorrector):
+        return forgets_start(sampler.predictor)
+    if isinstance(sampler, ConsistentAnnealedSampling):
+        return sampler.power >= 2
+    return isinstance(sampler, FORGETTING)
 
 
 def detail(distribution: Distribution, schedule: Schedule) -> Finding:
@@ -155,34 +169,6 @@ def data_scale(distribution: Distribution, parameterisation: EDMPreconditioning)
     sigma_data = parameterisation.sigma_data
     text = f"sigma_data is {sigma_data:.3g}, the data's standard deviation per coordinate {measured:.3g}"
     return Finding("sigma_data", text, 0.5 < sigma_data / measured < 2.0, f"use sigma_data = {measured:.2g}")
-
-
-def langevin_step(schedule: Schedule, sampler: AnnealedLangevin | Langevin) -> Finding:
-    """Whether Langevin steps are stable, and how much too wide they leave the lowest level."""
-    low = schedule.ratios[0]
-    if isinstance(sampler, Langevin) and sampler.sigma is not None:
-        low = sampler.sigma
-    x = sampler.eps / (4.0 * low**2)
-    if x >= 1:
-        return Finding(
-            "Langevin step",
-            f"eps = {sampler.eps:.3g} diverges at sigma = {low:.3g}, where steps are stable below {4 * low**2:.2g}",
-            False,
-            f"use eps = {low**2:.2g}",
-        )
-    text = f"eps = {sampler.eps:.3g} leaves noise of {low / math.sqrt(1 - x):.3g} where sigma = {low:.3g}"
-    return Finding("Langevin step", text, x < 0.5, f"use eps = {low**2:.2g}")
-
-
-def uniform_start(distribution: Distribution, schedule: Schedule, half_width: float) -> Finding:
-    """Whether a uniform start on a square has about the standard deviation of the noised data."""
-    start = half_width / math.sqrt(3.0)
-    data = math.sqrt(schedule.ratios[1] ** 2 + distribution.reference(8192).var(dim=0).mean().item())
-    text = (
-        f"chains start uniform on [-{half_width:g}, {half_width:g}]^2, of standard deviation "
-        f"{start:.2g}; the noised data have {data:.2g}"
-    )
-    return Finding("start", text, 0.8 < start / data < 1.25, "leave out uniform_start to start from the prior")
 
 
 def prior_kl(distribution: Distribution, sigma: float, n: int = 8192) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor
 from toy_score.checks import check_at_least
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.base import GridSampler, NoiseStream, Sampler
-from toy_score.samplers.grids import Geometric, Grid, Karras, Uniform
+from toy_score.samplers.grids import Angular, Geometric, Grid, Uniform
 from toy_score.schedules import Level, Schedule
 
 __all__ = ["DDIM", "ConsistentAnnealedSampling", "DDPMAncestral"]
@@ -77,7 +77,7 @@ class DDIM(GridSampler):
 
     n_steps: int = 100
     eta: float = 0.0
-    grid: Grid = Karras()
+    grid: Grid = Angular()
 
     def __post_init__(self) -> None:
         super().__post_init__()
