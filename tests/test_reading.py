@@ -351,3 +351,17 @@ def test_the_doctor_reports_one_far_point_in_500():
     finding = found(z)["outliers"]
     assert "farthest out along y have 100% of its variance; the farthest is at 22.3, the others have sd" in finding.text
     assert "remove them" in finding.advice
+
+
+@pytest.mark.parametrize("bad", ["1,5 abc", "oops", "3,5"])
+def test_a_wrong_row_does_not_change_how_decimal_commas_are_read(bad, tmp_path):
+    (tmp_path / "my.csv").write_text("\n".join(["x y", *["1,5 2,25"] * 60, bad]))
+    with pytest.raises(ValueError, match=f"row 62 of my.csv is '{bad}'"):
+        read_table(tmp_path / "my.csv")
+
+
+def test_decimal_commas_go_with_classes_that_are_words(tmp_path):
+    (tmp_path / "my.csv").write_text("\n".join(["x y kind", *["1,5 2,25 sea", "3,5 4 land"] * 30]))
+    table = read_table(tmp_path / "my.csv")
+    assert table.x[:2].tolist() == [[1.5, 2.25], [3.5, 4.0]]
+    assert table.names == ["land", "sea"]

@@ -193,7 +193,8 @@ class NetworkDenoiser(nn.Module, Denoiser):
     def _jacobian(self, skip: Tensor | float, out: Tensor, x: Tensor, level: Levels) -> tuple[Tensor, Tensor]:
         """`skip x + out F(c_in x)` and its derivatives, `skip I + out c_in dF`."""
         c_in = self.parameterisation.c_in(level.alpha, level.sigma)
-        F, dF = self.parameterisation.jacobian(self.backbone, c_in * x, *self._conditions(x, level))
+        F, dF = self.parameterisation.jacobian(self.backbone, *self._inputs(c_in * x, x, level))
+        F, dF = F.to(x.dtype), dF.to(x.dtype)
         identity = torch.eye(2, dtype=x.dtype, device=x.device)
         skipped = skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0
         return _affine(skip, out, x, F), skipped + (out * c_in)[:, :, None] * dF
@@ -201,16 +202,21 @@ class NetworkDenoiser(nn.Module, Denoiser):
     def _output(self, x: Tensor, level: Levels) -> Tensor:
         c_in = self.parameterisation.c_in(level.alpha, level.sigma)
         scaled = x if isinstance(c_in, float) else c_in * x
-        return self.parameterisation.output(self.backbone, scaled, *self._conditions(x, level))
+        return self.parameterisation.output(self.backbone, *self._inputs(scaled, x, level)).to(x.dtype)
 
-    def _conditions(self, x: Tensor, level: Levels) -> tuple[Tensor, Tensor | None]:
-        """What the network is conditioned on: the number `c` and the labels of all rows, or one for all of them."""
-        c, labels = self.conditioning(*level), self.labels
+    def _inputs(self, scaled: Tensor, x: Tensor, level: Levels) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the network is given: points, the number `c` and the labels of all rows, or one for all of them.
+
+        Points and `c` have the dtype of its weights, which need not be that of `x`: a network in bfloat16 or float64
+        works with samplers in float32.
+        """
+        weights = next(self.backbone.parameters(), x)
+        scaled, c, labels = scaled.to(weights.dtype), self.conditioning(*level).to(weights.dtype), self.labels
         if labels is not None and len(labels) not in (1, len(x)):
             labels = labels.repeat(len(x) // len(labels))  # a batch is repeated for each of its noise levels
         if self.backbone.broadcasts:
-            return c, labels
-        return c.expand(len(x), 1), None if labels is None else labels.expand(len(x))
+            return scaled, c, labels
+        return scaled, c.expand(len(x), 1), None if labels is None else labels.expand(len(x))
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # a rename may reach the disk before the contents do
         os.replace(new, path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        if error.filename not in (None, str(new)):
+            raise  # of another file
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
     except BaseException:
         new.unlink(missing_ok=True)
         raise

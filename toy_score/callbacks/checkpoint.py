@@ -33,12 +33,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.write(content.getbuffer())
-        except OSError as error:
-            raise OSError(f"cannot write {os.path.relpath(path)}: {error.strerror or error}") from error
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(os.path.relpath(path)) as file:
+            file.write(content.getbuffer())
 
 
 class Checkpoint(pl.callbacks.Checkpoint):

@@ -1,5 +1,6 @@
 """Averaged weights."""
 
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -34,13 +35,8 @@ class EMA(WeightAveraging):
         if every_n_steps < 1:
             raise ValueError(f"ema.every_n_steps must be at least 1, got {every_n_steps}")
         self.decay, self.every_n_steps = decay, every_n_steps
-
-        def average(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
-            n = float(updates)
-            get_ema_multi_avg_fn(min(decay**every_n_steps, (1.0 + n) / (10.0 + n)))(averages, weights, updates)
-
-        # Buffers are not averaged: the average of integers is not an integer.
-        super().__init__(use_buffers=False, multi_avg_fn=average)
+        # Buffers are not averaged: the average of integers is not an integer. A partial can be sent to spawned processes.
+        super().__init__(use_buffers=False, multi_avg_fn=partial(_update, decay**every_n_steps))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -70,3 +66,9 @@ def averaged_model(callback: pl.Callback) -> ScoreModule | None:
     """
     average = callback._average_model if isinstance(callback, WeightAveraging) else None
     return None if average is None else score_module(average.module)
+
+
+def _update(most: float, averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+    """Move the averages towards the weights, after so many updates; `most` is the largest share that they keep."""
+    n = float(updates)
+    get_ema_multi_avg_fn(min(most, (1.0 + n) / (10.0 + n)))(averages, weights, updates)

@@ -17,6 +17,7 @@ from toy_score.callbacks.ema import averaged_model
 from toy_score.callbacks.reports import run_folder
 from toy_score.data import typed
 from toy_score.denoisers import Denoiser, ExactDenoiser
+from toy_score.files import replacing
 from toy_score.metrics import STUDY_LEVELS, ScoreError
 from toy_score.modules import ScoreModule, score_module
 from toy_score.samplers import Heun, Sampler, Trajectory
@@ -152,7 +153,8 @@ class Pictures(pl.Callback):
                 show(board, name, content, step)
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
+                with replacing(folder / name) as file:
+                    file.write(content)
         model.train(was_training)
         self.seconds += time.monotonic() - begun
 

@@ -17,6 +17,7 @@ from toy_score.evaluation import Evaluation, TestOptions
 from toy_score.files import digest, replacing
 from toy_score.metrics import check_finite, finite_or_null
 from toy_score.modules import score_module
+from toy_score.modules.batches import in_float32
 from toy_score.requests import SampleRequest
 from toy_score.version import __version__
 
@@ -107,6 +108,8 @@ class TestReport(pl.Callback):
         if output is not None and not output.endswith(".json"):
             raise ValueError(f"cannot write {output!r}: the name must end in .json")
         self.path = Path(output) if output is not None else metrics_path(ckpt_path)
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{str(self.path)!r} is a folder; choose another --output")
         self.overwrite, self.ckpt_path, self.options = overwrite, ckpt_path, options
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -169,7 +172,7 @@ class TestReport(pl.Callback):
         # Lightning gives all processes equally many requests; the last ones may repeat the first.
         if batch_idx * trainer.world_size + trainer.global_rank >= len(requests_of(trainer.test_dataloaders)):
             return
-        with trainer.precision_plugin.test_step_context():  # the precision in which the samples were made
+        with trainer.precision_plugin.test_step_context(), in_float32():  # the precision of the samples
             self._evaluation.update(outputs, batch)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -57,6 +57,8 @@ class SampleWriter(BasePredictionWriter):
         self.path, self.overwrite, self.ckpt_path = Path(path), overwrite, ckpt_path
         if self.path.suffix not in FORMATS:
             raise ValueError(f"cannot write {path!r}: the name must end in {', '.join(FORMATS)}")
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{path!r} is a folder; choose another --output")
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{path!r} exists; choose another --output or add --overwrite")
         self._part = self.path.with_name(self.path.name + ".part")
@@ -151,13 +153,16 @@ class SampleWriter(BasePredictionWriter):
                 "take smaller steps"
             )
         self._lost += lost
-        self._file.seek(self._rows_at + batch.first * ROW)
-        self._file.write(rows.tobytes())
-        self._file.flush()
-        os.fsync(self._file.fileno())  # the rows are there before they are said to be
-        self._marks.seek(self._marks_at + batch.first // self._chunk)
-        self._marks.write(b"x")
-        self._marks.flush()
+        try:
+            self._file.seek(self._rows_at + batch.first * ROW)
+            self._file.write(rows.tobytes())
+            self._file.flush()
+            os.fsync(self._file.fileno())  # the rows are there before they are said to be
+            self._marks.seek(self._marks_at + batch.first // self._chunk)
+            self._marks.write(b"x")
+            self._marks.flush()
+        except OSError as error:
+            raise OSError(f"cannot write {str(self._part)!r}: {error.strerror or error}") from error
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()

@@ -4,6 +4,7 @@ What can be refused without knowing any class is refused here: an unknown option
 that needs a checkpoint and has none.
 """
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from toy_score.catalog import config_file, entries
 from toy_score.commands.options import OPTIONS, SECTIONS
-from toy_score.commands.yaml_values import load
+from toy_score.commands.yaml_values import EndlessError, load
 from toy_score.runs import checkpoint_file
 from toy_score.words import did_you_mean
 
@@ -202,13 +203,15 @@ def _typed(name: str, value: Any) -> Any:
         return None
     if isinstance(value, Text) and value.alone and kind is not bool:
         raise ValueError(f"--{name} needs a value: {OPTIONS[name].help}")
-    if kind is str:
+    if kind is str and not isinstance(value, dict | list):
         return str(value)
-    read = load(value) if isinstance(value, Text) else value
+    try:
+        read = load(value) if isinstance(value, Text) else value
+    except (yaml.YAMLError, EndlessError):
+        read = None
     if type(read) is not kind:
-        raise ValueError(
-            f"--{name} must be {'true or false' if kind is bool else f'of type {kind.__name__}'}, got {value!s}"
-        )
+        kinds = {bool: "true or false", int: "a whole number", str: "a word"}
+        raise ValueError(f"--{name} must be {kinds[kind]}, got {reprlib.repr(value)}")
     return read
 
 
@@ -228,6 +231,10 @@ def _read_config(name: Text, is_base: bool = False) -> list[dict[str, Any]]:
         raise FileNotFoundError(f"there is no config {str(name)!r}{near or '; a path, or one of ' + ', '.join(names)}")
     try:
         content = load(Path(path).read_text(encoding="utf-8"))
+    except EndlessError as error:
+        raise ValueError(f"cannot read the config {str(name)!r}: {error}") from None
+    except OSError as error:
+        raise OSError(f"cannot read the config {str(name)!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{str(name)!r} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

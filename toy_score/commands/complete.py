@@ -103,7 +103,7 @@ def complete_arguments(cls: type, changes: dict[str, Any], base: dict[str, Any],
     arguments = dict(base)
     for name, change in changes.items():
         if name not in known:
-            unknown = UnknownArgumentError(name, f"{where}: {cls.__name__}", known)
+            unknown = UnknownArgumentError(str(name), f"{where}: {cls.__name__}", known)
             unknown.look_in(base, where)
             raise unknown
         expected, default = argument_type(known[name]), known[name].default

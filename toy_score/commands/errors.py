@@ -2,10 +2,13 @@
 
 import logging
 import os
+import re
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["one_line_errors", "quiet", "refuse"]
 
@@ -34,7 +37,8 @@ def one_line_errors() -> Iterator[None]:
     With TOY_SCORE_DEBUG=1 in the environment, the traceback is shown instead.
     """
     try:
-        yield
+        with _readers_may_leave():
+            yield
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
         raise SystemExit(130) from None
@@ -49,6 +53,9 @@ def one_line_errors() -> Iterator[None]:
         if os.environ.get("TOY_SCORE_DEBUG"):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        if (wanted := _memory(error)) is not None:
+            refuse(wanted)
+            raise SystemExit(2) from None
         refuse(lines[0] if lines else type(error).__name__)
         bad_input = isinstance(error, (ValueError, TypeError, OSError))
         if bad_input or _is("lightning.pytorch.utilities.exceptions", "MisconfigurationException", error):
@@ -56,6 +63,78 @@ def one_line_errors() -> Iterator[None]:
         if not isinstance(error, FloatingPointError):  # those are failures of the model, not of the program
             print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+MEMORY = {
+    "toy_score.callbacks.pictures": "--pictures.n_samples",
+    "toy_score.plotting": "--pictures.n_samples",
+    "toy_score.data": "--data.n_train, --data.n_val or --data.batch_size",
+    "toy_score.backbones": "--model.backbone.hidden or --data.batch_size",
+    "toy_score.modules": "--data.batch_size or --data.n_val",
+    "toy_score.samplers": "--n_samples",
+    "toy_score.metrics": "--n_samples",
+    "toy_score.compare": "--n_samples",
+}
+"""What makes smaller what each part of the package keeps in memory."""
+
+
+def _memory(error: Exception) -> str | None:
+    """What to say where the memory was not enough: how much was wanted, and what makes it less; None elsewhere."""
+    text = str(error)
+    if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory|Invalid buffer size", text)):
+        return None
+    found = re.search(r"(?:allocate|size:?|to allocate) ([\d.]+ ?(?:[KMGTP]i?B|bytes))", text)
+    flags, trace = "", error.__traceback__
+    while trace is not None:  # the innermost part that is known counts
+        name = trace.tb_frame.f_globals.get("__name__", "")
+        flags = next((flag for part, flag in MEMORY.items() if name.startswith(part)), flags)
+        trace = trace.tb_next
+    wanted = f"{found[1]} at once are too much" if found else "there is too little of it"
+    return f"out of memory: {wanted}; lower {flags or '--n_samples or --data.batch_size'}"
+
+
+class _Output:
+    """Standard output whose reader may stop, as in `fit | head`: then nothing more is written, and the command ends.
+
+    A training ends as after SIGHUP: at the end of a step, with its checkpoint saved.
+    """
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._end()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._end()
+
+    def _end(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        handler = signal.getsignal(signal.SIGHUP) if hasattr(signal, "SIGHUP") else None
+        if not callable(handler):
+            raise SystemExit(128 + 13)  # as after SIGPIPE
+        signal.raise_signal(signal.SIGHUP)
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    stream = sys.stdout
+    sys.stdout = _Output(stream)
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        sys.stdout = stream
 
 
 def _is(module: str, name: str, error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """`fit`: train a model."""
 
+import copy
 import math
 import os
 import warnings
@@ -15,9 +16,11 @@ from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
 from toy_score.commands.build import Built, instantiated, is_first_process, say, trainer_of
+from toy_score.commands.complete import complete
 from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
+from toy_score.files import replacing
 from toy_score.modules import Constant, ScoreModule, read_checkpoint
 from toy_score.runs import LOGS, next_version
 
@@ -134,7 +137,8 @@ def _keep_settings(settings: dict[str, Any], trainer: pl.Trainer) -> None:
     folder = Path(log_dir)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"config-{n}.yaml" if (n := len(list(folder.glob("config*.yaml")))) else "config.yaml"
-    (folder / name).write_text(written_out(settings), encoding="utf-8")
+    with replacing(folder / name) as file:
+        file.write(written_out(settings).encode("utf-8"))
 
 
 def _check_length(trainer: pl.Trainer, model: ScoreModule, data: ToyDataModule) -> None:
@@ -164,6 +168,11 @@ def _check_resumable(path: str, model: ScoreModule, trainer: pl.Trainer, data: T
     checkpoint, length = read_checkpoint(path), model.run_length(trainer, data)
     reached, planned = checkpoint["global_step"], checkpoint.get("run_length")
     other = f"start a new run from the weights: --init_from {path}"
+    no_state = ValueError(f"{path!r} does not hold the state of a training that can go on; {other}")
+    try:
+        kept = kept_settings(checkpoint)
+    except DAMAGED:
+        raise no_state from None
     if length is not None and reached >= length:
         limit = "max_steps" if trainer.max_steps == length else "max_epochs"
         raise ValueError(
@@ -174,15 +183,32 @@ def _check_resumable(path: str, model: ScoreModule, trainer: pl.Trainer, data: T
     seconds = checkpoint["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0.0)
     if timer is not None and seconds >= timer.time_remaining():
         raise ValueError(f"{path!r} has trained for {seconds:.0f} s; ask for more --trainer.max_time, or {other}")
-    kept = kept_settings(checkpoint)
     for name, value in chosen_settings(model, trainer).items():
         if name in kept and value != kept[name]:
             raise ValueError(
                 f"{name} is {written(value)}, in the checkpoint {written(kept[name])}; "
                 f"a resumed run keeps the latter; set that, or {other}"
             )
+    try:
+        _restore(checkpoint, model)
+    except DAMAGED:
+        raise no_state from None
     if planned not in (None, length) and not isinstance(model.lr_schedule, Constant):
         say(f"length: {length} steps (the checkpoint has {planned}); the learning-rate schedule follows it")
+
+
+DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
+"""What a state that is none may provoke where it is restored."""
+
+
+def _restore(checkpoint: dict[str, Any], model: ScoreModule) -> None:
+    """Try whether the optimizer and the learning-rate schedule take their states, before there is a run."""
+    optimizer = model.optimizer(list(model.parameters()))
+    (state,) = checkpoint["optimizer_states"]
+    optimizer.load_state_dict(copy.deepcopy(state))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    for stored in checkpoint["lr_schedulers"]:
+        schedule.load_state_dict(copy.deepcopy(stored))
 
 
 def _take_weights(path: str, model: ScoreModule, data: ToyDataModule) -> None:
@@ -214,7 +240,8 @@ def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, Any]:
 
 def kept_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The same settings as a checkpoint has them; those of the optimizer as its state says."""
-    model, group = checkpoint["hyper_parameters"], checkpoint["optimizer_states"][0]["param_groups"][0]
+    model = complete(checkpoint["hyper_parameters"], ScoreModule, None, "model")
+    group = checkpoint["optimizer_states"][0]["param_groups"][0]
     group = {**group, "lr": group.get("initial_lr", group["lr"])}  # before the schedule's factor
     average = checkpoint["callbacks"].get("EMA", {})
     return _named(model, _class_name(model["init_args"]["optimizer"]), group, average)

@@ -8,7 +8,17 @@ from typing import Any
 
 import yaml
 
-__all__ = ["dump", "load"]
+__all__ = ["EndlessError", "dump", "load"]
+
+MOST_VALUES, MOST_DIGITS = 100_000, 18
+"""Values that a text may hold once its aliases are written out, and digits of a whole number of 64 bits."""
+
+
+DEEPEST = 100  # brackets within each other
+
+
+class EndlessError(ValueError):
+    """What is YAML, but nests, repeats or counts without end."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,7 +36,20 @@ _Loader.add_implicit_resolver(
     re.compile(r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
     list("-+.0123456789"),
 )
-_Loader.add_constructor(_NUMBERS[0], lambda loader, node: int(node.value))
+
+
+def _int(_: _Loader, node: yaml.ScalarNode) -> int:
+    digits = node.value.lstrip("+-0").replace("_", "")
+    if len(digits) > MOST_DIGITS:
+        raise EndlessError(f"{_start(node.value)} is beyond the whole numbers of 64 bits")
+    return int(node.value)
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= 30 else f"{text[:27]}..."
+
+
+_Loader.add_constructor(_NUMBERS[0], _int)
 _Loader.add_constructor(_NUMBERS[1], lambda loader, node: float(re.sub(r"\.(?=[iInN])", "", node.value)))
 
 
@@ -45,8 +68,39 @@ def load(text: str) -> Any:
 
     Raises:
         yaml.YAMLError: if it is not YAML.
+        EndlessError: if it has a value within itself, aliases that stand for more than 100 000 values, or a number
+            of more than 64 bits.
     """
-    return yaml.load(text, _Loader)
+    depth = 0
+    for sign in text:  # PyYAML takes seconds for thousands of brackets, and fails then
+        depth += (sign in "[{") - (sign in "]}")
+        if depth > DEEPEST:
+            raise EndlessError("it is nested too deeply")
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _values(node, {})
+        return loader.construct_document(node)
+    except RecursionError:
+        raise EndlessError("it is nested too deeply") from None
+    finally:
+        loader.dispose()
+
+
+def _values(node: yaml.Node, counted: dict[int, int]) -> int:
+    """How many values a node stands for, with its aliases written out; `counted` has those of the nodes before."""
+    if id(node) not in counted:
+        counted[id(node)] = 0  # until it is counted
+        below = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for item in below for part in (item if isinstance(item, tuple) else [item])]
+        counted[id(node)] = 1 + sum(_values(part, counted) for part in parts)
+        if counted[id(node)] > MOST_VALUES:
+            raise EndlessError(f"its aliases stand for more than {MOST_VALUES} values")
+    if not counted[id(node)]:
+        raise EndlessError("a value contains itself by an alias")
+    return counted[id(node)]
 
 
 def dump(value: Any) -> str:

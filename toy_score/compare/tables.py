@@ -1,7 +1,9 @@
 """The results as CSV and Markdown."""
 
 import csv
+import html
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +40,7 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
         lines += ["| | model | sliced W1 / floor | exact denoiser | sampler | evaluations | seconds |"]
         lines += ["|---|---|---|---|---|---|---|"]
         for place, entry in [*enumerate(group.models, start=1), ("", group.wide)]:
-            row, name = entry.best, entry.contestant.name
+            row, name = entry.best, literal(entry.contestant.name)
             if row is None:
                 lines += [f"| {place} | {name} | no finite samples | | | | |"]
                 continue
@@ -54,7 +56,7 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
         lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
         for row in group.rows:
             cells = [
-                row["model"],
+                literal(row["model"]),
                 f"`{row['sampler']}`",
                 row["nfe"],
                 number(row["seconds"], 2),
@@ -69,6 +71,11 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
             lines.append("| " + " | ".join(map(str, cells)) + " |")
         lines.append("")
     return "\n".join(lines)
+
+
+def literal(name: str) -> str:
+    """A name that a user chose, such as that of a file, for Markdown: nothing in it is markup."""
+    return re.sub(r"([\\|*`\[\]])", r"\\\1", html.escape(name, quote=False))
 
 
 def number(value: float | None, digits: int) -> str:

@@ -6,6 +6,7 @@ loop is here.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from toy_score.component import Described, to_config
 from toy_score.data import ToyDataModule, data_module, typed
 from toy_score.denoisers import NetworkDenoiser
 from toy_score.metrics import STUDY_LEVELS
-from toy_score.modules.batches import batches_of, conditioned
+from toy_score.modules.batches import batches_of, conditioned, in_float32
 from toy_score.modules.checkpoints import check_weights, trained_units
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.sampling import SamplingModule, class_number
@@ -128,6 +129,7 @@ class ScoreModule(Described, SamplingModule):
     def on_fit_start(self) -> None:
         self.check_units(self.data)
 
+    @in_float32()
     def training_step(self, batches: Any, batch_idx: int) -> None:
         """One optimizer step per batch of the group that the data module hands over, see `batches_of`."""
         optimizer, scheduler, truth = self.optimizers(), self.lr_schedulers(), self.truth
@@ -194,6 +196,12 @@ class ScoreModule(Described, SamplingModule):
     def configure_optimizers(self) -> Any:
         self.planned_steps = steps = self.run_length(self.trainer, data_module(self.trainer))
         optimizer = self.optimizer(self.parameters())
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise ValueError(
+                f"{type(optimizer).__name__} evaluates the loss several times a step, which the training loop does not "
+                "do; choose another --model.optimizer, for example Adam"
+            )
         if steps is None or isinstance(self.lr_schedule, Constant):
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(min(k / steps, 1.0)))
@@ -215,6 +223,8 @@ class ScoreModule(Described, SamplingModule):
                     f"{trainer.max_epochs}; leave it out and set --trainer.max_steps"
                 )
             lengths.append(trainer.max_epochs * math.ceil(data.batches_per_epoch / trainer.world_size))
+        elif trainer.max_epochs not in (None, -1) and data is None:  # a loader of one's own: a batch is a step
+            lengths.append(int(trainer.estimated_stepping_batches))
         if not lengths and not isinstance(self.lr_schedule, Constant):
             raise ValueError(
                 f"{self.lr_schedule!r} needs the length of the run: set --trainer.max_steps, "
@@ -227,6 +237,7 @@ class ScoreModule(Described, SamplingModule):
     def on_validation_start(self) -> None:
         self.check_units(self.data)
 
+    @in_float32()
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         ((x0, labels),) = batches_of(batch, self._float)
         denoiser = conditioned(self.denoiser, labels)

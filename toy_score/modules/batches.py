@@ -1,5 +1,7 @@
 """The batches that a step is given, whatever loader they come from."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,7 +10,21 @@ from torch import Tensor
 from toy_score.data import Batch
 from toy_score.denoisers import NetworkDenoiser
 
-__all__ = ["batches_of", "conditioned"]
+__all__ = ["batches_of", "conditioned", "in_float32"]
+
+
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """Make new tensors float32 where Lightning makes them bfloat16 or float16, as its precision `bf16-true` does.
+
+    Times, noise and exact answers need the digits; a network of lower precision rounds what it is given itself.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.promote_types(before, torch.float32))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def batches_of(given: Any, dtype: torch.dtype) -> list[Batch]:

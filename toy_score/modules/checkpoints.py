@@ -12,6 +12,11 @@ from toy_score.component import check_config, from_config, to_config
 from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
 
+VERSIONS = ("toy_score_version", "pytorch-lightning_version")
+PARTS: dict[str, type] = dict.fromkeys(VERSIONS, str) | {"state_dict": dict, "global_step": int, "loops": dict}
+"""What every checkpoint has; what a training needs to go on, `fit` checks."""
+VERSION = re.compile(r"\d{1,6}\.\d{1,6}([.+a-z].*)?")
+
 __all__ = ["check_weights", "model_of", "read_checkpoint", "trained_units"]
 
 
@@ -49,9 +54,14 @@ def check_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
     Raises:
         ValueError: if they do not.
     """
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in module.state_dict().items()}:
+    own = module.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
         name = type(module.backbone).__name__
-        raise ValueError(f"the weights in the checkpoint do not fit this {name}; leave out --model.backbone")
+        missing = next((f", without {key!r}" for key in own if key not in weights), "")
+        more = next((f", with {key!r}" for key in weights if key not in own), "")
+        raise ValueError(
+            f"the weights in the checkpoint{missing or more} do not fit this {name}; leave out --model.backbone"
+        )
 
 
 def trained_units(config: dict[str, Any], chosen: Standardisation | None = None) -> Standardisation | None:
@@ -91,15 +101,27 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception:  # zipfile and torch raise whatever the damaged bytes happen to provoke
         raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
-    version = str(checkpoint.get("toy_score_version")) if isinstance(checkpoint, dict) else ""
-    if not re.match(r"\d+\.\d+", version) or not isinstance(checkpoint.get("state_dict"), dict):
+    if not isinstance(checkpoint, dict):
         raise ValueError(f"{str(path)!r} is not a checkpoint of toy_score")
+    for name, kind in PARTS.items():
+        if not isinstance(checkpoint.get(name), kind):
+            raise ValueError(f"{str(path)!r} is not a checkpoint of toy_score: it has no {name}")
+    version = checkpoint["toy_score_version"]
+    for name in VERSIONS:
+        if not VERSION.fullmatch(checkpoint[name]):
+            said = checkpoint[name][:30]
+            raise ValueError(f"{str(path)!r} is not a checkpoint of toy_score: its {name} is {said!r}, no version")
     if _release(version) > _release(__version__):
         raise ValueError(f"{str(path)!r} was written by toy_score {version}, this is {__version__}; upgrade toy_score")
-    for name in ("state_dict", "current_model_state"):  # the averaged weights, if there are any, and the others
-        for key, weights in checkpoint.get(name, {}).items():
-            if not weights.isfinite().all():
-                raise ValueError(f"the weights {key!r} in {str(path)!r} are not finite; use an earlier checkpoint")
+    averaged = checkpoint["state_dict"]
+    current = checkpoint.get("current_model_state", averaged)  # those that are trained, if others are averages
+    if not isinstance(current, dict) or current.keys() != averaged.keys():
+        raise ValueError(f"the averaged and the trained weights in {str(path)!r} differ in their names; it is damaged")
+    for key, weights in [*averaged.items(), *current.items()]:
+        if not (isinstance(weights, Tensor) and weights.is_floating_point() and weights.shape == averaged[key].shape):
+            raise ValueError(f"the weights {key!r} in {str(path)!r} are not such of a network; it is damaged")
+        if not weights.isfinite().all():
+            raise ValueError(f"the weights {key!r} in {str(path)!r} are not finite; use an earlier checkpoint")
     return checkpoint
 
 

@@ -16,6 +16,7 @@ from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Distribution
 from toy_score.evaluation import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
+from toy_score.modules.batches import in_float32
 from toy_score.modules.checkpoints import model_of, read_checkpoint
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.requests import SampleRequest
@@ -68,7 +69,9 @@ class SamplingModule(pl.LightningModule):
 
     @property
     def _float(self) -> torch.dtype:
-        return cast(torch.dtype, self.dtype)  # Lightning annotates it as `str` or `dtype`; it is never a `str`
+        """The dtype of points: that of the weights, but float32 for a network in a lower precision."""
+        weights = cast(torch.dtype, self.dtype)  # Lightning annotates it as `str` or `dtype`; it is never a `str`
+        return torch.promote_types(weights, torch.float32)
 
     @property
     def sampling_denoiser(self) -> Denoiser:
@@ -229,6 +232,7 @@ class SamplingModule(pl.LightningModule):
         log_jacobian = 0.0 if units is None else sum(map(math.log, units.scale))
         return ProbabilityFlow(self.sampling_denoiser, tolerance).log_prob(z) - log_jacobian
 
+    @in_float32()
     def predict_step(self, request: SampleRequest, batch_idx: int) -> dict[str, Any]:
         return {"first": request.first, "samples": self._in_units(self._samples(request))}
 
@@ -244,6 +248,7 @@ class SamplingModule(pl.LightningModule):
     def on_test_start(self) -> None:
         self.check_units(self.data)
 
+    @in_float32()
     def test_step(self, request: SampleRequest, batch_idx: int) -> Tensor:
         """The samples that are asked for, `(n, 2)`, in the units of the model."""
         return self._samples(request)

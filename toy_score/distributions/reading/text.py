@@ -69,11 +69,16 @@ def _separator(lines: list[str]) -> str | None:
         if separator in lines[0] or all(separator in line for line in lines[1:] or lines):
             return separator
     if any("," in line for line in lines):
-        # 1,5 2,5 are two numbers with decimal commas, 1, 2 are two numbers after a comma.
-        last = lines[-1].split()
-        spaced = len(last) > 1 and all(parse(cell) is not None or DECIMAL_COMMA.fullmatch(cell) for cell in last)
-        return None if spaced else ","
+        # 1,5 2,5 are two numbers with decimal commas, 1, 2 are two numbers after a comma. Some rows may be wrong.
+        rows = lines[1:] or lines
+        return None if 2 * sum(map(_is_spaced, rows)) > len(rows) else ","
     return None
+
+
+def _is_spaced(line: str) -> bool:
+    """Whether a line has numbers, with decimal commas if with any, that are separated by spaces."""
+    cells = line.split()[:2]
+    return len(cells) == 2 and all(parse(cell) is not None or DECIMAL_COMMA.fullmatch(cell) for cell in cells)
 
 
 def _cells(line: str, separator: str | None) -> list[str]:

@@ -1,0 +1,236 @@
+"""Whatever goes wrong ends soon, in one line that names what was wrong and what helps."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from training import fit
+
+from toy_score import MLP, EDMModule, Heun, __main__ as entry
+from toy_score.callbacks import EMA, Checkpoint
+from toy_score.commands.errors import one_line_errors
+from toy_score.commands.yaml_values import EndlessError, load
+from toy_score.files import replacing
+
+TINY = """
+model: {class_path: EDMModule, init_args: {backbone: {class_path: MLP, init_args: {hidden: [8]}}, sampler: Heun}}
+data: {class_path: HeartDataModule, init_args: {n_val: 64, batch_size: 32, steps_at_once: 1}}
+pictures: {n_samples: 20, frames: 0, sigmas: [0.5]}
+trainer: {max_steps: 2, accelerator: cpu}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["toy_score"])
+    Path("tiny.yaml").write_text(TINY)
+
+
+def ended(capsys, command, *argv):
+    """Exit code and the lines on stderr."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command(*argv)
+    return stop.value.code, capsys.readouterr().err.strip().splitlines()
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "its aliases stand for more than 100000 values"),
+        ("a: &a [*a]", "a value contains itself by an alias"),
+        ("model: &m {init_args: *m}", "a value contains itself by an alias"),
+        ("[" * 2000, "it is nested too deeply"),
+        (f"seed_everything: {'9' * 5000}", "999999999999999999999999999... is beyond the whole numbers of 64 bits"),
+    ],
+    ids=["bomb", "itself", "itself in a mapping", "deep", "number"],
+)
+def test_a_config_without_end_is_refused_at_once(text, message, capsys):
+    Path("endless.yaml").write_text(text)
+    code, lines = ended(capsys, entry.main, ["fit", "--config", "endless.yaml"])
+    assert (code, lines) == (2, [f"error: cannot read the config 'endless.yaml': {message}"])
+
+
+def test_aliases_of_a_size_that_people_write_are_read():
+    text = "a: &a {b: [1, 2]}\nc: *a\nd: {<<: *a, e: 3}\n"
+    assert load(text) == yaml.safe_load(text)
+    assert load("") is None
+    with pytest.raises(EndlessError):
+        load("- &a [*a]")
+
+
+def test_a_section_that_is_left_empty_has_its_defaults(capsys):
+    Path("empty.yaml").write_text(TINY.replace("trainer: {max_steps: 2, accelerator: cpu}", "trainer:\nema:"))
+    with pytest.raises(SystemExit) as stop:
+        entry.main(["fit", "--config", "empty.yaml", "--print_config"])
+    assert stop.value.code == 0
+    assert "max_steps: 7500" in capsys.readouterr().out
+
+
+def failing(error, module="toy_score.samplers.base"):
+    """A command that fails with an error in a module of the package."""
+    with one_line_errors():
+        exec("raise error", {"__name__": module, "error": error})
+
+
+@pytest.mark.parametrize(
+    ("error", "module", "line"),
+    [
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you "
+                         "tried to allocate 800000000000 bytes. Error code 12 (Cannot allocate memory)"),
+            "toy_score.data.base",
+            "out of memory: 800000000000 bytes at once are too much; "
+            "lower --data.n_train, --data.n_val or --data.batch_size",
+        ),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of"),
+            "toy_score.callbacks.pictures",
+            "out of memory: 2.50 GiB at once are too much; lower --pictures.n_samples",
+        ),
+        (MemoryError(), "toy_score.samplers.base", "out of memory: there is too little of it; lower --n_samples"),
+    ],
+)  # fmt: skip
+def test_out_of_memory_is_no_defect_and_names_the_flag_that_helps(error, module, line, capsys):
+    assert ended(capsys, failing, error, module) == (2, [f"error: {line}"])
+
+
+def test_another_failure_is_still_a_defect(capsys):
+    code, lines = ended(capsys, failing, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert code == 1
+    assert "defect" in lines[1]
+
+
+def test_a_full_disk_names_the_path(monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"^cannot write x.csv: No space left on device$"), replacing("x.csv") as file:
+        file.write(b"x")
+    assert os.listdir() == ["tiny.yaml"]
+
+
+@pytest.mark.parametrize(("command", "output"), [("predict", "out.csv"), ("test", "out.json")])
+def test_an_output_that_is_a_folder_is_noticed_before_anything_is_sampled(command, output, trained, capsys):
+    Path(output).mkdir()
+    argv = [command, "--ckpt_path", str(trained), "--output", output, "--overwrite"]
+    assert ended(capsys, entry.main, argv) == (2, [f"error: {output!r} is a folder; choose another --output"])
+    assert os.listdir(output) == []
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run of two steps, as `fit --config tiny.yaml` leaves it."""
+    folder = tmp_path_factory.mktemp("run")
+    model = EDMModule(backbone=MLP((8,)), sampler=Heun())
+    fit(model, folder, 2, callbacks=[EMA(), Checkpoint()], n_train=1_024_000, batch_size=32, n_val=64, steps_at_once=1)
+    return folder
+
+
+def damaged(content, part, value):
+    """The checkpoint with another value of a part, or without it if that is None."""
+    return {k: v for k, v in content.items() if k != part} | ({} if value is None else {part: value})
+
+
+DAMAGES = {
+    "toy_score_version": ("one.two", "its toy_score_version is 'one.two', no version"),
+    "pytorch-lightning_version": (None, "it has no pytorch-lightning_version"),
+    "global_step": (None, "it has no global_step"),
+    "state_dict": ({"w": "word"}, "differ in their names"),
+    "current_model_state": ({}, "differ in their names"),
+    "hyper_parameters": ([1], "model: must be of type ScoreModule, got [1]"),
+}
+
+
+@pytest.mark.parametrize("part", DAMAGES)
+def test_a_checkpoint_with_a_damaged_part_is_refused_by_its_name(part, trained, capsys):
+    value, message = DAMAGES[part]
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    torch.save(damaged(content, part, value), "odd.ckpt")
+    code, lines = ended(capsys, entry.main, ["predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy"])
+    assert (code, len(lines)) == (2, 1)
+    assert message in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (lambda w: w.int(), "are not such of a network; it is damaged"),
+        (lambda w: w + 1j, "are not such of a network; it is damaged"),
+        (lambda w: "word", "are not such of a network; it is damaged"),
+        (lambda w: w * float("nan"), "are not finite; use an earlier checkpoint"),
+        (lambda w: None, "without 'denoiser."),
+    ],
+    ids=["whole numbers", "complex", "a word", "nan", "missing"],
+)
+def test_weights_that_are_none_are_refused_by_their_name(weights, message, trained, capsys):
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    for part in ("state_dict", "current_model_state"):
+        first, value = next(iter(content[part].items()))
+        content[part][first] = weights(value)
+        content[part] = {k: v for k, v in content[part].items() if v is not None}
+    torch.save(content, "odd.ckpt")
+    code, lines = ended(capsys, entry.main, ["predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy"])
+    assert (code, len(lines)) == (2, 1)
+    assert message in lines[0]
+
+
+@pytest.mark.parametrize("part", ["callbacks", "optimizer_states", "lr_schedulers"])
+@pytest.mark.parametrize("value", [None, 3, [{"a": 1}]])
+def test_a_training_goes_on_only_from_its_whole_state(part, value, trained, capsys):
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    torch.save(damaged(content, part, value), "odd.ckpt")
+    argv = ["fit", "--config", "tiny.yaml", "--trainer.max_steps", "3", "--ckpt_path", "odd.ckpt"]
+    code, lines = ended(capsys, entry.main, argv)
+    assert (code, len(lines)) == (2, 1)
+    assert "does not hold the state of a training that can go on; start a new run from the weights" in lines[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes that break so")
+def test_a_training_whose_reader_leaves_is_saved_and_ends_quietly():
+    """As in `fit | head -1`."""
+    command = [sys.executable, "-m", "toy_score", "fit", "--config", "tiny.yaml", "--trainer.max_steps", "1000000"]
+    command += ["--trainer.val_check_interval", "20", "--trainer.enable_progress_bar", "false"]
+    environment = os.environ | {"PYTHONPATH": str(Path(entry.__file__).parent.parent)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        while (line := run.stdout.readline()) and not line.startswith(b"step"):
+            pass
+        run.stdout.close()
+        said = run.stderr.read().decode()
+        run.wait(timeout=60)
+    assert (said, run.returncode != 0) == ("", True)
+    saved = torch.load("lightning_logs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] >= 20
+
+
+def test_a_reader_that_leaves_is_no_defect(capsys):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+        def fileno(self):
+            return os.open(os.devnull, os.O_WRONLY)
+
+    def command():
+        with one_line_errors():
+            print("to nobody")
+
+    before, sys.stdout = sys.stdout, Closed()
+    try:
+        code, lines = ended(capsys, command)
+    finally:
+        sys.stdout = before
+    assert (code, lines) == (141, [])
