@@ -161,7 +161,7 @@ def test_exact_density_and_score_of_every_family_agree(p):
     "p", [ts.Heart(), ts.FractalTree(), ts.Checkerboard(), ts.Rings(), DISTRIBUTIONS[-1]], ids=repr
 )
 def test_points_are_drawn_from_the_exact_distribution(p):
-    """Second moments of 20 000 points, within 5 standard errors: were the seed random, a false alarm below 1e-6 each."""
+    """Second moments of 20 000 points within 5 standard errors: at a random seed, a false alarm below 1e-6 each."""
     x = np.array(ask("sample", p=export_distribution(p), n=20_000)).reshape(-1, 2)
     truth = p.reference().numpy()
     assert (abs(x.mean(0) - truth.mean(0)) < 5 * truth.std(0) / len(x) ** 0.5).all()

@@ -56,6 +56,8 @@ def parse():
     def parsed(argv):
         if argv[0] == "compare":
             compare.parser().parse_args(argv[1:])
+        elif argv[0] == "play":
+            play.parser().parse_args(argv[1:])
         elif argv[0] == "list":
             assert set(argv[1:]) <= set(KINDS)
         else:
@@ -96,7 +98,7 @@ def missing_files(text):
     for argv in commands(text):
         values = dict(zip(argv, [*argv[1:], ""], strict=True))
         named = [values[flag] for flag in ("--ckpt_path", "--data.path") if flag in values]
-        if argv[0] == "compare":
+        if argv[0] in ("compare", "play"):
             named += [word for word in argv[1:] if "/" in word]
         missing += [name for name in named if not fnmatch.filter(made, name)]
         if argv[0] == "fit":

@@ -20,6 +20,7 @@ toy_score: score-based generative models on the plane, where the truth is known
   python -m toy_score test     --ckpt_path RUN/checkpoints/last.ckpt
   python -m toy_score validate --ckpt_path RUN/checkpoints/last.ckpt
   python -m toy_score compare  --output DIR RUN1 RUN2.ckpt
+  python -m toy_score play     RUN --output play.html
   python -m toy_score list     distributions | samplers | schedules | modules | configs | runs | ...
 
 Commands
@@ -29,6 +30,7 @@ Commands
   test       measure a checkpoint against the truth: a table, and metrics.json beside the run
   validate   loss and score error of a checkpoint on the validation points
   compare    models x samplers x steps against the exact denoiser: tables, figures, and a page; `compare --help`
+  play       a page for the browser: fields, paths and clouds of a run, or of an exact distribution; `play --help`
   list       what there is to choose from; `list --help`
 
 Options
@@ -43,7 +45,7 @@ Any setting of a config can be given on the command line, where it wins over con
 """
 
 
-COMMANDS = ("fit", "predict", "test", "validate", "compare", "list")
+COMMANDS = ("fit", "predict", "test", "validate", "compare", "play", "list")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,6 +64,10 @@ def main(argv: list[str] | None = None) -> None:
         from toy_score.compare import command
 
         command.run(argv[1:], shlex.join(["python", "-m", "toy_score", *given]))
+    elif argv[0] == "play":
+        from toy_score.play import command as play_command
+
+        play_command.run(argv[1:])
     elif argv[0] in COMMANDS:
         _command(argv[0], argv[1:])
     elif argv[0].startswith("-"):

@@ -6,10 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from toy_score.commands.errors import one_line_errors, quiet, refuse
-from toy_score.words import did_you_mean
+from toy_score.commands.errors import one_line_errors, quiet
+from toy_score.commands.parser import Parser, flag
 
 if TYPE_CHECKING:
     from toy_score.compare.contestants import Cell
@@ -26,24 +26,9 @@ was trained on. It writes results.csv, results.json, results.md, two figures and
 else. Interrupted, the same command goes on where it was."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]  # argv is given
-        known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
-        for word in argv:
-            name = word.partition("=")[0].lstrip("-")
-            if word.startswith("--") and name not in known:
-                self.error(f"compare has no option --{name}{did_you_mean(name, known) or '; see compare --help'}")
-        return super().parse_args(argv)
-
-    def error(self, message: str) -> NoReturn:
-        raise SystemExit(refuse(message))
-
-
 def parser() -> Parser:
     """The options, without importing what they are for."""
-    p = Parser("toy_score compare", description=DESCRIPTION, allow_abbrev=False)
+    p = Parser("compare", description=DESCRIPTION)
     p.add_argument(
         "models", nargs="+", metavar="RUN", help="a checkpoint, the folder of a run, `latest`, or a quoted pattern"
     )
@@ -68,7 +53,7 @@ def parser() -> Parser:
     p.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     p.add_argument(
         "--overwrite",
-        type=_bool,
+        type=flag,
         nargs="?",
         const=True,
         default=False,
@@ -177,12 +162,6 @@ class Progress:
         elif time.monotonic() - self._last > self.EVERY or self._done == self._n:
             self._last = time.monotonic()
             print(f"{self._done:>5} of {self._n}, {self._last - self._start:.0f} s   {text}", flush=True)
-
-
-def _bool(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
-    return text.lower() == "true"
 
 
 def _n_steps(text: str) -> list[int]:

@@ -1,7 +1,8 @@
 // Distributions whose noisy density and score are exact: five families hold all of those of toy_score.
 //
 // `at(sigma)` prepares a noise level: `evaluate(x, y, out)` then writes log p_sigma to out[0] and its gradient, the
-// score, to out[1] and out[2]. `sample(n, random)` draws from the clean distribution, as [x0, y0, x1, y1, ...].
+// score, to out[1] and out[2]; `parts` is how many terms that takes. `sample(n, random)` draws from the clean
+// distribution, as [x0, y0, x1, y1, ...].
 
 function makeDistribution({ label, family, bounds, ...numbers }) {
   for (const [name, value] of Object.entries(numbers)) {
@@ -37,6 +38,7 @@ class Sum {
 function gaussians({ mean, covariance, weight }) {
   const K = weight.length, edges = cumulative(weight);
   return {
+    parts: K,
     at(sigma) {
       const v = sigma * sigma, p = new Float64Array(4 * K);
       for (let k = 0; k < K; k++) {
@@ -77,6 +79,7 @@ function halfPlanes({ mean, covariance, normal, edge, weight }) {
     return Math.log(w) - tail[0] - LOG_2PI;
   });
   return {
+    parts: K,
     at(sigma) {
       const v = sigma * sigma, sum = new Sum(), parts = [];
       for (let k = 0; k < K; k++) {
@@ -113,6 +116,7 @@ function boxes({ mean, half }) {
   const columns = [...new Set(mean.filter((_, i) => i % 2 === 0))], log = new Float64Array(2);
   const indices = Array.from({ length: K }, (_, k) => [columns.indexOf(mean[2 * k]), rows.indexOf(mean[2 * k + 1])]);
   return {
+    parts: K,
     at(sigma) {
       const sum = new Sum();
       const axis = (middles, z) => middles.map((m) => { interval(z - m, half, sigma, log); return [log[0], log[1]]; });
@@ -154,6 +158,7 @@ function interval(y, w, sigma, out) {
 function rings({ radius, std }) {
   const bessel = new Float64Array(2);
   return {
+    parts: radius.length,
     at(sigma) {
       const v = std * std + sigma * sigma, sum = new Sum(), constant = -Math.log(2 * Math.PI * v * radius.length);
       return (x, y, out) => {
