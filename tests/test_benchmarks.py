@@ -1,7 +1,9 @@
 """The benchmarks run and measure what they promise; no time is asserted."""
 
 import argparse
+import contextlib
 import importlib.util
+import io
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from benchmarks import (
     timing,
 )
 from benchmarks.timing import interleaved, markdown, run
-from toy_score import Heart, HeartDataModule, Heun, NCSNModule
+from toy_score import Heart, HeartDataModule, Heun, NCSNModule, __main__ as entry
 from toy_score.callbacks import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,10 +141,26 @@ def test_scores_a_second_are_measured_for_every_distribution():
     assert all(set(row) == {"distribution", "1 thread", "2 threads"} for row in rows)
 
 
-def test_the_quality_of_a_config_is_measured_by_commands_alone():
+def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
+    """The commands run within this process, and without long pictures."""
+    short = {"fit": ["--pictures.frames", "0", "--pictures.n_samples", "10", "--data.n_val", "64"], "test": []}
+
+    def command(folder, name, *argv):
+        with contextlib.redirect_stdout(io.StringIO()) as printed, monkeypatch.context() as patch:
+            patch.chdir(folder)
+            entry.main([name, *map(str, argv), *short[name], "--trainer.accelerator", "cpu"])
+        return printed.getvalue()
+
+    monkeypatch.setattr(quality, "command", command)
     ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"])).values()
     assert row["config"] == "`edm_heart`"
     assert float(row["ratio"]) > 1  # 20 steps do not do
+
+
+def test_a_command_of_a_benchmark_is_a_process_and_its_failure_is_shown(tmp_path):
+    assert timing.command(tmp_path, "list", "schedules").startswith("schedules")
+    with pytest.raises(SystemExit, match=r"toy_score lst failed:\nerror: there is no command 'lst'"):
+        timing.command(tmp_path, "lst")
 
 
 def test_part_of_a_benchmark_is_printed_and_not_written(tmp_path, capsys, monkeypatch):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from toy_score.backbones import MLP
 from toy_score.denoisers import ExactDenoiser, Guided, NetworkDenoiser
-from toy_score.distributions import Checkerboard, GaussianMixture, Heart, SplitNormal
+from toy_score.distributions import GaussianMixture, Heart, SplitNormal
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import Likelihood
 from toy_score.modules import EDMModule
@@ -30,88 +30,86 @@ def points(p, n, sigma=0.02, dtype=f64):
     return x + sigma * torch.randn(n, 2, generator=generator(2), dtype=dtype)
 
 
-@pytest.mark.parametrize("p", TOYS, ids=repr)
-@pytest.mark.parametrize(("tolerance", "error"), [(1e-4, 1e-3), (1e-7, 1e-5)])
-def test_with_the_exact_denoiser_the_likelihood_is_the_closed_form(p, tolerance, error):
-    x = points(p, 1000)
-    found = ProbabilityFlow(ExactDenoiser(p, WIDE), tolerance).log_prob(x)
-    assert (found - p.log_prob(x, 0.02)).abs().mean() < error
-
-
-@pytest.mark.parametrize("schedule", [VP(sigma_min=0.05), LinearFlow(0.05, 2000.0)], ids=repr)
-def test_the_likelihood_depends_on_the_schedule_by_its_prior_only(schedule):
-    x = points(SplitNormal(), 300, 0.05)
-    found = ProbabilityFlow(ExactDenoiser(SplitNormal(), schedule), 1e-6).log_prob(x)
-    assert (found - SplitNormal().log_prob(x, 0.05)).abs().mean() < 2e-4
+@pytest.mark.parametrize(
+    ("p", "schedule", "tolerance", "error"),
+    [
+        (Heart(), WIDE, 1e-7, 1e-5),
+        (SplitNormal(), WIDE, 1e-4, 1e-3),
+        (SplitNormal(), VP(sigma_min=0.05), 1e-5, 2e-4),
+        (Heart(), LinearFlow(0.05, 2e4), 1e-5, 2e-4),
+    ],
+    ids=repr,
+)
+def test_with_the_exact_denoiser_the_likelihood_is_the_closed_form(p, schedule, tolerance, error):
+    """Whatever the schedule, but for its prior; and the better, the smaller the tolerance."""
+    low = schedule.ratios[0]
+    x = points(p, 300, low)
+    found = ProbabilityFlow(ExactDenoiser(p, schedule), tolerance).log_prob(x)
+    assert (found - p.log_prob(x, low)).abs().mean() < error
 
 
 def test_float32_suffices_at_the_default_tolerance():
-    x = points(Heart(), 1000, dtype=torch.float32)
+    x = points(Heart(), 300, dtype=torch.float32)
     found = ProbabilityFlow(ExactDenoiser(Heart(), EDM(0.02, 2000.0))).log_prob(x)
     assert (found.double() - Heart().log_prob(x.double(), 0.02)).abs().mean() < 1e-3
 
 
-@pytest.mark.parametrize("p", TOYS, ids=repr)
-def test_the_mean_likelihood_is_the_entropy(p):
-    """Held-out points of the law at sigma 0.02: within 4.9 standard errors and the blur's share (1e-6)."""
-    x = points(p, 5000)
-    nll = -ProbabilityFlow(ExactDenoiser(p, WIDE)).log_prob(x)
-    assert abs(nll.mean() - p.entropy()) < 4.9 * nll.std() / 5000**0.5 + 0.01
+def mass(flow):
+    """The integral of a density whose details are wider than 0.2: the trapezoidal rule, right to exp(-8.8)."""
+    side = torch.linspace(-9, 9, 61, dtype=f64)
+    return (flow.log_prob(torch.cartesian_prod(side, side)).exp().sum() * 0.3**2).item()
+
+
+def untrained(parameterisation):
+    torch.manual_seed(1)
+    return NetworkDenoiser(MLP((16, 16)).double(), VP(sigma_min=0.2), parameterisation, LogSigma())
 
 
 @pytest.mark.parametrize("parameterisation", [EDMPreconditioning(), VelocityPrediction()], ids=repr)
 def test_the_density_of_any_network_integrates_to_one(parameterisation):
     """An untrained network defines a density as well; the divergence must be that of the very flow it defines."""
-    torch.manual_seed(1)
-    net = NetworkDenoiser(MLP((16, 16)).double(), VP(sigma_min=0.2), parameterisation, LogSigma())
-    side = torch.linspace(-12, 12, 121, dtype=f64)
-    log_q = ProbabilityFlow(net, 1e-5).log_prob(torch.cartesian_prod(side, side))
-    assert (log_q.exp().sum() * 0.2**2).item() == pytest.approx(1.0, abs=2e-3)
+    assert mass(ProbabilityFlow(untrained(parameterisation), 1e-5)) == pytest.approx(1.0, abs=2e-3)
 
 
 def test_the_density_integrates_to_one_where_the_highest_level_keeps_much_of_the_data():
     """At `sigma / alpha = 2` the prior of the angle, `N(0, sin^2 I)`, is a fifth narrower than a standard normal."""
-    side = torch.linspace(-12, 12, 121, dtype=f64)
-    flow = ProbabilityFlow(ExactDenoiser(Heart(), EDM(0.2, 2.0)), 1e-5)
-    log_q = flow.log_prob(torch.cartesian_prod(side, side))
-    assert (log_q.exp().sum() * 0.2**2).item() == pytest.approx(1.0, abs=2e-3)
+    assert mass(ProbabilityFlow(ExactDenoiser(Heart(), EDM(0.2, 2.0)), 1e-4)) == pytest.approx(1.0, abs=2e-3)
 
 
-def test_a_wrong_divergence_would_be_found_by_the_same_test():
+@pytest.mark.parametrize("parameterisation", [EDMPreconditioning(), VelocityPrediction()], ids=repr)
+def test_a_wrong_divergence_would_be_found_by_the_same_test(parameterisation):
     class Half(ProbabilityFlow):
         def _divergence(self, x, level, direction):
             noise, divergence = super()._divergence(x, level, direction)
             return noise, 0.5 * divergence
 
-    side = torch.linspace(-12, 12, 121, dtype=f64)
-    log_q = Half(ExactDenoiser(Heart(), VP(sigma_min=0.2)), 1e-4).log_prob(torch.cartesian_prod(side, side))
-    assert abs(log_q.exp().sum() * 0.2**2 - 1) > 0.05
+    assert abs(mass(Half(untrained(parameterisation), 1e-4)) - 1) > 0.01
 
 
 @pytest.mark.parametrize("p", TOYS, ids=repr)
 def test_codes_are_standard_normal_and_decode_to_the_data(p):
-    """Kolmogorov distances of the codes of 10 000 points below the DKW threshold at level 1e-6; the way back closes."""
-    flow, x = ProbabilityFlow(ExactDenoiser(p, WIDE)), points(p, 10_000)
+    """Kolmogorov distances of the codes of 4000 points below the DKW threshold at level 1e-6; the way back closes."""
+    flow, x = ProbabilityFlow(ExactDenoiser(p, WIDE)), points(p, 4000)
     code = flow.encode(x)
     for axis in (0, 1):
-        assert stats.kstest(code[:, axis].numpy(), "norm").statistic < math.sqrt(math.log(2e6) / 2e4)
+        assert stats.kstest(code[:, axis].numpy(), "norm").statistic < math.sqrt(math.log(2e6) / 8000)
     tight = ProbabilityFlow(ExactDenoiser(p, WIDE), 1e-8)
-    assert (tight.decode(tight.encode(x[:300])) - x[:300]).norm(dim=1).max() < 1e-5
+    assert (tight.decode(tight.encode(x[:100])) - x[:100]).norm(dim=1).max() < 1e-5
     assert (flow.decode(code) - x).norm(dim=1).mean() < 5e-3
 
 
 def test_codes_by_a_wrong_flow_are_not_standard_normal():
     """The twin of the test above: codes of the heart by the flow of the split normal are not normal."""
-    code = ProbabilityFlow(ExactDenoiser(SplitNormal(), WIDE)).encode(points(Heart(), 10_000))
-    assert stats.kstest(code[:, 1].numpy(), "norm").statistic > math.sqrt(math.log(2e6) / 2e4)
+    code = ProbabilityFlow(ExactDenoiser(SplitNormal(), WIDE), 1e-2).encode(points(Heart(), 4000))
+    assert stats.kstest(code[:, 1].numpy(), "norm").statistic > math.sqrt(math.log(2e6) / 8000)
 
 
 def test_hutchinsons_estimate_is_right_on_average():
-    """Means of 64 estimates at 50 points: within 4.9 standard errors of the exact divergence's answer (1e-6 each)."""
-    x = points(Heart(), 50)
-    truth = ExactDenoiser(Heart(), EDM(0.02, 80.0))
-    exact = ProbabilityFlow(truth, 1e-5).log_prob(x)
-    many = ProbabilityFlow(truth, 1e-5, hutchinson=True).log_prob(x.repeat(64, 1), generator(3)).view(64, 50)
+    """Means of 64 estimates at 20 points: within 4.9 standard errors of the exact divergence's answer (1e-6 each)."""
+    x = points(Heart(), 20, 0.1)
+    truth = ExactDenoiser(Heart(), EDM(0.1, 80.0))
+    exact = ProbabilityFlow(truth).log_prob(x)
+    many = ProbabilityFlow(truth, hutchinson=True).log_prob(x.repeat(64, 1), generator(3)).view(64, 20)
     assert many.std(dim=0).max() > 0.01  # it is an estimate
     assert ((many.mean(dim=0) - exact).abs() < 4.9 * many.std(dim=0) / 8 + 1e-3).all()
 
@@ -135,23 +133,13 @@ def test_the_log_density_of_a_model_is_in_the_units_of_the_data():
     x = MAP.inverse(z)
     exact = p.log_prob(z, 0.02) - math.log(3.0 * 2000.0)
     model = model_in_map_coordinates(p, schedule).double()
-    assert (model.log_prob(x, tolerance=1e-6) - exact).abs().max() < 1e-4
+    assert (model.log_prob(x) - exact).abs().max() < 1e-4
     plain = model_in_map_coordinates(p, schedule, units=None).double()
     assert torch.equal(plain.log_prob(z), ProbabilityFlow(plain.sampling_denoiser).log_prob(z))
-    assert (model.log_prob(x) - plain.log_prob(z) + math.log(6000.0)).abs().max() < 1e-5
     single = model_in_map_coordinates(p, schedule)
     assert single.log_prob(x).dtype == torch.float32
     assert (single.log_prob(x) - exact).abs().max() < 2e-3
     assert (single.log_prob(x.float()) - exact).abs().max() < 2e-2
-
-
-def test_the_density_of_a_model_integrates_to_one_in_the_units_of_the_data():
-    """Over 8 scales of map coordinates on each side; half the Jacobian, or none, would be found."""
-    model = model_in_map_coordinates(SplitNormal(), EDM(0.2, 2000.0)).double()
-    side = torch.linspace(-8, 8, 81, dtype=f64)
-    grid = torch.stack(torch.meshgrid(1e5 + 3.0 * side, 1e5 + 2000.0 * side, indexing="ij"), dim=-1).view(-1, 2)
-    mass = model.log_prob(grid, 1e-5).exp().sum() * (3.0 * 0.2) * (2000.0 * 0.2)
-    assert mass.item() == pytest.approx(1.0, abs=2e-3)
 
 
 def test_the_log_density_of_a_model_uses_its_label_and_guidance():
@@ -160,15 +148,15 @@ def test_the_log_density_of_a_model_uses_its_label_and_guidance():
     x = MAP.inverse(points(Heart(), 20))
     network = model.denoiser
     z, size = MAP(x).float(), math.log(6000.0)
-    guided = ProbabilityFlow(Guided(network.conditioned_on(1), network, 2.0)).log_prob(z) - size
-    assert torch.equal(model.log_prob(x), guided)
+    guided = ProbabilityFlow(Guided(network.conditioned_on(1), network, 2.0), 0.1).log_prob(z) - size
+    assert torch.equal(model.log_prob(x, tolerance=0.1), guided)
     assert (guided - ProbabilityFlow(network).log_prob(z) + size).abs().max() > 1e-3
 
 
 def test_a_nan_point_does_not_affect_the_other_points():
     x = points(Heart(), 20)
     x[3, 0] = torch.nan
-    found = ProbabilityFlow(ExactDenoiser(Heart(), VP())).log_prob(x)
+    found = ProbabilityFlow(untrained(EDMPreconditioning())).log_prob(x)
     assert found[3].isnan()
     assert found.isnan().sum() == 1
 
@@ -179,14 +167,15 @@ def test_impossible_tolerances_are_refused():
 
 
 def test_the_forward_kl_is_the_negative_log_likelihood_minus_the_entropy():
-    """Of an exact model with a high lowest noise level: 4.9 standard errors, and 0.01 of the solver's."""
-    p = Checkerboard()
-    x = p.sample(3000, generator(1))
+    """Of an exact model whose lowest noise is as large as the data's width: 4.9 standard errors, and 0.01 of the
+    solver's. The divergence is near that of a Gaussian and one twice as narrow, log 2 - 1/2."""
+    p = GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], stds=0.1)
+    x = p.sample(1500, generator(1))
     metric = Likelihood(ExactDenoiser(p, EDM(0.1, 2000.0)))
     metric.update(ProbabilityFlow(ExactDenoiser(p, EDM(0.1, 2000.0))), x)
     found = metric.summary()
     assert found["forward_kl"] == pytest.approx(found["forward_kl_floor"], abs=5 * found["forward_kl_standard_error"])
-    assert found["forward_kl"] > 0.05
+    assert found["forward_kl"] == pytest.approx(math.log(2) - 0.5, abs=5 * found["forward_kl_standard_error"])
     lacking = found["nll"] - found["entropy"]
     assert lacking == pytest.approx(found["forward_kl"], abs=4.9 * found["nll_standard_error"] + 0.01)
 

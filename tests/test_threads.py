@@ -100,6 +100,8 @@ def test_every_process_has_the_threads_of_the_flag(tmp_path):
     """Lightning would give each of two processes half of the cores."""
     processes = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
     small = ["--trainer.max_steps", "1", "--trainer.logger", "false", "--trainer.limit_val_batches", "0"]
+    small += ["--pictures.frames", "0", "--pictures.n_samples", "10", "--model.sampler", "Heun"]
+    small += ["--model.sampler.n_steps", "2"]
     argv = ["fit", "--config", "quick/ncsn_heart", "--data.steps_at_once", "1", *processes, *small, "--threads", "2"]
     assert in_processes(tmp_path, *argv) == [2, 2]
 

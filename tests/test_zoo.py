@@ -164,12 +164,11 @@ def test_density_score_and_mean_agree_with_brute_force(p, sigma):
 @each(ZOO)
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_float32_score_is_right_to_1e_4_up_to_ten_sigma_outside(p, sigma):
-    """Error relative to |score| + 1/sigma, against brute force in float64 at the same points."""
-    assert score_error(p, p, sigma) < 1e-4
-    x = far_and_near(p, sigma, 1000, dtype=torch.float32)
+    """Error relative to |score| + 1/sigma, against the same formula in float64, which the test above checks."""
+    x = far_and_near(p, sigma, 300, dtype=torch.float32)
     mean = p.denoise(x.double(), sigma)
     assert ((p.denoise(x, sigma) - mean).norm(dim=1) / (1 + mean.norm(dim=1))).max() < 1e-4
-    exact = p.score(x.double(), sigma)  # many more points, by the same formula
+    exact = p.score(x.double(), sigma)
     assert ((p.score(x, sigma) - exact).norm(dim=1) / (exact.norm(dim=1) + 1 / sigma)).max() < 1e-4
 
 
@@ -197,7 +196,7 @@ def test_a_parameter_wrong_by_a_thousandth_is_found(wrong, truth):
 @each(ZOO)
 @pytest.mark.parametrize("sigma", [0.3, 1.0])
 def test_density_integrates_to_one(p, sigma):
-    side = torch.linspace(-1, 1, 321, dtype=f64) * (1.5 * p.bounds + 8 * sigma)
+    side = torch.linspace(-1, 1, 161, dtype=f64) * (1.5 * p.bounds + 8 * sigma)
     mass = p.log_prob(torch.cartesian_prod(side, side), sigma).exp().sum() * (side[1] - side[0]) ** 2
     assert mass.item() == pytest.approx(1, abs=1e-6)
 
@@ -237,10 +236,10 @@ def test_nothing_overflows_within_a_distance_of_ten_thousand(p, dtype):
 
 @each(ZOO)
 def test_a_noise_level_per_row_equals_one_for_all(p):
-    x = noisy_points(p, 1.0, 50)
-    sigma = torch.logspace(-2, 1, 50, dtype=f64)[:, None]
+    x = noisy_points(p, 1.0, 12)
+    sigma = torch.logspace(-2, 1, 12, dtype=f64)[:, None]
     for method in ("log_prob", "score", "denoise"):
-        rows = torch.stack([getattr(p, method)(x[i : i + 1], sigma[i].item())[0] for i in range(50)])
+        rows = torch.stack([getattr(p, method)(x[i : i + 1], sigma[i].item())[0] for i in range(12)])
         assert torch.allclose(getattr(p, method)(x, sigma), rows, rtol=1e-10)
 
 
@@ -275,18 +274,20 @@ def test_classes_add_up_to_the_whole(p):
 
 @each(LABELLED)
 def test_labels_come_with_their_shares_and_points_with_their_classes(p):
-    """Shares within their binomial law, at 1e-6 each; the modes of well-separated points are their labels."""
+    """Shares within their binomial law, and the number of points whose label is the likeliest class within that of its
+    probabilities (Bernstein's inequality), at 1e-6 each."""
     n = 40_000
     x, labels = p.sample_labelled(n, generator(1))
     for share, w in zip((labels.bincount(minlength=p.n_labels) / n).tolist(), p.mode_weights.values(), strict=True):
         assert abs(share - w) < stats.norm.isf(ALPHA / 2) * math.sqrt(w * (1 - w) / n)
+    x, labels = x[:5000], labels[:5000]
     posterior = torch.stack(
         [p.conditioned_on(k).log_prob(x.double()) + math.log(w) for k, w in enumerate(p.mode_weights.values())], dim=1
     )
     assert torch.equal(p.modes(x), posterior.argmax(dim=1))
-    r = torch.softmax(posterior, dim=1)
-    expected, scatter = r.amax(dim=1).mean().item(), 0.5 / math.sqrt(n)  # how often the likeliest class is the class
-    assert abs((p.modes(x) == labels).double().mean().item() - expected) < stats.norm.isf(ALPHA / 2) * scatter
+    r = torch.softmax(posterior, dim=1).amax(dim=1)
+    misses, u = (p.modes(x) == labels).double().sum() - r.sum(), math.log(2 / ALPHA)
+    assert abs(misses) < u / 3 + math.sqrt(u**2 / 9 + 2 * u * (r * (1 - r)).sum())
 
 
 @each(LABELLED)
@@ -298,11 +299,9 @@ def test_a_class_that_does_not_exist_is_refused_by_number(p):
 
 
 @each(ZOO)
-def test_entropy_is_that_of_the_samples(p):
-    n = 100_000
-    log_p = p.log_prob(p.sample(n, generator(3)).double())
-    threshold = stats.norm.isf(ALPHA / 2) * log_p.std().item() / math.sqrt(n)
-    assert abs(-log_p.mean().item() - p.entropy()) < threshold + 1e-10  # a uniform density is constant
+def test_entropy_is_the_mean_of_the_negative_log_density(p):
+    """Over points that are the law to a high order: to 5e-3, a third of what 100 000 random points would tell."""
+    assert -p.log_prob(p.reference(4096)).mean().item() == pytest.approx(p.entropy(), abs=5e-3)
 
 
 def test_entropy_of_one_gaussian_and_of_distant_ones_is_the_closed_form():
@@ -343,7 +342,7 @@ def test_distributions_equal_those_built_from_their_plain_values(p):
     assert torch.equal(again.sample(10, generator()), p.sample(10, generator()))
 
 
-def chi_squared(p, x, sigma, cells=24, fine=12):
+def chi_squared(p, x, sigma, cells=24, fine=6):
     """p-value of the counts of points in the cells of a grid, against the integral of the noisy density over each."""
     half = p.bounds + 3 * sigma
     side = ((torch.arange(cells * fine, dtype=f64) + 0.5) / (cells * fine) * 2 - 1) * half

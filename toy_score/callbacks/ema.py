@@ -35,7 +35,7 @@ class EMA(WeightAveraging):
         if every_n_steps < 1:
             raise ValueError(f"ema.every_n_steps must be at least 1, got {every_n_steps}")
         self.decay, self.every_n_steps = decay, every_n_steps
-        # Buffers are not averaged: the average of integers is not an integer. A partial can be sent to spawned processes.
+        # Buffers are not averaged: the average of integers is no integer. A partial can be sent to spawned processes.
         super().__init__(use_buffers=False, multi_avg_fn=partial(_update, decay**every_n_steps))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
