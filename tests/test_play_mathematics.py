@@ -99,7 +99,7 @@ DISTRIBUTIONS = [
     ts.Checkerboard(),
     ts.Rings(),
     ts.Circles(),
-    ts.Heart().given(1),
+    ts.Heart().conditioned_on(1),
     ts.Points(torch.randn(20, 2, generator=torch.Generator().manual_seed(3))),
 ]
 LEVELS = (0.02, 0.3, 2.0, 80.0)
@@ -212,7 +212,7 @@ def test_a_network_of_one_class_agrees():
     torch.manual_seed(2)
     denoiser = NetworkDenoiser(MLP(hidden=(16, 16), n_labels=3), ts.VP(), EDMPreconditioning(), LogSigma())
     check_network(denoiser)
-    check_network(denoiser.given(2))
+    check_network(denoiser.conditioned_on(2))
 
 
 def check_network(denoiser):
