@@ -204,7 +204,10 @@ def _typed(name: str, value: Any) -> Any:
         raise ValueError(f"--{name} needs a value: {OPTIONS[name].help}")
     if kind is str:
         return str(value)
-    read = load(value) if isinstance(value, Text) else value
+    try:
+        read = load(value) if isinstance(value, Text) else value
+    except yaml.YAMLError:
+        read = value
     if type(read) is not kind:
         raise ValueError(
             f"--{name} must be {'true or false' if kind is bool else f'of type {kind.__name__}'}, got {value!s}"
@@ -219,7 +222,7 @@ def _advice(command: str, name: str) -> str:
 
 def _read_config(name: Text, is_base: bool = False) -> list[dict[str, Any]]:
     """The contents of a config, after those of the config beside it that it names as its `base`, if it does."""
-    if name.alone:
+    if name.alone or not name.strip():
         raise ValueError("--config needs a value: a path, or a name (see `list configs`)")
     path = config_file(name)
     if path is None:

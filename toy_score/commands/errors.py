@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,13 @@ EXPECTED_WARNINGS = (
 )
 
 
+LONGEST = 800  # characters of a message
+
+
 def refuse(message: str) -> int:
-    """Print the one line of bad input; the exit code."""
+    """Print the one line of bad input, of which the middle is left out if a long value is in it; the exit code."""
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
     print(f"error: {message}", file=sys.stderr)
     return 2
 
@@ -48,6 +54,9 @@ def one_line_errors() -> Iterator[None]:
             raise SystemExit(143) from None
         if os.environ.get("TOY_SCORE_DEBUG"):
             raise
+        if _lacks_memory(error):
+            refuse("there is not enough memory for these settings; choose smaller numbers, or fewer samples")
+            raise SystemExit(2) from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         refuse(lines[0] if lines else type(error).__name__)
         bad_input = isinstance(error, (ValueError, TypeError, OSError))
@@ -58,13 +67,27 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+def _not_of_files(thread: threading.ExceptHookArgs) -> None:
+    if not issubclass(thread.exc_type, OSError):
+        threading.__excepthook__(thread)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether memory was asked for that there is not; torch has an error of its own for graphics cards only."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "out of memory"))
+
+
 def _is(module: str, name: str, error: Exception) -> bool:
     """Whether an error is of a class whose module may not be imported yet."""
     return module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
 
 
 def quiet() -> None:
-    """Show only what was asked for: no information of Lightning about itself, no warning that is expected here."""
+    """Show only what was asked for: no information of Lightning about itself, no warning that is expected here.
+
+    Nor the traceback of a thread whose file cannot be written: TensorBoard raises that error in the command as well.
+    """
+    threading.excepthook = _not_of_files
     for name in INFORMATION:
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for text in EXPECTED_WARNINGS:

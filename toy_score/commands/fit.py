@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, is_first_process, say, trainer_of
+from toy_score.commands.build import Built, is_first_process, restoring, say, trainer_of
 from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
@@ -45,14 +45,16 @@ def run(given: Given) -> None:
     trainer = _trainer(settings, data)
     _check_length(trainer, model, data)
     if settings["ckpt_path"] is not None:
-        _check_resumable(settings["ckpt_path"], model, trainer, data)
+        with restoring(settings["ckpt_path"]):
+            _check_resumable(settings["ckpt_path"], model, trainer, data)
     data.setup("fit")  # data that cannot be read are refused before there is a folder
     if model.standardisation is not None:  # otherwise the model takes that of the data
         model.check_units(data.known(model.standardisation))
     if settings["init_from"] is not None:
         _take_weights(settings["init_from"], model, data)
     _keep_settings(settings, trainer)
-    trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
+    with restoring(settings["ckpt_path"]):
+        trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
     say(verdict(trainer))
 
 
@@ -161,7 +163,7 @@ def _check_resumable(path: str, model: ScoreModule, trainer: pl.Trainer, data: T
     seconds = checkpoint["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0.0)
     if timer is not None and seconds >= timer.time_remaining():
         raise ValueError(f"{path!r} has trained for {seconds:.0f} s; ask for more --trainer.max_time, or {other}")
-    kept = kept_settings(checkpoint)
+    kept = kept_settings(checkpoint, model)
     for name, value in chosen_settings(model, trainer).items():
         if name in kept and value != kept[name]:
             raise ValueError(
@@ -199,8 +201,13 @@ def chosen_settings(model: ScoreModule, trainer: pl.Trainer) -> dict[str, Any]:
     return _named(to_config(model), type(optimizer).__name__, optimizer.defaults, average)
 
 
-def kept_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def kept_settings(checkpoint: dict[str, Any], trained: ScoreModule) -> dict[str, Any]:
     """The same settings as a checkpoint has them; those of the optimizer as its state says."""
+    groups = [{**group, "params": [0]} for group in checkpoint["optimizer_states"][0]["param_groups"]]
+    optimizer = trained.optimizer([torch.nn.Parameter(torch.zeros(1, requires_grad=True))])
+    if type(optimizer).__name__ == _class_name(checkpoint["hyper_parameters"]["init_args"]["optimizer"]):
+        optimizer.load_state_dict({"state": {}, "param_groups": groups})
+        optimizer.step(lambda: 0.0)  # fails where a setting is missing
     model, group = checkpoint["hyper_parameters"], checkpoint["optimizer_states"][0]["param_groups"][0]
     group = {**group, "lr": group.get("initial_lr", group["lr"])}  # before the schedule's factor
     average = checkpoint["callbacks"].get("EMA", {})

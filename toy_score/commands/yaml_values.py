@@ -4,15 +4,38 @@ PyYAML follows YAML 1.1, where the first is a word and the second the number 600
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
+from toy_score.checks import check_extent
+
 __all__ = ["dump", "load"]
+
+
+DEEPEST = 50  # levels of lists and settings; the deepest config here has seven
 
 
 class _Loader(yaml.SafeLoader):
     """The safe loader with the numbers of YAML 1.2."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node; PyYAML itself takes a time that is quadratic in the depth, and then all of the stack."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _nodes(node: yaml.Node) -> Iterable[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
@@ -44,9 +67,19 @@ def load(text: str) -> Any:
     """The value that a text in YAML says.
 
     Raises:
-        yaml.YAMLError: if it is not YAML.
+        yaml.YAMLError: if it is not YAML, or has no end: aliases can repeat what they name without limit.
     """
-    return yaml.load(text, _Loader)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        check_extent(node, _nodes)
+        return loader.construct_document(node)
+    except (ValueError, OverflowError) as error:  # of a number that is none, too
+        raise yaml.YAMLError(str(error)) from None
+    finally:
+        loader.dispose()
 
 
 def dump(value: Any) -> str:
