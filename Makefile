@@ -1,11 +1,11 @@
-# make demo | make test | make lint | make readme | make bench | make figures. Everything is installed in .venv, once; later runs reuse it.
+# make demo | make test | make lint | make readme | make bench | make figures | make campaign. Everything is installed in .venv, once; later runs reuse it.
 # Another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint readme bench figures clean
+.PHONY: demo test lint readme bench figures campaign clean
 
 # Train, sample, measure: about a minute.
 demo: $(READY)
@@ -57,6 +57,12 @@ figures: $(READY)
 	$(BIN)/python -m docs.figures.section3
 	$(BIN)/python -m docs.figures.points
 	$(BIN)/python -m docs.figures.points --picture
+
+# Try to break the package: kills, full disks, damaged files; about an hour.
+campaign: $(READY)
+	$(BIN)/python -m campaign.kills
+	$(BIN)/python -m campaign.storage
+	$(BIN)/python -m campaign.fuzz
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
