@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint readme bench figures clean
+.PHONY: help demo test lint readme bench figures campaign clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s%s\n", $$1, $$2 }'
@@ -59,6 +59,11 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.section3
 	$(BIN)/python -m docs.figures.points
 	$(BIN)/python -m docs.figures.points --picture
+
+campaign: $(READY) ## try kills, full disks and damaged input: about an hour
+	$(BIN)/python -m campaign.kills
+	$(BIN)/python -m campaign.storage
+	$(BIN)/python -m campaign.fuzz
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

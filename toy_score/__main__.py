@@ -50,7 +50,14 @@ COMMANDS = ("fit", "predict", "test", "validate", "compare", "play", "list")
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for bad input, with 1 for a failure."""
-    given = sys.argv[1:] if argv is None else argv
+    try:
+        _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # while something is imported; commands say more themselves
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _main(given: list[str]) -> None:
     argv = _imported(_threaded(given))
     if not argv or argv[0] in ("-h", "--help", "help"):
         with _short_readers():

@@ -1,8 +1,12 @@
-"""Numbers that are out of range are refused in one way."""
+"""Numbers that are out of range are refused in one way, and so is what has no end."""
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
-__all__ = ["check_at_least", "check_positive"]
+__all__ = ["check_at_least", "check_extent", "check_positive"]
+
+MOST = 100_000  # values in a description; those of this project have some hundred
 
 
 def check_at_least(minimum: float, /, **values: float) -> None:
@@ -25,3 +29,34 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_extent(value: Any, parts: Callable[[Any], Iterable[Any]], most: int = MOST) -> None:
+    """A value has at most so many parts, and parts of parts, each counted wherever it is.
+
+    Forty lists that hold the one before twice are 2^40 values to whoever follows them; here each is visited once.
+
+    Args:
+        parts: the parts of a value; none of one that has none.
+
+    Raises:
+        ValueError: if there are more, if it is a part of itself, or if it is nested too deeply.
+    """
+    sizes: dict[int, int | None] = {}  # None: its parts are being counted
+
+    def size(item: Any) -> int:
+        key = id(item)
+        if key not in sizes:
+            sizes[key] = None
+            sizes[key] = 1 + sum(map(size, parts(item)))
+        counted = sizes[key]
+        if counted is None:
+            raise ValueError("it is a part of itself")
+        if counted > most:
+            raise ValueError(f"it has more than {most} values")
+        return counted
+
+    try:
+        size(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

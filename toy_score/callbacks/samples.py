@@ -171,25 +171,26 @@ class SampleWriter(BasePredictionWriter):
         trainer.strategy.barrier()
         if not trainer.is_global_zero:
             return
-        samples = np.load(self._part, mmap_mode="r")
-        if self.path.suffix == ".csv":
-            with replacing(self.path) as file:
-                file.write(header_of(score_module(pl_module)).encode("utf-8"))
-                np.savetxt(file, samples, "%.8g", ",")
-        elif self.path.suffix == ".npz":
-            seed = requests_of(trainer.predict_dataloaders).seeds[0]
-            paths = score_module(pl_module).trajectory(min(N_PATHS, len(samples)), seed)
-            trajectory, ratio = paths.x.cpu().numpy(), paths.ratio.numpy()
-            with replacing(self.path) as file:
-                np.savez_compressed(file, samples=samples, trajectory=trajectory, ratio=ratio)
-        elif self.path.suffix == ".gif":
-            seed = requests_of(trainer.predict_dataloaders).seeds[0]
-            gif = self._animation(score_module(pl_module), min(N_MOVING, len(samples)), seed)
-            with replacing(self.path) as file:
-                file.write(gif)
-        else:
+        if self.path.suffix == ".npy":
+            self._state.unlink(missing_ok=True)
             os.replace(self._part, self.path)
-        self._forget()
+            return
+        samples, model = np.load(self._part, mmap_mode="r"), score_module(pl_module)
+        seed = requests_of(trainer.predict_dataloaders).seeds[0]
+        with replacing(self.path) as file:
+            if self.path.suffix == ".csv":
+                file.write(header_of(model).encode("utf-8"))
+                np.savetxt(file, samples, "%.8g", ",")
+            elif self.path.suffix == ".npz":
+                paths = model.trajectory(min(N_PATHS, len(samples)), seed)
+                trajectory, ratio = paths.x.cpu().numpy(), paths.ratio.numpy()
+                np.savez_compressed(file, samples=samples, trajectory=trajectory, ratio=ratio)
+            else:
+                file.write(self._animation(model, min(N_MOVING, len(samples)), seed))
+            file.flush()
+            os.fsync(file.fileno())
+            del samples  # a system such as Windows removes no file that is mapped
+            self._forget()  # before the file takes its place: the same command is refused then, and would leave these
 
     def _animation(self, model: ScoreModule, n: int, seed: int) -> bytes:
         target, exact = model.target, model.reference_denoiser

@@ -222,7 +222,7 @@ def _advice(command: str, name: str) -> str:
 
 def _read_config(name: Text, is_base: bool = False) -> list[dict[str, Any]]:
     """The contents of a config, after those of the config beside it that it names as its `base`, if it does."""
-    if name.alone:
+    if name.alone or not name.strip():
         raise ValueError("--config needs a value: a path, or a name (see `list configs`)")
     path = config_file(name)
     if path is None:

@@ -2,7 +2,9 @@
 
 import importlib
 import sys
-from contextlib import AbstractContextManager, nullcontext
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from toy_score.data import ToyDataModule
 from toy_score.files import locked
 from toy_score.modules import ScoreModule, trained_units
 
-__all__ = ["Built", "is_first_process", "locked_output", "say", "trainer_of"]
+__all__ = ["Built", "is_first_process", "locked_output", "restoring", "say", "trainer_of"]
 
 say = rank_zero_only(print)
 
@@ -26,6 +28,8 @@ def is_first_process() -> bool:
     """Whether this is the first of several processes, or the only one."""
     return getattr(rank_zero_only, "rank", 0) == 0  # Lightning sets the attribute when it is imported, without a type
 
+
+MOST_DEVICES = 1024
 
 KEPT = ("backbone", "optimizer", "lr_schedule")
 """Settings of a model that a resumed run keeps, since their state is in the checkpoint."""
@@ -124,6 +128,9 @@ def differs(chosen: Any, stored: Any) -> bool:
 def trainer_of(arguments: dict[str, Any], callbacks: list[pl.Callback], **changes: Any) -> pl.Trainer:
     """The trainer of these settings, with the callbacks after those that the settings name."""
     built = {name: instantiated(value) for name, value in (arguments | changes).items()}
+    devices = built["devices"]
+    if isinstance(devices, int) and devices > MOST_DEVICES:  # Lightning makes a list of them
+        raise ValueError(f"trainer.devices must be at most {MOST_DEVICES}, got {devices}")
     own = built["callbacks"] or []
     bar = built["enable_progress_bar"]
     if bar is None:
@@ -148,3 +155,25 @@ def instantiated(value: Any) -> Any:
 def locked_output(path: str | Path) -> AbstractContextManager[None]:
     """Keep other commands from writing a file; of several processes, the first holds the lock."""
     return locked(path) if is_first_process() else nullcontext()
+
+
+RESTORING = {"_restore_modules_and_callbacks", "restore_training_state", "resume_start", "_check_resumable"}
+"""Functions that read the entries of a checkpoint: of Lightning, and of `fit`."""
+
+
+@contextmanager
+def restoring(path: str | Path | None) -> Iterator[None]:
+    """Say which checkpoint it is whose entries Lightning cannot restore; it raises whatever they happen to provoke.
+
+    Raises:
+        ValueError: then, with the path.
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, RuntimeError, TypeError) as error:
+        frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        if not frames & RESTORING:
+            raise
+        raise ValueError(
+            f"{str(path)!r} cannot be restored: an entry of it is missing or of another kind; use another checkpoint"
+        ) from error

@@ -43,8 +43,8 @@ class UnknownArgumentError(ValueError):
         known: the arguments that it has.
     """
 
-    def __init__(self, name: str, owner: str, known: Iterable[str]):
-        self.name, self.owner, self.known, self.elsewhere = name, owner, list(known), ""
+    def __init__(self, name: Any, owner: str, known: Iterable[str]):
+        self.name, self.owner, self.known, self.elsewhere = str(name), owner, list(known), ""
 
     def look_in(self, settings: Any, where: str) -> None:
         """Look for a setting of that name in the settings that are called `where`."""
@@ -213,7 +213,7 @@ def _class_named(name: str, bases: tuple[type, ...], where: str) -> type:
         module, _, last = name.rpartition(".")
         try:
             cls = getattr(importlib.import_module(module), last, None)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:  # a name of dots is not one of a module
             raise ValueError(f"{where}: there is no class {name!r}: {error}") from None
         if cls is None:
             near = did_you_mean(last, dir(importlib.import_module(module)), 0.7)

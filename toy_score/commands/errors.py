@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,13 @@ EXPECTED_WARNINGS = (
 )
 
 
+LONGEST = 800  # characters of a message
+
+
 def refuse(message: str) -> int:
-    """Print the one line of bad input; the exit code."""
+    """Print the one line of bad input, of which the middle is left out if a long value is in it; the exit code."""
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
     print(f"error: {message}", file=sys.stderr)
     return 2
 
@@ -137,13 +143,22 @@ def _readers_may_leave() -> Iterator[None]:
         sys.stdout = stream
 
 
+def _not_of_files(thread: threading.ExceptHookArgs) -> None:
+    if not issubclass(thread.exc_type, OSError):
+        threading.__excepthook__(thread)
+
+
 def _is(module: str, name: str, error: Exception) -> bool:
     """Whether an error is of a class whose module may not be imported yet."""
     return module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
 
 
 def quiet() -> None:
-    """Show only what was asked for: no information of Lightning about itself, no warning that is expected here."""
+    """Show only what was asked for: no information of Lightning about itself, no warning that is expected here.
+
+    Nor the traceback of a thread whose file cannot be written: TensorBoard raises that error in the command as well.
+    """
+    threading.excepthook = _not_of_files
     for name in INFORMATION:
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for text in EXPECTED_WARNINGS:

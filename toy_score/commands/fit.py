@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path, run_folder
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, instantiated, is_first_process, say, trainer_of
+from toy_score.commands.build import Built, instantiated, is_first_process, restoring, say, trainer_of
 from toy_score.commands.complete import complete
 from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
 from toy_score.component import to_config, written
@@ -49,7 +49,8 @@ def run(given: Given) -> None:
     trainer = _trainer(settings, data)
     _check_length(trainer, model, data)
     if settings["ckpt_path"] is not None:
-        _check_resumable(settings["ckpt_path"], model, trainer, data)
+        with restoring(settings["ckpt_path"]):
+            _check_resumable(settings["ckpt_path"], model, trainer, data)
     data.setup("fit")  # data that cannot be read are refused before there is a folder
     if (known := data.known(model.standardisation)) is not None:
         model.adopt(known)
@@ -57,7 +58,8 @@ def run(given: Given) -> None:
     if settings["init_from"] is not None:
         _take_weights(settings["init_from"], model, data)
     _keep_settings(settings, trainer)
-    trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
+    with restoring(settings["ckpt_path"]):
+        trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
     say(verdict(trainer))
 
 

@@ -108,7 +108,7 @@ def _said(given: Given, section: str) -> dict[str, Any]:
             found |= layer
             continue
         rest = {k: v for k, v in layer.items() if k not in ("class_path", "init_args")}
-        found["init_args"] |= {**(layer.get("init_args") or {}), **rest}
+        found["init_args"] |= {**_dict(layer.get("init_args")), **rest}
         found |= {"class_path": layer["class_path"]} if "class_path" in layer else {}
     return found
 
@@ -142,9 +142,13 @@ def _call(value: Any) -> str:
     """A value of a config as it is written in Python."""
     if isinstance(value, dict):
         name = str(value.get("class_path", "")).rpartition(".")[2]
-        rest = {k: v for k, v in value.items() if k not in ("class_path", "init_args")} | (value.get("init_args") or {})
+        rest = {k: v for k, v in value.items() if k not in ("class_path", "init_args")} | _dict(value.get("init_args"))
         return f"{name}({', '.join(f'{k}={_call(v)}' for k, v in rest.items())})"
     return str(value)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _entry(written: str, about: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from toy_score.callbacks import SampleWriter
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, locked_output, say, trainer_of
+from toy_score.commands.build import Built, locked_output, restoring, say, trainer_of
 
 
 def run(given: Given) -> None:
@@ -13,5 +13,6 @@ def run(given: Given) -> None:
     with locked_output(output):
         writer = SampleWriter(output, settings["overwrite"], path)
         trainer = trainer_of(settings["trainer"], [writer], logger=False)
-        trainer.predict(built.model, datamodule=built.data, ckpt_path=path, return_predictions=False)
+        with restoring(path):
+            trainer.predict(built.model, datamodule=built.data, ckpt_path=path, return_predictions=False)
         say(f"{built.data.n_samples} samples of {built.model.sampler!r} in {output}")

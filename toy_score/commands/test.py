@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toy_score.callbacks import TestReport
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, locked_output, say, trainer_of
+from toy_score.commands.build import Built, locked_output, restoring, say, trainer_of
 from toy_score.evaluation import TestOptions
 
 
@@ -17,7 +17,8 @@ def run(given: Given) -> None:
     report = TestReport(settings["output"], settings["overwrite"], settings["ckpt_path"], options)
     with locked_output(report.path):
         trainer = trainer_of(settings["trainer"], [report], logger=False)
-        trainer.test(built.model, datamodule=built.data, ckpt_path=settings["ckpt_path"], verbose=False)
+        with restoring(settings["ckpt_path"]):
+            trainer.test(built.model, datamodule=built.data, ckpt_path=settings["ckpt_path"], verbose=False)
         say(f"\n{verdict(report.path)}")
 
 

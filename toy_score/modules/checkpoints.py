@@ -2,12 +2,14 @@
 
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from toy_score.checks import check_extent
 from toy_score.component import check_config, from_config, to_config
 from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
@@ -95,10 +97,17 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         )
     try:
         with zipfile.ZipFile(path) as file:
+            records = file.infolist()
+            if sum(record.file_size for record in records) > path.stat().st_size:
+                raise ValueError("it unpacks to more than it is")  # torch compresses nothing
             # torch does not compare the checksums, and leaves the weights in a record marked as a folder uninitialised.
-            if file.testzip() is not None or any(record.external_attr & 0x10 for record in file.infolist()):
+            if file.testzip() is not None or any(record.external_attr & 0x10 for record in records):
                 raise ValueError("a checksum or a mark is wrong")
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        check_extent(checkpoint, _parts)
+        for name in ("state_dict", "current_model_state"):
+            if not all(isinstance(weights, Tensor) for weights in checkpoint.get(name, {}).values()):
+                raise ValueError("a weight is no tensor")
     except Exception:  # zipfile and torch raise whatever the damaged bytes happen to provoke
         raise ValueError(f"{str(path)!r} cannot be read as a checkpoint: it is damaged or incomplete") from None
     if not isinstance(checkpoint, dict):
@@ -123,6 +132,21 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         if not weights.isfinite().all():
             raise ValueError(f"the weights {key!r} in {str(path)!r} are not finite; use an earlier checkpoint")
     return checkpoint
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """The parts of what a checkpoint holds.
+
+    Raises:
+        ValueError: for a tensor that is larger than the numbers it is stored with, or holds other things than those.
+    """
+    if isinstance(value, Tensor):
+        dense = value.layout is torch.strided and value.device.type != "meta" and not value.is_quantized
+        if not dense or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError("a tensor has not all of its numbers")
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -1,0 +1,97 @@
+"""Configs and command lines that are changed at random."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import toy_score
+from campaign.commands import MODEL
+from campaign.inputs.trial import ENDLESS, EVIL, HOSTILE, LAUGHS, WORDS, Kind, Trial, damaged, places, replaced
+from toy_score.__main__ import main
+from toy_score.catalog import configs_folder
+
+__all__ = ["SETTINGS", "prepare"]
+
+
+def prepare(folder: Path) -> Any:
+    (folder / "good").mkdir()
+    main(f"fit {MODEL} --trainer.max_steps 2 --trainer.logger false --trainer.accelerator cpu".split())
+    (folder / "checkpoints").rename(folder / "good/checkpoints")
+    (folder / "config.yaml").rename(folder / "good.yaml")
+    return [path.read_text() for path in sorted(configs_folder().rglob("*.yaml")) if "base:" not in path.read_text()]
+
+
+def _setting(chance: random.Random, texts: list[str], folder: Path) -> Trial:
+    (folder / "evil.py").write_text(EVIL)
+    text, how = chance.choice(texts), chance.randrange(10)
+    tree = yaml.safe_load(text)
+    flags = _flags(chance, tree) if chance.random() < 0.4 or how >= 8 else []
+    if how == 9:
+        return _comparison(chance)
+    if how < 3:
+        what, content = "config, text", damaged(chance, text.encode())
+    elif how == 3 and chance.random() < 0.1:
+        what, content = "config, bombs", chance.choice([LAUGHS, text + LAUGHS, ENDLESS, f"model: {ENDLESS}"]).encode()
+        if chance.random() < 0.3:
+            content = text.encode().replace(b"data:", b"model: {sampler: " + LAUGHS[3:].encode() + b"}\ndata:")
+    elif how < 8:
+        for _ in range(chance.choice([1, 1, 2, 4])):
+            tree = replaced(chance, tree)
+        what, content = "config, tree", yaml.safe_dump(tree, allow_unicode=True).encode()
+    else:
+        what, content = "command line", text.encode()
+    (folder / "odd.yaml").write_bytes(content)
+    command = ["fit"] if chance.random() < 0.7 else ["predict", "--ckpt_path", "good", "--output", "x.npy"]
+    argv = [*command, "--config", "odd.yaml", *flags]
+    return Trial(what, argv, content.decode(errors="replace") + " ".join(argv))
+
+
+def _flags(chance: random.Random, tree: Any) -> list[str]:
+    found: list[str] = []
+    names = [".".join(map(str, path)) for path in places(tree)] if isinstance(tree, dict) else []
+    for _ in range(chance.choice([1, 1, 2, 5])):
+        name = chance.choice([*WORDS, *(f"--{name}" for name in names)])
+        value = chance.choice(HOSTILE)
+        written = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n...")[0]
+        how = chance.randrange(8)
+        found += [name] if how == 0 else [f"{name}={written}"] if how == 1 else [name, written.strip()]
+        if how == 2:
+            found[-2] = found[-2][: chance.randrange(len(found[-2]) + 1)]
+    return found
+
+
+def _comparison(chance: random.Random) -> Trial:
+    pieces = [
+        *"()[],=.*+'\n",
+        "Heun",
+        "own",
+        "eta=0.5",
+        "n_steps=",
+        "grid=",
+        "Karras",
+        "1e9",
+        "-1",
+        "__import__",
+        "lambda: 0",
+    ]
+    pieces += [
+        "DDIM(eta=0.5)",
+        "PredictorCorrector(predictor=",
+        "evil.Evil",
+        "9" * 5000,
+        "1 if 1 else 2",
+        "\0",
+        "(" * 300,
+    ]
+    pieces += chance.sample(toy_score.__all__, 3)
+    samplers = "".join(chance.choices(pieces, k=chance.choice([1, 2, 4, 7])))
+    argv = ["compare", "good", "--output", "D", f"--samplers={samplers}"]
+    for _ in range(chance.choice([0, 0, 1, 2])):
+        option = chance.choice(["--n_steps", "--n_samples", "--seeds", "--seed", "--device", "--overwrite", "--outptu"])
+        argv += [option, str(chance.choice(HOSTILE))]
+    return Trial("compare, command line", argv, " ".join(argv))
+
+
+SETTINGS = Kind(prepare, _setting)

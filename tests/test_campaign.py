@@ -1,0 +1,111 @@
+"""A short form of each campaign; `make campaign` runs them in full. A planted fault is found by each."""
+
+import os
+import tempfile
+
+import pytest
+
+from campaign import commands, fuzz, kills, storage
+from campaign.record import Record, write
+
+
+@pytest.fixture(scope="module")
+def reference():
+    with commands.Reference() as made:
+        yield made
+
+
+@pytest.fixture
+def record():
+    return Record(show=lambda line: None)
+
+
+def test_a_prediction_that_is_killed_when_it_changes_a_file_goes_on_and_leaves_nothing(reference, record):
+    kills.killed_at_every_file(record, reference, commands.PREDICT["csv"], at_most=8)
+    assert record.tried.total() == 8
+    assert record.failures == []
+
+
+def test_a_run_that_is_killed_goes_on_bit_for_bit(reference, record):
+    kills.killed_at_random(record, reference, commands.FIT, kills.duration(reference, commands.FIT) / 2)
+    assert record.failures == []
+
+
+def test_another_result_and_a_file_that_is_left_over_are_noticed(reference):
+    command = commands.PREDICT["npy"]
+    folder = reference.new(command)
+    result = bytearray((reference.folder / "x.npy").read_bytes())
+    (folder / "x.npy").write_bytes(result)
+    assert reference.differences(command, folder) is None
+    (folder / "x.npy.part").touch()
+    assert reference.differences(command, folder) == "left over: x.npy.part"
+    result[-1] ^= 1
+    (folder / "x.npy").write_bytes(result)
+    assert commands.whole(reference, command, folder) == "x.npy is neither whole nor absent"
+
+
+def test_a_full_disk_leaves_nothing_and_the_same_command_goes_on(reference, record):
+    storage.full(record, reference, commands.PREDICT["npy"], "full", 30_000)
+    assert record.failures == []
+    assert record.notes["full", "refused"] == 1
+
+
+@pytest.mark.parametrize("kind", fuzz.KINDS)
+def test_odd_input_runs_or_is_refused_in_one_line(kind, record):
+    fuzz.fuzz(record, kind, range(30), seed=1)
+    assert record.tried.total() == 30
+    assert record.failures == []
+
+
+def writes_elsewhere():
+    """Plant a command that writes out of its folder."""
+    import toy_score.commands.arguments as arguments
+
+    parse = arguments.parse
+
+    def planted(*words):
+        handle, path = tempfile.mkstemp("elsewhere")
+        os.close(handle)
+        os.unlink(path)
+        return parse(*words)
+
+    arguments.parse = planted
+
+
+def raises():
+    """Plant a command with a defect."""
+    import toy_score.commands.arguments as arguments
+
+    def planted(*_):
+        return {}["missing"]
+
+    arguments.parse = planted
+
+
+def hangs():
+    """Plant a command that does not end."""
+    import toy_score.commands.arguments as arguments
+
+    def planted(*_):
+        while True:
+            pass
+
+    arguments.parse = planted
+
+
+@pytest.mark.parametrize(
+    ("plant", "found"), [(writes_elsewhere, "elsewhere"), (raises, "a defect"), (hangs, "more than 2 s")]
+)
+def test_the_fuzzer_finds_a_planted_fault(plant, found, record):
+    fuzz.fuzz(record, "data", range(1), seed=1, prepare=plant)
+    ((_, failure),) = record.failures
+    assert found in failure
+
+
+def test_a_table_takes_the_place_of_the_one_before(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- kills -->\nold\n<!-- end of kills -->\nafter\n")
+    write("kills", "new", page)
+    assert page.read_text() == "before\n<!-- kills -->\nnew\n<!-- end of kills -->\nafter\n"
+    with pytest.raises(ValueError, match="has no place for fuzz"):
+        write("fuzz", "new", page)
