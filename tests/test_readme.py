@@ -20,6 +20,7 @@ from toy_score.commands.settings import merged
 from toy_score.compare import command as compare
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule
+from toy_score.play import command as play
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
