@@ -31,9 +31,7 @@ def html():
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install 'toy-score[browser]'"
-    )
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[browser]'")
     if CHROMIUM is None:
         pytest.skip("there is no chromium: the page is not tested in a browser")
     with api.sync_playwright() as playwright:
