@@ -15,7 +15,8 @@ demo: $(READY) ## train a model, draw samples and measure them: about a minute
 	@run=$$(ls -td lightning_logs/ncsn_heart/version_* | head -n 1) && \
 	$(BIN)/python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output $$run/samples.npy && \
 	$(BIN)/python -m toy_score test --ckpt_path $$run/checkpoints/last.ckpt && \
-	printf '%s\n' "" "pictures:  $$run/pictures" "samples:   $$run/samples.npy" "" "next:" \
+	$(BIN)/python -m toy_score play $$run --output $$run/play.html && \
+	printf '%s\n' "" "pictures:  $$run/pictures" "samples:   $$run/samples.npy" "play:      $$run/play.html" "" "next:" \
 	  "  source $(BIN)/activate" \
 	  "  tensorboard --logdir lightning_logs" \
 	  "  python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output heart.gif"

@@ -54,7 +54,7 @@ function computeField() {
   field = { half, side, points, vectors, longest: vectors ? Math.max(...lengths) : 0, heat: null };
   if (state.field === "difference") field.heat = { values: lengths.map((l) => l / field.longest), side };
   else if (state.density) {
-    const finest = 110, affordable = Math.floor(Math.sqrt(2.5e6 / problem.distribution.parts));
+    const finest = 80, affordable = Math.floor(Math.sqrt(6e5 / problem.distribution.parts));
     coarse = affordable < finest && performance.now() - lastChange < REFINE_AFTER;
     field.heat = densityImage(half, coarse ? affordable : finest);
   }

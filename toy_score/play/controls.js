@@ -29,7 +29,8 @@ function togglePlay() {
 function stepOnce() {
   if (!problem.distribution) return;
   playing = false;
-  if (!cloud || cloud.finished) newCloud(); else { cloud.progress = 1; cloud.step(); }
+  if (!cloud || cloud.finished) newCloud();
+  cloud.step();
   state.level = Math.max(cloud.ratio, problem.schedule.ratios[0]);
   dirty = true;
   showControls();
@@ -62,7 +63,7 @@ function onPointer(event) {
   if (drawing) {
     const near = own.length && Math.hypot(x - own[own.length - 2], y - own[own.length - 1]) < 0.12;
     if ((event.type === "pointermove" && near) || own.length >= 2 * MOST_OWN) return;
-    own.push(x, y);
+    own.push(...decodeOwn(encodeOwn([x, y]))); // as exactly as a link keeps them
   } else Object.assign(state, { x, y });
   playing = false;
   change({ keepCloud: !drawing });

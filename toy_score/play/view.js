@@ -133,7 +133,7 @@ class Plane {
       context.textAlign = "center";
       if (x > 30 && x < width - 24) context.fillText(text, x, height - 10);
       context.textAlign = "left";
-      if (y > 20 && y < height - 30) context.fillText(text, 10, y + 4);
+      if (y > 30 && y < height - 30) context.fillText(text, 10, y + 4);
     }
     context.font = "italic 13px Georgia, serif";
     context.textAlign = "right";
