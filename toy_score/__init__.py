@@ -96,6 +96,7 @@ _ROOMS = {
         "RandomLevels",
         "SigmaSquared",
         "SlicedScoreMatching",
+        "StableTarget",
         "UniformLogSNR",
         "UniformTimes",
     ],
@@ -225,6 +226,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         RandomLevels as RandomLevels,
         SigmaSquared as SigmaSquared,
         SlicedScoreMatching as SlicedScoreMatching,
+        StableTarget as StableTarget,
         UniformLogSNR as UniformLogSNR,
         UniformTimes as UniformTimes,
     )

@@ -143,9 +143,13 @@ class MLP(Backbone):
         activation: softplus, silu, gelu, tanh or relu; on a CPU, silu makes the whole network about 1.6 times faster.
         embedding: features of the conditioning number; by default the number itself.
         n_labels: how many class labels there are, >= 0.
+        edges: how many features `tanh((v . x + b) exp(-4 c))` the first layer sees besides, >= 0, with `v` and `b`
+            learned. With `LogSigma`, `exp(-4 c) = alpha / sigma`, so each is a line, seen in units of the noise: near
+            a sharp edge of the data the best output is a function of just that, and a smooth network of `x` and `c`
+            would have to learn it for each noise level anew.
 
     Raises:
-        ValueError: for an unknown activation, a width below 1, or a negative `n_labels`.
+        ValueError: for an unknown activation, a width below 1, or a negative `n_labels` or `edges`.
     """
 
     broadcasts = True
@@ -156,6 +160,7 @@ class MLP(Backbone):
         activation: str = "softplus",
         embedding: Embedding = Raw(),
         n_labels: int = 0,
+        edges: int = 0,
     ):
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -164,12 +169,19 @@ class MLP(Backbone):
             raise ValueError(f"hidden needs at least one width, each at least 1, got {tuple(hidden)}; e.g. [128, 128]")
         if n_labels < 0:
             raise ValueError(f"n_labels must be at least 0, got {n_labels}")
+        if edges < 0:
+            raise ValueError(f"edges must be at least 0, got {edges}; 8 suffice for two straight edges")
         self.hidden, self.activation, self.embedding, self.n_labels = tuple(hidden), activation, embedding, n_labels
+        self.edges = edges
         widths = [2 + embedding.n_features, *hidden, 2]
         layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.layers = cast(Sequence[nn.Linear], layers)  # `ModuleList` cannot say what its modules are
         if n_labels:
             self.label_vectors = nn.Embedding(n_labels + 1, widths[1], padding_idx=n_labels)
+        if edges:
+            self.lines, self.from_lines = nn.Linear(2, edges), nn.Linear(edges, widths[1], bias=False)
+            nn.init.normal_(self.lines.weight)
+            nn.init.uniform_(self.lines.bias, -1.5, 1.5)
 
     def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self._first(x, c, labels)
@@ -181,6 +193,9 @@ class MLP(Backbone):
         """The output `F`, `(n, 2)`, and `dF_i / dx_j`, `(n, 2, 2)`, in closed form: the chain rule, layer by layer."""
         h, slope = self._first(x, c, labels), ACTIVATIONS[self.activation].slope
         tangents = self.layers[0].weight[:, :2].T[:, None, :]  # [j, n, width]: dh / dx_j
+        if self.edges:
+            bend = (1.0 - self._seen(x, c).square()) * torch.exp(-4.0 * c)  # [n, edges]
+            tangents = tangents + (bend * self.lines.weight.T[:, None, :]) @ self.from_lines.weight.T
         for layer in self.layers[1:]:
             tangents = (slope(h) * tangents) @ layer.weight.T
             h = layer(self._activate(h))
@@ -201,6 +216,12 @@ class MLP(Backbone):
             # One noise level for all rows: its part of the first layer is computed once, not once per row.
             from_level = F.linear(features, first.weight[:, 2:], first.bias)
             h = torch.addmm(from_level, x, first.weight[:, :2].T)
+        if self.edges:
+            h = h + self.from_lines(self._seen(x, c))
         if labels is None or not self.n_labels:
             return h
         return h + self.label_vectors(torch.where(labels < 0, self.n_labels, labels))
+
+    def _seen(self, x: Tensor, c: Tensor) -> Tensor:
+        """The features of the learned lines, `(n, edges)`."""
+        return torch.tanh(self.lines(x) * torch.exp(-4.0 * c))

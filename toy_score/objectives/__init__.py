@@ -7,6 +7,7 @@ from toy_score.objectives.score_matching import (
     ImplicitScoreMatching,
     SlicedScoreMatching,
 )
+from toy_score.objectives.stable_target import StableTarget
 from toy_score.objectives.times import (
     AllLevels,
     LogNormalSigma,
@@ -30,6 +31,7 @@ __all__ = [
     "RandomLevels",
     "SigmaSquared",
     "SlicedScoreMatching",
+    "StableTarget",
     "TrainingTimes",
     "UniformLogSNR",
     "UniformTimes",

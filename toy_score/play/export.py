@@ -179,6 +179,8 @@ def export_network(denoiser: Denoiser) -> dict[str, Any]:
     mlp = denoiser.backbone
     if type(mlp) is not MLP:
         raise ValueError(f"the page has no backbone {type(mlp).__name__}; it has MLP")
+    if mlp.edges:
+        raise ValueError("the page has no networks with edges; it has MLP with edges = 0")
     biases = [layer.bias.detach() for layer in mlp.layers]
     if denoiser.labels is not None:
         biases[0] = biases[0] + mlp.label_vectors.weight.detach()[denoiser.labels[0]]

@@ -1,0 +1,81 @@
+r"""Denoising score matching with a target of less variance: the stable target field (Xu et al. 2023).
+
+A noisy point `x = alpha x_J + sigma eps` was made of one point of the batch, but others could have made it too. Given
+the batch and `x`, the index J has the probabilities
+
+    w_k = softmax_k( -|x / alpha - x_k|^2 / (2 r^2) ),    r = sigma / alpha,
+
+and so the mean of the target of denoising score matching, `eps = (x - alpha x_J) / sigma`, over J is
+
+    target = (x - alpha sum_k w_k x_k) / sigma.
+
+All points of a batch are drawn alike, so J may be thought of as drawn last. Then `E[target | x] = E[eps | x]`: the loss
+has the same minimum as denoising score matching, whatever the number of points, and only the variance is smaller (Rao
+and Blackwell). At small sigma no other point is near, and the target is `eps`; at large sigma the variance falls in
+proportion to the number of points.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from toy_score.denoisers import Denoiser, NetworkDenoiser
+from toy_score.objectives.base import Context, Objective
+from toy_score.objectives.weightings import SigmaSquared, Weighting
+from toy_score.schedules import Levels
+
+__all__ = ["StableTarget"]
+
+
+@dataclass(frozen=True)
+class StableTarget(Objective):
+    """`|noise_theta - target|^2 / 2`, the target averaged over the points of the batch that may have become `x`.
+
+    Args:
+        weighting: of the noise levels.
+        antithetic: as in `DenoisingScoreMatching`.
+        n_points: over how many points of the batch a target is averaged, >= 1; 1 is denoising score matching. Of
+            points with class labels, those of the same label count.
+
+    Raises:
+        ValueError: if `n_points` is below 1.
+    """
+
+    weighting: Weighting = SigmaSquared()
+    antithetic: bool = False
+    n_points: int = 128
+
+    def __post_init__(self) -> None:
+        if self.n_points < 1:
+            raise ValueError(f"n_points must be at least 1, got {self.n_points}; 128 is the default")
+
+    def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
+        labels = denoiser.labels if isinstance(denoiser, NetworkDenoiser) else None
+        target = self.target(x, level, eps, context.x0, labels)
+        return (denoiser.noise(x, level) - target).square().mean(dim=-1)
+
+    def target(self, x: Tensor, level: Levels, eps: Tensor, x0: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean of `eps` over the points that may have become `x`, `(m, 2)`; row i was made of `x0[i mod n]`.
+
+        Args:
+            x: noisy points, `(m, 2)`, m a multiple of n.
+            level: their levels, `(m, 1)`.
+            eps: their noise, `(m, 2)`.
+            x0: the points of the batch, `(n, 2)`.
+            labels: their class labels, `(n,)`, or one for all, `(1,)`.
+        """
+        n = len(x0)
+        with torch.no_grad():
+            y, noise = (x / level.alpha).view(-1, n, 2), eps.view(-1, n, 2)
+            ratio, targets = level.ratio.expand(len(x), 1).reshape(-1, n, 1), []
+            for first in range(0, n, self.n_points):
+                rows = slice(first, first + self.n_points)
+                points, r = x0[rows], ratio[:, rows]
+                squares = (y[:, rows, None] - points).square().sum(dim=-1)  # not by products, which cancel
+                log_w = squares / (-2.0 * r * r)
+                if labels is not None and len(labels) == n:
+                    log_w = log_w.masked_fill(labels[rows, None] != labels[rows], -torch.inf)
+                mean = torch.softmax(log_w, dim=-1) @ points
+                targets.append(noise[:, rows] + (points - mean) / r)
+            return torch.cat(targets, dim=1).view_as(x)
