@@ -18,7 +18,7 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
-from toy_score.backbones import Backbone, forward_jacobian
+from toy_score.backbones import Backbone, jacobian
 from toy_score.component import Component
 from toy_score.distributions import Distribution
 from toy_score.distributions.base import column
@@ -59,11 +59,11 @@ class Denoiser(ABC):
 
     def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         """`noise(x, t)`, `(n, 2)`, and its derivatives `d noise_i / d x_j`, `(n, 2, 2)`."""
-        return forward_jacobian(lambda z: self.noise(z, t), x)
+        return jacobian(lambda z: self.noise(z, t), x)
 
     def velocity_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         """`velocity(x, t)`, `(n, 2)`, and its derivatives `d velocity_i / d x_j`, `(n, 2, 2)`."""
-        return forward_jacobian(lambda z: self.velocity(z, t), x)
+        return jacobian(lambda z: self.velocity(z, t), x)
 
     def flow(self, angle: float | Tensor, z: Tensor) -> Tensor:
         """Slope `dz / dphi` of the probability flow on the circle, `(n, 2)`: the velocity.

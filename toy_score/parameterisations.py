@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toy_score.backbones import Backbone, forward_jacobian
+from toy_score.backbones import Backbone, jacobian
 from toy_score.component import Component
 
 __all__ = [
@@ -185,7 +185,7 @@ class Energy(EDMPreconditioning):
         return torch.func.grad(lambda z: backbone(z, c, labels).sum())(x)
 
     def jacobian(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return forward_jacobian(lambda z: self.output(backbone, z, c, labels), x)
+        return jacobian(lambda z: self.output(backbone, z, c, labels), x)
 
 
 class Conditioning(Component, ABC):
