@@ -169,7 +169,7 @@ def test_label_guidance_and_guide_are_flags_of_predict(labelled, tmp_path, monke
     ("flags", "words"),
     [
         (["--model.guidance", "2"], "needs a label to guide to or a guide"),
-        (["--model.label", "5"], "labels go from 0 to 1"),
+        (["--model.label", "5"], "there is no class 5; the classes are 0 = left, 1 = right"),
         (["--model.guidance", "2", "--model.guide", "none.ckpt"], "there is no checkpoint 'none.ckpt'"),
     ],
 )

@@ -23,10 +23,10 @@ from toy_score import (
     plotting,
 )
 from toy_score.callbacks import EMA, Pictures
-from toy_score.callbacks.pictures import averaged
+from toy_score.callbacks.pictures import averaged, first_visible
 from toy_score.metrics import Fields
 from toy_score.plotting import style
-from toy_score.samplers import AnnealedLangevin
+from toy_score.samplers import Angular, AnnealedLangevin, RungeKutta4, StochasticMidpoint
 from toy_score.schedules import DDPM, VE
 
 DISTRIBUTIONS = [Heart(), SplitNormal()]
@@ -243,3 +243,11 @@ def test_the_averaged_weights_are_drawn(tmp_path):
 def test_impossible_settings_are_refused_with_the_value(arguments, words):
     with pytest.raises(ValueError, match=words):
         Pictures(**arguments)
+
+
+@pytest.mark.parametrize("sampler", [StochasticMidpoint(48, Angular(0.3)), RungeKutta4(8)], ids=repr)
+def test_a_trajectory_is_drawn_from_where_its_noise_fits_into_the_picture(sampler):
+    """From a quarter of the half width on: neither as a cloud of noise nor, with few steps, as its last end alone."""
+    schedule, bounds = VE(0.01, 20.0), Heart().bounds
+    first, levels = first_visible(sampler, schedule, bounds), sampler.levels(schedule)
+    assert levels[first - 1].ratio > bounds / 4 >= levels[first].ratio

@@ -21,6 +21,7 @@ from toy_score.files import replacing
 from toy_score.metrics import STUDY_LEVELS, ScoreError
 from toy_score.modules import ScoreModule, score_module
 from toy_score.samplers import Heun, Sampler, Trajectory
+from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 
@@ -51,7 +52,8 @@ class Pictures(pl.Callback):
         every_n_steps: steps between drawings, >= 1; the first and the last step are always drawn.
         n_samples: points in a scatter, >= 1.
         sigmas: noise levels of the vector fields.
-        skip: number of positions that are left out at the beginning of a trajectory, >= 0; at most half of all.
+        skip: number of positions that are left out at the beginning of a trajectory, >= 0; at most those whose noise
+            would fill the picture, above a quarter of its half width.
         frames: of the animation from noise to data at the end, >= 2; 0 for no animation.
 
     Raises:
@@ -126,7 +128,7 @@ class Pictures(pl.Callback):
         final = folder is not None
         sampler = model.sampler if final else Heun(n_steps=18)
         generated = self._sample(model, sampler)
-        paths = self._paths(model)
+        paths = self._paths(model, distribution.bounds)
         figures = {
             "samples": plotting.samples(generated, real, distribution, title),
             "trajectory": plotting.trajectories(paths, real, distribution, title),
@@ -164,8 +166,8 @@ class Pictures(pl.Callback):
     def _sample(self, model: ScoreModule, sampler: Sampler) -> torch.Tensor:
         return sampler(model.denoiser, self.n_samples, self._generator(model)).cpu()
 
-    def _paths(self, model: ScoreModule) -> Trajectory:
-        skip = min(self.skip, len(model.sampler.times(model.schedule)) // 2)
+    def _paths(self, model: ScoreModule, bounds: float) -> Trajectory:
+        skip = min(self.skip, first_visible(model.sampler, model.schedule, bounds))
         return model.sampler.trajectory(model.denoiser, 4, self._generator(model), skip=skip)
 
     def _errors(self, model: ScoreModule, exact: ExactDenoiser, real: torch.Tensor) -> list[float]:
@@ -191,6 +193,12 @@ def animation(
     paths = sampler.trajectory(denoiser, n, generator, every)
     real = None if real is None else real[:N_REAL]
     return plotting.to_gif(plotting.noise_to_data(denoiser, paths, title, exact, real, frames))
+
+
+def first_visible(sampler: Sampler, schedule: Schedule, bounds: float) -> int:
+    """The first position of a walk whose noise level is at most a quarter of the picture's half width."""
+    levels = sampler.levels(schedule)
+    return next((i for i, level in enumerate(levels) if level.ratio <= bounds / 4), 0)
 
 
 def takes_pictures(logger: Logger) -> bool:
