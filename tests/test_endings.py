@@ -147,7 +147,7 @@ DAMAGES = {
     "toy_score_version": ("one.two", "its toy_score_version is 'one.two', no version"),
     "pytorch-lightning_version": (None, "it has no pytorch-lightning_version"),
     "global_step": (None, "it has no global_step"),
-    "state_dict": ({"w": "word"}, "differ in their names"),
+    "state_dict": ({"w": "word"}, "it is damaged or incomplete"),
     "current_model_state": ({}, "differ in their names"),
     "hyper_parameters": ([1], "model: must be of type ScoreModule, got [1]"),
 }
@@ -168,7 +168,7 @@ def test_a_checkpoint_with_a_damaged_part_is_refused_by_its_name(part, trained, 
     [
         (lambda w: w.int(), "are not such of a network; it is damaged"),
         (lambda w: w + 1j, "are not such of a network; it is damaged"),
-        (lambda w: "word", "are not such of a network; it is damaged"),
+        (lambda w: "word", "it is damaged or incomplete"),
         (lambda w: w * float("nan"), "are not finite; use an earlier checkpoint"),
         (lambda w: None, "without 'denoiser."),
     ],

@@ -37,7 +37,7 @@ def measured(monkeypatch):
 
 
 def points(*, seed=0, labels=None):
-    return Points(torch.randn(60, 2, generator=torch.Generator().manual_seed(seed)), labels)
+    return Points(torch.randn(300, 2, generator=torch.Generator().manual_seed(seed)), labels)
 
 
 def ask(p=HEART, n=N, draws=DRAWS, **options):
@@ -61,7 +61,7 @@ def test_numbers_that_are_not_finite_are_kept(folder):
 
 
 def test_floors_of_anything_else_are_measured(folder, measured):
-    x, y, named = points(), points(seed=1), points(labels=torch.arange(60) % 2)
+    x, y, named = points(), points(seed=1), points(labels=torch.arange(300) % 2)
     a, b = GaussianMixture([[0.0, 0.0]], stds=1.0), GaussianMixture([[0.0, 1e-15]], stds=1.0)
     questions = [
         *(

@@ -122,7 +122,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
                     "lower the learning rate or set --model.gradient_clip 1.0"
                 )
             self.best_model_path = os.path.join(self.dirpath or "", "last.ckpt")
-            trainer.save_checkpoint(self.best_model_path)
+            trainer.save_checkpoint(self.best_model_path, weights_only=False)
             self._saved_step = trainer.global_step
         if last or signalled:
             self._restore_handlers()
