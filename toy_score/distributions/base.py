@@ -20,9 +20,23 @@ from torch import Generator, Tensor
 from toy_score.component import Component
 from toy_score.seeds import seed_of
 
-__all__ = ["Distribution", "OneClass", "by_rows", "column", "device_of", "evenly_spread", "infinite", "positive"]
+__all__ = [
+    "Distribution",
+    "OneClass",
+    "all_true",
+    "by_rows",
+    "column",
+    "device_of",
+    "evenly_spread",
+    "infinite",
+    "positive",
+]
 
 SMALLEST = 1e-140  # replaces `sigma = 0`: the square of any length divided by it is still finite in float64
+FAR = -1e4
+"""A point is far from a part where the part's log density is lower. Above it, rounding changes no weight of a part by
+more than 1e-12; below it, differences of the log densities must not be taken from their rounded values."""
+LARGE = 1e300  # in the place of infinity: multiplied by a weight of 0 it is 0
 SCALE = 2.0**691  # values beyond `2^1024 / SCALE = 1.7e100` become infinite, as at `sigma = 0`; no usable level has any
 
 
@@ -40,7 +54,8 @@ class Distribution(Component, ABC):
       coordinates that lead to the support.
 
     A distribution without a density, such as `Points`, raises a ValueError at `sigma = 0`. Results are computed in
-    float64 and rounded once to the dtype of `x`.
+    float64 and rounded once to the dtype of `x`. None is NaN for any point and level that float32 can hold; beyond
+    1e150, which only float64 can hold, squares overflow.
     """
 
     bounds: float = 4.0
@@ -155,6 +170,19 @@ def positive(sigma: Tensor) -> Tensor:
 def infinite(values: Tensor) -> Tensor:
     """Float64 log densities or scores; values beyond 1.7e100 become their limits for `sigma -> 0`, +inf or -inf."""
     return values * SCALE * (1.0 / SCALE)  # exact, unless it overflows: half the time of two comparisons
+
+
+def all_true(condition: Tensor) -> bool:
+    """Whether a condition is known to hold everywhere, so that what is for the other points can be left out.
+
+    False also where it cannot be known at once: the host would wait for a GPU, and `vmap` refuses to answer.
+    """
+    if condition.device.type != "cpu":
+        return False
+    try:
+        return bool(condition.all())
+    except RuntimeError:
+        return False
 
 
 def device_of(generator: Generator | None) -> torch.device | None:

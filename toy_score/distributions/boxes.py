@@ -13,6 +13,16 @@ where Q is the upper tail of the normal law. Outside the interval (a > 0) both d
 with Mills' ratio `M(z) = Q(z) / phi(z) = 1 / h(-z)`, where h is the hazard. Only `phi(a)` underflows, and it cancels
 from the slope. If the noise is wide, `M(a)` and `exp(-D) M(b)` agree in about `log10(sigma / w)` digits.
 Everything is therefore computed in float64.
+
+For noise of more than 1000 w the formulas are those of `u = x0 / w` on [-1, 1], whose density is `exp(A u - B u^2)`
+with `A = w y / sigma^2` and `B = w^2 / 2 sigma^2`, to first order in B. Without B, with Langevin's function `L`,
+
+    E[u] = L(A) = coth A - 1 / A,      E[u^2] = 1 - 2 L / A,      E[u^3] = coth A - 3 E[u^2] / A,
+
+and with it `E[u]` is less by `B (E[u^3] - E[u] E[u^2])`.
+
+The weights of the boxes depend on differences of `log q`. Far from all boxes its rounded values have no digits of the
+differences left; there the differences of the squares of the distances are taken as products.
 """
 
 import math
@@ -24,11 +34,24 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.base import Distribution, OneClass, by_rows, device_of, evenly_spread, infinite, positive
-from toy_score.distributions.tails import hazard
+from toy_score.distributions.base import (
+    FAR,
+    LARGE,
+    Distribution,
+    OneClass,
+    all_true,
+    by_rows,
+    device_of,
+    evenly_spread,
+    infinite,
+    positive,
+)
+from toy_score.distributions.tails import FAR_TAIL, far_excess, hazard
 
 __all__ = ["Checkerboard", "UniformBoxes"]
 
+WIDE = 1e3  # noise is wide beyond so many half-widths: there both formulas are right to 1e-12
+DEPTH = 10  # of the continued fraction of Langevin's function, accurate to 1e-16 up to A = 3
 CHUNK = 1 << 16  # boxes x points at a time
 ROOT_HALF, ROOT_2PI = math.sqrt(0.5), math.sqrt(2.0 * math.pi)
 
@@ -57,31 +80,32 @@ class UniformBoxes(Distribution):
             _axes=[torch.unique(column, return_inverse=True) for column in c.T],
         )
 
-    def _parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logarithm of each box's part of the density, and its slopes along both axes, `(n, K)`."""
-        (log_0, slope_0), (log_1, slope_1) = (
-            self._along(x_j, middles, which, sigma) for x_j, (middles, which) in zip(x.T, self._axes, strict=True)
-        )
-        return -math.log(len(self._c)) + log_0 + log_1, slope_0, slope_1
+    def _axes_of(self, x: Tensor, sigma: Tensor) -> list[tuple["_Intervals", Tensor]]:
+        """The intervals of each axis, and which of them is a side of each box."""
+        device = x.device
+        return [
+            (_Intervals(x_j[:, None], middles.to(device, non_blocking=True), self._half, sigma), which)
+            for x_j, (middles, which) in zip(x.T, self._axes, strict=True)
+        ]
 
-    def _along(self, x_j: Tensor, middles: Tensor, which: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The factor of one axis in each box's density, as a logarithm, and its slope, `(n, K)`."""
-        log_axis, slope = _interval(x_j[:, None] - middles.to(x_j.device, non_blocking=True), self._half, sigma)
-        return log_axis[:, which], slope[:, which]
+    def _log_prob(self, x: Tensor, sigma: Tensor) -> Tensor:
+        log_q = sum(axis.log_q[:, which] for axis, which in self._axes_of(x, sigma))
+        return torch.logsumexp(log_q - math.log(len(self._c)), dim=-1)  # type: ignore[arg-type]
+
+    def _mean_over_boxes(self, name: str, x: Tensor, sigma: Tensor) -> Tensor:
+        """The attribute `name` of the intervals of each axis, weighted by the posterior probability of the boxes."""
+        axes = self._axes_of(x, sigma)
+        r = sum(axis.log_weight()[:, which] for axis, which in axes).softmax(dim=-1)  # type: ignore[union-attr]
+        return torch.stack([(r * getattr(axis, name)[:, which]).sum(dim=-1) for axis, which in axes], dim=-1)
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
-        return self._by_rows(lambda x, sigma: infinite(self._parts(x, sigma)[0].logsumexp(dim=-1)), x, sigma)
+        return self._by_rows(lambda x, sigma: infinite(self._log_prob(x, sigma)), x, sigma)
 
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        return self._by_rows(lambda x, sigma: infinite(self._score(x, sigma)), x, sigma)
+        return self._by_rows(lambda x, sigma: infinite(self._mean_over_boxes("slope", x, sigma)), x, sigma)
 
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        return self._by_rows(lambda x, sigma: x + sigma.square() * self._score(x, sigma), x, sigma)
-
-    def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        log_q, *slopes = self._parts(x, sigma)
-        r = log_q.softmax(dim=-1)
-        return torch.stack([(r * slope).sum(dim=-1) for slope in slopes], dim=-1)
+        return self._by_rows(lambda x, sigma: self._mean_over_boxes("mean", x, sigma), x, sigma)
 
     def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
         rows = CHUNK // len(self._c)
@@ -131,19 +155,79 @@ class _Box(OneClass, UniformBoxes):
         return [self.whole._c[self.label].tolist()], self.whole._half
 
 
-def _interval(offset: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """`log q` and `d log q / d offset` of an interval of half-width `w` about 0; the formulas are at the top."""
-    side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(), whose derivatives at 0 are 0
-    y = offset * side
+class _Intervals:
+    """Intervals of half-width `w` on one axis, seen from points `x`, `(n, 1)`; the formulas are at the top.
+
+    Attributes:
+        log_q: of each interval, `(n, M)`.
+        slope: `d log q / dx`.
+        mean: the posterior mean of the clean coordinate.
+    """
+
+    def __init__(self, x: Tensor, middles: Tensor, w: float, sigma: Tensor):
+        offset = x - middles
+        side = torch.where(offset < 0, -1.0, 1.0)  # not sign() and abs(), whose derivatives at 0 are 0
+        y = offset * side
+        narrow = sigma <= WIDE * w
+        log_rest, distance, slope, mean = _narrow(y, w, sigma.clamp(max=WIDE * w))
+        seen_at = side * w
+        if not all_true(narrow):
+            others = _wide(y, w, sigma.clamp(min=WIDE * w))
+            log_rest, distance, slope, mean = (
+                torch.where(narrow, usual, wide)
+                for usual, wide in zip((log_rest, distance, slope, mean), others, strict=True)
+            )
+            seen_at = torch.where(narrow, seen_at, 0.0)
+        self.log_q, self.slope, self.mean = log_rest - 0.5 * distance.square(), slope * side, middles + mean * side
+        self._x, self._sigma, self._log_rest, self._seen_at = x, sigma, log_rest, middles + seen_at
+
+    def log_weight(self) -> Tensor:
+        """`log q`; where all intervals are far, up to a number that they share."""
+        near = self.log_q.amax(dim=-1, keepdim=True) > FAR
+        if all_true(near):
+            return self.log_q
+        # distance = (x - e) / sigma, where e is an edge or a middle; distance^2 - distance_0^2 as a product, >= 0
+        x, e = self._x, self._seen_at
+        reach = 2.0 * e.abs().amax()  # farther out, differences of the distances may be rounded to 0
+        e0 = e.gather(-1, (x.clamp(-reach, reach) - e).abs().argmin(dim=-1, keepdim=True))
+        farther = (e0 - e) / self._sigma * ((2.0 * x - e - e0) / self._sigma)
+        return torch.where(near, self.log_q, self._log_rest - 0.5 * farther.clamp(max=LARGE))
+
+
+def _narrow(y: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`log q + d^2 / 2`, the distance `d` from the interval over sigma, the slope, and the mean, for `y >= 0`."""
     a, b, minus_D = (y - w) / sigma, (y + w) / sigma, -2.0 * w * y / sigma.square()
     tail, body = a.clamp(min=0.0), a.clamp(max=0.0)  # outside and inside the interval; each is 0 where the other holds
     mills = 1.0 / hazard(-tail) - minus_D.exp() / hazard(-b)
     inside = 0.5 * (torch.erf(b * ROOT_HALF) - torch.erf(body * ROOT_HALF))
     phi = (-0.5 * body.square()).exp() / ROOT_2PI  # outside, phi(a) without its factor exp(-tail^2 / 2)
     mass = torch.where(a > 0, mills / ROOT_2PI, inside)  # Q(a) - Q(b), without that factor
-    log_q = mass.log() - 0.5 * tail.square() - math.log(2.0 * w)
-    slope = minus_D.expm1() * (phi / mass) / sigma
-    return log_q, slope * side
+    step = minus_D.expm1() * (phi / mass)
+    # Deep in the tail the mean is at the edge, but for the excess of the hazard over its argument.
+    deep = (a > -FAR_TAIL) & (minus_D < -46.0)
+    mean = torch.where(deep, w - sigma * far_excess(-tail.clamp(min=-FAR_TAIL)), y + sigma * step)
+    return mass.log() - math.log(2.0 * w), tail, (step / sigma).clamp(min=-LARGE), mean
+
+
+def _wide(y: Tensor, w: float, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same for noise that is wide; the distance is that from the middle."""
+    v = sigma.square()
+    A, B = w * y / v, 0.5 * w * w / v
+    small, large = A.clamp(max=3.0), A.clamp(min=3.0)
+    square, fraction = small.square(), torch.full_like(A, 2.0 * DEPTH + 5.0)
+    for k in range(DEPTH, 0, -1):  # L(A) = A / (3 + A^2 / (5 + A^2 / (7 + ...)))
+        fraction = 2.0 * k + 3.0 + square / fraction
+    over_A = 1.0 / (3.0 + square / fraction)  # L / A
+    coth = 1.0 / large.tanh()
+    is_small = A <= 3.0
+    L = torch.where(is_small, small * over_A, coth - 1.0 / large)
+    u2 = 1.0 - 2.0 * torch.where(is_small, over_A, (coth - 1.0 / large) / large)
+    u3 = torch.where(is_small, small * over_A * (1.0 - 2.0 / fraction), coth - 3.0 * u2 / large)
+    mean = w * (L - B * (u3 - L * u2))
+    tiny = small.clamp(min=1e-100)
+    log_sinh_over_A = torch.where(is_small, (tiny.sinh() / tiny).log(), large + torch.log1p(-torch.exp(-2 * large)))
+    log_sinh_over_A = log_sinh_over_A - torch.where(is_small, 0.0, (2.0 * large).log())
+    return log_sinh_over_A - B * u2 - (sigma * ROOT_2PI).log(), y / sigma, (mean - y) / v, mean
 
 
 @dataclass(frozen=True)

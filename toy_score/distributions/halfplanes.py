@@ -18,9 +18,16 @@ with `m0 = a.(mu - c) / sqrt(a' S a)`, and, with the hazard `h(z) = phi(z) / Phi
 
 which are sums of positive (definite) terms. So no digits cancel at any `sigma`. The product of matrices `C^-1 S` would
 lose digits at small `sigma`, and `a' S a - a' S C^-1 S a`, in the place of `a' P a`, would lose all of them. Everything
-is computed in float64, as for `Gaussians`. The weights of the parts lose `|log q|` times the rounding error, which is
-too much in float32. In float64 it matters only far out: the logarithms have the size `(|x| / sigma)^2 / 2`, so at
-`|x| = 1e6 sigma` they are accurate to 1e-4.
+is computed in float64, as for `Gaussians`.
+
+The posterior weights of the parts, a softmax of `log q`, depend on its differences. Far from the data, in units of the
+noise, `log q` is so large that a difference of rounded values has no digit left. There the weights are taken from
+
+    log q = Q(x) + log Phi(z) = E(x) - log h(z) - log(2 pi) / 2,      E = Q - z^2 / 2,
+
+where Q is quadratic in `x`, and so is E, the logarithm of the Gaussian at the most likely clean point on the edge: the
+first if all parts have `z > 0`, else the second. The differences of Q and E are those of their coefficients. So what
+the parts have in common cancels exactly, such as all of E for the two sides of the heart.
 """
 
 from abc import abstractmethod
@@ -31,7 +38,7 @@ import torch
 from torch import Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, by_rows, infinite, positive
+from toy_score.distributions.base import FAR, LARGE, Distribution, all_true, by_rows, infinite, positive
 from toy_score.distributions.tails import LOG_2PI, log_ndtr_and_hazard
 
 __all__ = ["HalfPlaneGaussians", "HalfPlaneParts"]
@@ -97,13 +104,13 @@ class HalfPlaneGaussians(Distribution):
 
     @staticmethod
     def _score(p: "_Parts") -> Tensor:
-        r, h = torch.softmax(p.log_q, dim=0), p.hazard / p.tau
+        r, h = p.weights(), (p.hazard / p.tau).clamp(max=LARGE)
         score = [(r * (h * p.Pa0 - p.Cd0)).sum(0), (r * (h * p.Pa1 - p.Cd1)).sum(0)]
         return infinite(torch.stack(score, dim=-1))
 
     @staticmethod
     def _denoise(p: "_Parts") -> Tensor:
-        r, h = torch.softmax(p.log_q, dim=0), p.hazard * (p.v / p.tau)
+        r, h = p.weights(), p.hazard * (p.v / p.tau)
         p00, p01, p11 = p.P
         y0 = p.mu0 + p00 * p.d0 + p01 * p.d1 + h * p.Pa0
         y1 = p.mu1 + p01 * p.d0 + p11 * p.d1 + h * p.Pa1
@@ -114,16 +121,58 @@ class _Parts:
     """The quantities of every part at every point, `(K, n)`, that log density, score and denoiser share."""
 
     def __init__(self, distribution: HalfPlaneGaussians, x: Tensor, sigma: Tensor):
-        mu0, mu1, s00, s01, s11, det_S, a0, a1, offset, log_weight = distribution._constants.to(x.device)
+        self.constants = mu0, mu1, s00, s01, s11, det_S, a0, a1, offset, log_weight = distribution._constants.to(
+            x.device
+        )
         sigma = positive(sigma[:, 0])  # (1,) or (n,)
         v = sigma * sigma
         det = det_S + v * (s00 + s11 + v)
-        i00, i01, i11 = (s11 + v) / det, -s01 / det, (s00 + v) / det  # C^-1
+        self.inverse = i00, i01, i11 = (s11 + v) / det, -s01 / det, (s00 + v) / det  # C^-1
         self.P = p00, p01, p11 = (det_S + v * s00) / det, v * s01 / det, (det_S + v * s11) / det
         self.Pa0, self.Pa1 = p00 * a0 + p01 * a1, p01 * a0 + p11 * a1
         d0, d1 = x[:, 0] - mu0, x[:, 1] - mu1
         self.Cd0, self.Cd1 = i00 * d0 + i01 * d1, i01 * d0 + i11 * d1  # C^-1 (x - mu)
         self.tau = sigma * (a0 * self.Pa0 + a1 * self.Pa1).sqrt()
-        log_phi, self.hazard = log_ndtr_and_hazard((offset + self.Pa0 * d0 + self.Pa1 * d1) / self.tau)
-        self.log_q = log_weight - 0.5 * (d0 * self.Cd0 + d1 * self.Cd1 + det.log()) + log_phi
-        self.mu0, self.mu1, self.d0, self.d1, self.v = mu0, mu1, d0, d1, v
+        self.z = (offset + self.Pa0 * d0 + self.Pa1 * d1) / self.tau
+        self.log_phi, self.hazard = log_ndtr_and_hazard(self.z)
+        self.log_q = log_weight - 0.5 * (d0 * self.Cd0 + d1 * self.Cd1 + det.log()) + self.log_phi
+        self.mu0, self.mu1, self.d0, self.d1, self.v, self.x, self.det = mu0, mu1, d0, d1, v, x, det
+
+    def weights(self) -> Tensor:
+        """The posterior weight of each part, the softmax of `log q`."""
+        near = self.log_q.amax(dim=0) > FAR
+        log_q = self.log_q if all_true(near) else torch.where(near, self.log_q, self._far_log_q())
+        return torch.softmax(log_q, dim=0)
+
+    def _far_log_q(self) -> Tensor:
+        """`log q` up to a number that all parts share, accurate however far the point is."""
+        mu0, mu1, s00, s01, s11, det_S, a0, a1, offset, log_weight = self.constants
+        i00, i01, i11 = self.inverse
+        b0, b1 = i00 * mu0 + i01 * mu1, i01 * mu0 + i11 * mu1
+        Q = self._difference(-0.5 * i00, -i01, -0.5 * i11, b0, b1, -0.5 * (b0 * mu0 + b1 * mu1))
+        # E: the unit vectors n across the edge and e along it, and the prior of a clean point on the edge, along e.
+        length = torch.hypot(a0, a1)
+        n0, n1, depth = a0 / length, a1 / length, offset / length
+        e0, e1 = -n1, n0
+        across = n0 * (n0 * s00 + n1 * s01) + n1 * (n0 * s01 + n1 * s11)  # n' S n
+        mean = e0 * mu0 + e1 * mu1 - (e0 * (n0 * s00 + n1 * s01) + e1 * (n0 * s01 + n1 * s11)) / across * depth
+        edge, along, v = n0 * mu0 + n1 * mu1 - depth, det_S / across + self.v, self.v
+        E = self._difference(
+            -0.5 * (n0 * n0 / v + e0 * e0 / along),
+            -(n0 * n1 / v + e0 * e1 / along),
+            -0.5 * (n1 * n1 / v + e1 * e1 / along),
+            n0 * edge / v + e0 * mean / along,
+            n1 * edge / v + e1 * mean / along,
+            -0.5 * (edge * edge / v + mean * mean / along + depth * depth / across),
+        )
+        z = self.z
+        # log Phi(z) + z^2 / 2, which is z^2 / 2 to all digits where the hazard may underflow
+        mills = torch.where(z > 9.0, 0.5 * z * z, -self.hazard.clamp(min=1 / LARGE).log() - 0.5 * LOG_2PI)
+        log_q = torch.where(z.amin(dim=0) > 0, Q + self.log_phi, E + mills.clamp(max=LARGE))
+        return log_q + log_weight - 0.5 * self.det.log()
+
+    def _difference(self, *coefficients: Tensor) -> Tensor:
+        """A quadratic polynomial of each part, `(K, n)`, minus that of the first part."""
+        xx, xy, yy, x, y, one = (c - c[:1] for c in torch.broadcast_tensors(*coefficients))
+        x0, x1 = self.x[:, 0], self.x[:, 1]
+        return (x0 * x0 * xx + x0 * x1 * xy + x1 * x1 * yy + x0 * x + x1 * y + one).clamp(-LARGE, LARGE)

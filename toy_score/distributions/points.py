@@ -94,7 +94,7 @@ class Points(Distribution):
         names = [str(k) for k in range(len(counts))] if self.names is None else list(self.names)
         if len(counts) != len(names) or (self.names is None and not counts.all()):
             raise ValueError(f"labels must count from 0 without gaps, got {labels.unique().tolist()}")
-        shares = (counts / len(labels)).tolist()
+        shares = (counts.double() / len(labels)).tolist()
         self._set(mode_weights=dict(zip(names, shares, strict=True)), n_labels=len(counts) if len(counts) > 1 else 0)
 
     @staticmethod

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["LOG_2PI", "hazard", "log_ndtr_and_hazard"]
+__all__ = ["FAR_TAIL", "LOG_2PI", "far_excess", "hazard", "log_ndtr_and_hazard"]
 
 LOG_2PI = math.log(2.0 * math.pi)
-FAR = -35.0  # below it the hazard is its asymptotic series; exp(-z^2/2) and Phi(z) are normal numbers down to -37
+FAR_TAIL = -35.0  # below it the hazard is its asymptotic series; exp(-z^2/2) and Phi(z) are normal numbers down to -37
 
 
 def log_ndtr_and_hazard(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +34,7 @@ def hazard(z: Tensor) -> Tensor:
 
 def _slope(z: Tensor, hazard: Tensor) -> Tensor:
     """`h' = -h (z + h)`."""
-    return -hazard * torch.where(z < FAR, _far_excess(z.clamp(max=FAR)), z + hazard)
+    return -hazard * torch.where(z < FAR_TAIL, far_excess(z.clamp(max=FAR_TAIL)), z + hazard)
 
 
 class _Tails(torch.autograd.Function):
@@ -42,19 +42,19 @@ class _Tails(torch.autograd.Function):
 
     @staticmethod
     def _parts(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """`2 Phi` for `z >= FAR`, the hazard, and which numbers are far.
+        """`2 Phi` for `z >= FAR_TAIL`, the hazard, and which numbers are far.
 
         The last is None if none is far, as usual. A GPU is not asked, since the host would have to wait for it.
         """
-        if z.device.type == "cpu" and z.numel() and bool(z.amin() >= FAR):  # false if any number is nan
+        if z.device.type == "cpu" and z.numel() and bool(z.amin() >= FAR_TAIL):  # false if any number is nan
             near, is_far = z, None
         else:
-            near, is_far = z.clamp(min=FAR), z < FAR
+            near, is_far = z.clamp(min=FAR_TAIL), z < FAR_TAIL
         twice_Phi = torch.erfc(near * -math.sqrt(0.5))
         hazard = (near * near).mul_(-0.5).exp_().mul_(2.0 * math.sqrt(0.5 / math.pi)).div_(twice_Phi)
         if is_far is not None:
-            far = z.clamp(max=FAR)
-            hazard = torch.where(is_far, _far_excess(far) - far, hazard)
+            far = z.clamp(max=FAR_TAIL)
+            hazard = torch.where(is_far, far_excess(far) - far, hazard)
         return twice_Phi, hazard, is_far
 
 
@@ -114,7 +114,7 @@ class _LogAndHazard(_Tails):
         return of_log * hazard + of_hazard * _slope(z, hazard)
 
 
-def _far_excess(z: Tensor) -> Tensor:
+def far_excess(z: Tensor) -> Tensor:
     """`h(z) + z` far in the lower tail, where adding the two would cancel digits."""
     w = 1.0 / (z * z)
     return -z * w * (1.0 - w * (2.0 - w * (10.0 - w * 74.0)))

@@ -152,8 +152,8 @@ class Schedule(Component, ABC):
         return self.sigma(torch.tensor(self.t_max, dtype=torch.float64)).item()
 
 
-def check_levels(sigma_min: float, sigma_max: float) -> None:
-    """`0 < sigma_min < sigma_max < inf`.
+def check_levels(sigma_min: float, sigma_max: float, largest: float = math.inf) -> None:
+    """`0 < sigma_min < sigma_max <= largest`, and `sigma_max` is finite.
 
     Raises:
         ValueError: otherwise.
@@ -162,3 +162,5 @@ def check_levels(sigma_min: float, sigma_max: float) -> None:
         raise ValueError(f"sigma_min must be a positive number, got {sigma_min}; NCSN uses 0.01")
     if not sigma_min < sigma_max < float("inf"):
         raise ValueError(f"sigma_min must be below sigma_max, got {sigma_min} >= {sigma_max}; swap them?")
+    if sigma_max > largest:
+        raise ValueError(f"sigma_max must be at most {largest:g} on this schedule, got {sigma_max}; EDM goes beyond")

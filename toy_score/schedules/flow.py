@@ -9,6 +9,9 @@ from toy_score.schedules.base import Schedule, check_levels
 
 __all__ = ["LinearFlow"]
 
+LARGEST = 1e12
+"""The highest noise level whose time, in float64, differs from 1 by more than rounding."""
+
 
 @dataclass(frozen=True)
 class LinearFlow(Schedule):
@@ -19,17 +22,17 @@ class LinearFlow(Schedule):
 
     Args:
         sigma_min: the lowest noise level `sigma / alpha`, > 0.
-        sigma_max: the highest.
+        sigma_max: the highest, at most 1e12.
 
     Raises:
-        ValueError: if `0 < sigma_min < sigma_max` fails.
+        ValueError: if `0 < sigma_min < sigma_max <= 1e12` fails.
     """
 
     sigma_min: float = 0.01
     sigma_max: float = 100.0
 
     def __post_init__(self) -> None:
-        check_levels(self.sigma_min, self.sigma_max)
+        check_levels(self.sigma_min, self.sigma_max, LARGEST)
 
     @property
     def t_min(self) -> float:
@@ -40,13 +43,14 @@ class LinearFlow(Schedule):
         return self.sigma_max / (1.0 + self.sigma_max)
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return 1.0 - t, t
+        # In float32 the end of a schedule with a very large `sigma_max` rounds to 1, where alpha would be 0.
+        return (1.0 - t).clamp(min=1.0 - self.t_max), t
 
     def time_of(self, ratio: Tensor) -> Tensor:
         return ratio / (1.0 + ratio)
 
     def drift(self, t: Tensor) -> Tensor:
-        return -1.0 / (1.0 - t)
+        return -1.0 / self.alpha(t)
 
     def diffusion(self, t: Tensor) -> Tensor:
-        return torch.sqrt(2.0 * t / (1.0 - t))
+        return torch.sqrt(2.0 * t / self.alpha(t))

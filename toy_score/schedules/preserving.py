@@ -129,10 +129,10 @@ class Cosine(_VariancePreserving):
     Args:
         s: offset, > 0, without which the first steps would be too small; the paper's 0.008.
         sigma_min: the lowest noise level `sigma / alpha`, > 0.
-        sigma_max: the highest.
+        sigma_max: the highest, at most 1e6.
 
     Raises:
-        ValueError: if `s` is not positive or `0 < sigma_min < sigma_max` fails.
+        ValueError: if `s` is not positive or `0 < sigma_min < sigma_max <= 1e6` fails.
     """
 
     s: float = 0.008
@@ -142,7 +142,7 @@ class Cosine(_VariancePreserving):
     def __post_init__(self) -> None:
         if not self.s > 0:
             raise ValueError(f"s must be positive, got {self.s}; the paper uses 0.008")
-        check_levels(self.sigma_min, self.sigma_max)
+        check_levels(self.sigma_min, self.sigma_max, NO_SIGNAL)
 
     @cached_property
     def t_min(self) -> float:

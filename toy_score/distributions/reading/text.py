@@ -65,10 +65,11 @@ def read_text(path: Path) -> Sheet:
 
 def _separator(lines: list[str]) -> str | None:
     """The separator of the columns; None for spaces."""
+    bare = [re.sub('"[^"]*"', '""', line) for line in lines]  # a quoted name may hold any sign
     for separator in ";\t":
-        if separator in lines[0] or all(separator in line for line in lines[1:] or lines):
+        if separator in bare[0] or all(separator in line for line in bare[1:] or bare):
             return separator
-    if any("," in line for line in lines):
+    if any("," in line for line in bare):
         # 1,5 2,5 are two numbers with decimal commas, 1, 2 are two numbers after a comma. Some rows may be wrong.
         rows = lines[1:] or lines
         return None if 2 * sum(map(_is_spaced, rows)) > len(rows) else ","

@@ -1,0 +1,107 @@
+"""Far from the data and at any noise: the exact answers keep their digits where those of the logarithms are used up.
+
+At `t` standard deviations of the noise from the data `log q` is about `t^2 / 2`, and a difference of two of them, which
+weighs the parts, has no digit left from t = 1e8 on, if it is taken after rounding.
+"""
+
+import itertools
+import math
+
+import mpmath
+import pytest
+import torch
+from test_oracle import METHODS, SIGMAS, every, f64, truth
+
+from toy_score.distributions import Checkerboard, Circles, EightGaussians, Heart, Moons, Points, Rings, SplitNormal
+
+EDGED = [Heart(), SplitNormal(), SplitNormal(shift=0.4), Checkerboard(n=2, side=0.7)]
+WHOLE = [*EDGED, Checkerboard(), Rings(), Circles(), EightGaussians(), Moons()]
+SIDES = [p.conditioned_on(0) for p in (Heart(), SplitNormal(), Checkerboard(), Rings())]
+
+
+def scattered(seed, n):
+    """Noise levels from 1e-6 to 1e12, and points from 1e-4 to 1e14 of them away; a third nearly on an axis."""
+    g = torch.Generator().manual_seed(seed)
+    sigma = 10 ** (18 * torch.rand(n, generator=g, dtype=f64) - 6)
+    x = (
+        torch.randn(n, 2, generator=g, dtype=f64)
+        * (sigma * 10 ** (18 * torch.rand(n, generator=g, dtype=f64) - 4))[:, None]
+    )
+    near_axis = 10 ** (-30 * torch.rand(n, generator=g, dtype=f64))
+    x[::3, 0] *= near_axis[::3]
+    x[1::3, 1] *= near_axis[1::3]
+    return x, sigma
+
+
+@every(EDGED)
+def test_the_denoised_point_has_nine_digits_however_far_out(p):
+    """In float64 against a hundred digits, relative to the answer and not to the point; in float32 rounded once."""
+    x, sigma = scattered(1, 60)
+    with mpmath.workdps(150):
+        for point, s in zip(x, sigma.tolist(), strict=True):
+            log_p, score, mean = truth(p, point.tolist(), s)
+            assert p.log_prob(point[None], s).item() == pytest.approx(log_p, rel=1e-9)
+            assert torch.allclose(p.denoise(point[None], s)[0], mean, rtol=0, atol=1e-9 * (1 + mean.norm().item()))
+            size = score.norm().item() + 1 / (1 + s) + 1e-6 / s  # of the two terms that cancel between two edges
+            assert torch.allclose(p.score(point[None], s)[0], score, rtol=0, atol=1e-9 * size)
+            single = point.float()[None]
+            exact = p.denoise(single.double(), s)
+            assert torch.allclose(p.denoise(single, s).double(), exact, rtol=2**-23, atol=1e-37)
+
+
+@every(EDGED)
+def test_samples_far_out_of_another_distribution_and_own_ones_agree_with_a_hundred_digits(p):
+    """Own samples, and the samples moved by up to 1e12: at every level of the oracle's tests, 0 included."""
+    g = torch.Generator().manual_seed(2)
+    with mpmath.workdps(150):
+        for k, sigma in enumerate(SIGMAS):
+            x = p.sample(2, g).double()
+            x = torch.cat([x, x + torch.tensor([[0.0, 10.0 ** (k + 4)]], dtype=f64)])
+            for i, point in enumerate(x.tolist()):
+                log_p, _, mean = truth(p, point, sigma)
+                assert torch.allclose(p.denoise(x, sigma)[i], mean, rtol=1e-9, atol=1e-9)
+                if sigma > 0 or log_p > -1e20:
+                    assert p.log_prob(x, sigma)[i].item() == pytest.approx(log_p, rel=1e-9)
+
+
+@every([*WHOLE, *SIDES, Points(torch.tensor([[0.0, 0.0], [1.0, 2.0]]))])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, f64])
+def test_nothing_is_nan_in_the_whole_range_of_float32(p, dtype):
+    """Points from 1e-40 to 3e38, noise from 0 to 1e38; denoised points are finite, and in the hull of bounded data."""
+    r = torch.cat([10.0 ** torch.arange(-40, 39, 3, dtype=f64), torch.tensor([3.3e38], dtype=f64)])
+    directions = torch.tensor([[0.6, -0.8], [-1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=f64)
+    x = (r[:, None, None] * directions).reshape(-1, 2).to(dtype)
+    for sigma in (0.0, 1e-30, 1e-10, 1e-3, 1.0, 1e5, 1e10, 1e15, 1e20, 1e38):
+        if sigma == 0 and isinstance(p, Points):
+            continue
+        for method in METHODS:
+            found = getattr(p, method)(x, sigma)
+            assert not found.isnan().any(), (method, sigma)
+            if method == "denoise":
+                assert found.isfinite().all(), sigma
+                if isinstance(p, Checkerboard):
+                    assert (found.abs() <= p.n * p.side / 2).all(), sigma
+
+
+@every([Heart(), SplitNormal(), Checkerboard()])
+def test_far_points_among_near_ones_change_nothing_and_have_derivatives(p):
+    """Row by row, in a batch, and under `vmap`, which must not be asked whether a point is far."""
+    x = torch.tensor([[0.3, -0.8], [3e9, -2e9], [1e-9, -3e9], [1.5, 0.2]], dtype=f64)
+    for method, sigma in itertools.product(("score", "denoise"), (0.5, 2.0)):
+
+        def f(y, method=method, sigma=sigma):
+            return getattr(p, method)(y[None], sigma)[0]
+
+        rows = torch.stack([f(row) for row in x])
+        assert torch.equal(getattr(p, method)(x, sigma), rows)
+        assert torch.allclose(torch.func.vmap(f)(x), rows, rtol=1e-12, atol=1e-12)
+        assert torch.func.vmap(torch.func.jacrev(f))(x).isfinite().all()
+
+
+def test_boxes_seen_through_wide_noise_are_continuous_where_the_formula_changes():
+    """At noise of 1000 half-widths both formulas have nine digits."""
+    p, x = Checkerboard(n=2, side=2.0), torch.tensor([[1e-3, 0.0], [30.0, -2.0], [1e3, 2e3], [-5e4, 3e5], [1e8, 1e7]])
+    below, above = math.nextafter(1e3, 0.0), math.nextafter(1e3, 2e3)
+    for method, rounding in (("log_prob", 1e-11), ("score", 1e-14), ("denoise", 3e-9)):
+        usual, wide = (getattr(p, method)(x.double(), sigma) for sigma in (below, above))
+        assert torch.allclose(usual, wide, rtol=1e-11, atol=rounding)
