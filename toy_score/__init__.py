@@ -36,7 +36,7 @@ _ROOMS = {
         "TwoSpirals",
     ],
     "schedules": ["DDPM", "EDM", "VE", "VP", "Cosine", "LinearFlow", "Schedule", "SubVP"],
-    "backbones": ["MLP", "Backbone", "Fourier", "Raw"],
+    "backbones": ["MLP", "Backbone", "Fourier", "MapMLP", "Raw"],
     "parameterisations": [
         "DataPrediction",
         "EDMPreconditioning",
@@ -50,6 +50,7 @@ _ROOMS = {
         "VelocityPrediction",
     ],
     "denoisers": ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"],
+    "flow_maps": ["ExactFlowMap", "FlowMap", "NetworkFlowMap"],
     "samplers": [
         "DDIM",
         "SRA1",
@@ -72,6 +73,7 @@ _ROOMS = {
         "Karras",
         "Langevin",
         "LangevinCorrector",
+        "MapSteps",
         "NoPredictor",
         "PredictorCorrector",
         "Restart",
@@ -86,17 +88,26 @@ _ROOMS = {
     ],
     "objectives": [
         "AllLevels",
+        "Consistency",
         "Context",
         "DenoisingScoreMatching",
+        "Eulerian",
+        "EvenEnds",
         "ExplicitScoreMatching",
         "ImplicitScoreMatching",
+        "Lagrangian",
         "LikelihoodWeighting",
         "LogNormalSigma",
+        "MapRegression",
+        "MeanFlow",
         "OutputWeighting",
+        "Progressive",
         "RandomLevels",
         "SigmaSquared",
         "SlicedScoreMatching",
         "StableTarget",
+        "TrajectoryDistillation",
+        "UniformAngles",
         "UniformLogSNR",
         "UniformTimes",
     ],
@@ -127,6 +138,7 @@ _ROOMS = {
     "modules": [
         "DDPMModule",
         "EDMModule",
+        "FlowMapModule",
         "FlowMatchingModule",
         "NCSNModule",
         "ScoreModule",
@@ -144,6 +156,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         MLP as MLP,
         Backbone as Backbone,
         Fourier as Fourier,
+        MapMLP as MapMLP,
         Raw as Raw,
     )
     from toy_score.data import (
@@ -202,12 +215,18 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         error_budget as error_budget,
         evaluate as evaluate,
     )
+    from toy_score.flow_maps import (
+        ExactFlowMap as ExactFlowMap,
+        FlowMap as FlowMap,
+        NetworkFlowMap as NetworkFlowMap,
+    )
     from toy_score.likelihood import (
         ProbabilityFlow as ProbabilityFlow,
     )
     from toy_score.modules import (
         DDPMModule as DDPMModule,
         EDMModule as EDMModule,
+        FlowMapModule as FlowMapModule,
         FlowMatchingModule as FlowMatchingModule,
         NCSNModule as NCSNModule,
         ScoreModule as ScoreModule,
@@ -216,17 +235,26 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
     )
     from toy_score.objectives import (
         AllLevels as AllLevels,
+        Consistency as Consistency,
         Context as Context,
         DenoisingScoreMatching as DenoisingScoreMatching,
+        Eulerian as Eulerian,
+        EvenEnds as EvenEnds,
         ExplicitScoreMatching as ExplicitScoreMatching,
         ImplicitScoreMatching as ImplicitScoreMatching,
+        Lagrangian as Lagrangian,
         LikelihoodWeighting as LikelihoodWeighting,
         LogNormalSigma as LogNormalSigma,
+        MapRegression as MapRegression,
+        MeanFlow as MeanFlow,
         OutputWeighting as OutputWeighting,
+        Progressive as Progressive,
         RandomLevels as RandomLevels,
         SigmaSquared as SigmaSquared,
         SlicedScoreMatching as SlicedScoreMatching,
         StableTarget as StableTarget,
+        TrajectoryDistillation as TrajectoryDistillation,
+        UniformAngles as UniformAngles,
         UniformLogSNR as UniformLogSNR,
         UniformTimes as UniformTimes,
     )
@@ -264,6 +292,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Karras as Karras,
         Langevin as Langevin,
         LangevinCorrector as LangevinCorrector,
+        MapSteps as MapSteps,
         NoPredictor as NoPredictor,
         PredictorCorrector as PredictorCorrector,
         Restart as Restart,

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from toy_score.component import Component, Described
 
-__all__ = ["MLP", "Backbone", "Embedding", "Fourier", "Raw", "forward_derivative", "jacobian"]
+__all__ = ["MLP", "Backbone", "Embedding", "Fourier", "MapMLP", "Raw", "forward_derivative", "jacobian"]
 
 
 def _silu_slope(h: Tensor) -> Tensor:
@@ -98,13 +98,17 @@ class Fourier(Embedding):
 class Backbone(Described, nn.Module, ABC):
     """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a number `c`, `(n, 1)`, that encodes the noise level.
 
-    Class labels, if there are any, are integers `(n,)`; -1 or None stands for no label.
+    The network of a flow map has two numbers, `(n, 2)`: for the level of the points, and for that to which they are
+    mapped. Class labels, if there are any, are integers `(n,)`; -1 or None stands for no label.
     """
 
     n_labels: int = 0
 
+    n_numbers: ClassVar[int] = 1
+    """How many numbers `c` are: 1, or 2 for the network of a flow map."""
+
     broadcasts: ClassVar[bool] = False
-    """Whether `forward` also takes `c` as `(1, 1)` and labels as `(1,)`, one for all points, to save work."""
+    """Whether `forward` also takes `c` in one row, and labels as `(1,)`, for all points, to save work."""
 
     @abstractmethod
     def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor: ...
@@ -179,13 +183,14 @@ class MLP(Backbone):
             raise ValueError(f"edges must be at least 0, got {edges}; 8 suffice for two straight edges")
         self.hidden, self.activation, self.embedding, self.n_labels = tuple(hidden), activation, embedding, n_labels
         self.edges = edges
-        widths = [2 + embedding.n_features, *hidden, 2]
+        widths = [2 + self.n_numbers * embedding.n_features, *hidden, 2]
         layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.layers = cast(Sequence[nn.Linear], layers)  # `ModuleList` cannot say what its modules are
         if n_labels:
             self.label_vectors = nn.Embedding(n_labels + 1, widths[1], padding_idx=n_labels)
         if edges:
-            self.lines, self.from_lines = nn.Linear(2, edges), nn.Linear(edges, widths[1], bias=False)
+            n_lines = self.n_numbers * edges
+            self.lines, self.from_lines = nn.Linear(2, n_lines), nn.Linear(n_lines, widths[1], bias=False)
             nn.init.normal_(self.lines.weight)
             nn.init.uniform_(self.lines.bias, -1.5, 1.5)
 
@@ -200,7 +205,7 @@ class MLP(Backbone):
         h, slope = self._first(x, c, labels), ACTIVATIONS[self.activation].slope
         tangents = self.layers[0].weight[:, :2].T[:, None, :]  # [j, n, width]: dh / dx_j
         if self.edges:
-            bend = (1.0 - self._seen(x, c).square()) * torch.exp(-4.0 * c)  # [n, edges]
+            bend = (1.0 - self._seen(x, c).square()) * self._inverse_noise(c)  # [n, lines]
             tangents = tangents + (bend * self.lines.weight.T[:, None, :]) @ self.from_lines.weight.T
         for layer in self.layers[1:]:
             tangents = (slope(h) * tangents) @ layer.weight.T
@@ -214,7 +219,7 @@ class MLP(Backbone):
         return activation.function(h) if differentiated else activation.in_place(h)
 
     def _first(self, x: Tensor, c: Tensor, labels: Tensor | None) -> Tensor:
-        first, features = self.layers[0], self.embedding(c)
+        first, features = self.layers[0], self._features(c)
         if len(features) == len(x):
             # Not `first(...)`: autograd then forms the weight's gradient with the narrow side last, five times slower.
             h = torch.addmm(first.bias, torch.cat([x, features], dim=-1), first.weight.T.contiguous())
@@ -229,5 +234,42 @@ class MLP(Backbone):
         return h + self.label_vectors(torch.where(labels < 0, self.n_labels, labels))
 
     def _seen(self, x: Tensor, c: Tensor) -> Tensor:
-        """The features of the learned lines, `(n, edges)`."""
-        return torch.tanh(self.lines(x) * torch.exp(-4.0 * c))
+        """The features of the learned lines, `(n, lines)`."""
+        return torch.tanh(self.lines(x) * self._inverse_noise(c))
+
+    def _features(self, c: Tensor) -> Tensor:
+        """The embedding of each of the numbers, `(m, n_numbers * n_features)`."""
+        if self.n_numbers == 1:
+            return self.embedding(c)
+        return torch.cat([self.embedding(number) for number in c.split(1, dim=-1)], dim=-1)
+
+    def _inverse_noise(self, c: Tensor) -> Tensor:
+        """`exp(-4 c)` for each line; each of the numbers has as many lines."""
+        return torch.exp(-4.0 * (c if self.n_numbers == 1 else c.repeat_interleave(self.edges, dim=-1)))
+
+
+class MapMLP(MLP):
+    """The network of a flow map: an `MLP` that is conditioned on two times, that of the points and that of their
+    images.
+
+    The embedding and the `edges` are there once for each. In units of the noise at the end of the map a line is as
+    sharp as the map is where the flow parts, for example between the halves of the split normal.
+
+    Args:
+        hidden: widths of the hidden layers.
+        activation: as in `MLP`.
+        embedding: features of each of the two conditioning numbers.
+        n_labels, edges: as in `MLP`.
+    """
+
+    n_numbers = 2
+
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (128, 128, 128),
+        activation: str = "silu",
+        embedding: Embedding = Raw(),
+        n_labels: int = 0,
+        edges: int = 0,
+    ):
+        super().__init__(hidden, activation, embedding, n_labels, edges)

@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[str, str] | None] = {
     "modules": ("ScoreModule", "modules"),
     "configs": None,
     "grids": ("Grid", "samplers"),
-    "objectives": ("Objective", "objectives"),
+    "objectives": ("Loss", "objectives"),
     "parameterisations": ("Parameterisation", "parameterisations"),
     "backbones": ("Backbone", "backbones"),
     "runs": None,
@@ -106,7 +106,7 @@ def arguments(name: str) -> list[Argument]:
 @functools.cache
 def _classes(place: str) -> dict[str, ast.ClassDef]:
     """The classes of a room, by name."""
-    files = sorted((ROOT / place).glob("*.py")) if (ROOT / place).is_dir() else [(ROOT / place).with_suffix(".py")]
+    files = sorted((ROOT / place).rglob("*.py")) if (ROOT / place).is_dir() else [(ROOT / place).with_suffix(".py")]
     return {
         node.name: node
         for file in files

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["check_at_least", "check_extent", "check_positive"]
+__all__ = ["check_at_least", "check_extent", "check_positive", "check_shares"]
 
 MOST = 100_000  # values in a description; those of this project have some hundred
 
@@ -29,6 +29,17 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_shares(**values: float) -> None:
+    """Every value is in [0, 1].
+
+    Raises:
+        ValueError: otherwise, with the name and the value.
+    """
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is a share in [0, 1], got {value}")
 
 
 def check_extent(value: Any, parts: Callable[[Any], Iterable[Any]], most: int = MOST) -> None:

@@ -12,11 +12,12 @@ or, because this is the plane, the truth.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from toy_score.backbones import Backbone, jacobian
 from toy_score.component import Component
@@ -117,9 +118,9 @@ class ExactDenoiser(Component, Denoiser):
         level = self._level(x, t)
         return -level.sigma * self.score(x, level)
 
-    def conditioned_on(self, label: int) -> "ExactDenoiser":
+    def conditioned_on(self, label: int) -> Self:
         """The truth of one class."""
-        return ExactDenoiser(self.distribution.conditioned_on(label), self.schedule)
+        return replace(self, distribution=self.distribution.conditioned_on(label))
 
 
 class NetworkDenoiser(nn.Module, Denoiser):
@@ -145,7 +146,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
         self.backbone, self.schedule = backbone, schedule
         self.parameterisation, self.conditioning, self.labels = parameterisation, conditioning, labels
 
-    def conditioned_on(self, labels: int | Tensor) -> "NetworkDenoiser":
+    def conditioned_on(self, labels: int | Tensor) -> Self:
         """The same network, conditioned on a class: one for all points, or one for each, `(n,)`; -1 for none.
 
         Raises:
@@ -157,7 +158,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
             raise ValueError("this network knows no labels; train one with backbone.n_labels and data.labels")
         if labels.device.type == "cpu" and not ((labels >= -1) & (labels < n)).all():
             raise ValueError(f"labels go from 0 to {n - 1} (-1: none), got {labels.min()} to {labels.max()}")
-        return NetworkDenoiser(self.backbone, self.schedule, self.parameterisation, self.conditioning, labels)
+        return type(self)(self.backbone, self.schedule, self.parameterisation, self.conditioning, labels)
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)
@@ -190,33 +191,39 @@ class NetworkDenoiser(nn.Module, Denoiser):
         )
         return (alpha * k_skip - sigma * c_skip) / level.radius, (alpha * k_out - sigma * c_out) / level.radius
 
-    def _jacobian(self, skip: Tensor | float, out: Tensor, x: Tensor, level: Levels) -> tuple[Tensor, Tensor]:
-        """`skip x + out F(c_in x)` and its derivatives, `skip I + out c_in dF`."""
-        c_in = self.parameterisation.c_in(level.alpha, level.sigma)
-        F, dF = self.parameterisation.jacobian(self.backbone, *self._inputs(c_in * x, x, level))
+    def _jacobian(
+        self, skip: Tensor | float, out: Tensor, x: Tensor, level: Levels, c: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`skip x + out F(c_in x, c)` and its derivatives, `skip I + out c_in dF`."""
+        c_in, c = self.parameterisation.c_in(level.alpha, level.sigma), self._condition(level) if c is None else c
+        F, dF = self.parameterisation.jacobian(self.backbone, *self._inputs(c_in * x, x, c))
         F, dF = F.to(x.dtype), dF.to(x.dtype)
         identity = torch.eye(2, dtype=x.dtype, device=x.device)
         skipped = skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0
         return _affine(skip, out, x, F), skipped + (out * c_in)[:, :, None] * dF
 
-    def _output(self, x: Tensor, level: Levels) -> Tensor:
-        c_in = self.parameterisation.c_in(level.alpha, level.sigma)
-        scaled = x if isinstance(c_in, float) else c_in * x
-        return self.parameterisation.output(self.backbone, *self._inputs(scaled, x, level)).to(x.dtype)
+    def _condition(self, level: Levels) -> Tensor:
+        """The number `c` that the network gets for a level, `(1, 1)` or `(n, 1)`."""
+        return self.conditioning(*level)
 
-    def _inputs(self, scaled: Tensor, x: Tensor, level: Levels) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _output(self, x: Tensor, level: Levels, c: Tensor | None = None) -> Tensor:
+        c_in, c = self.parameterisation.c_in(level.alpha, level.sigma), self._condition(level) if c is None else c
+        scaled = x if isinstance(c_in, float) else c_in * x
+        return self.parameterisation.output(self.backbone, *self._inputs(scaled, x, c)).to(x.dtype)
+
+    def _inputs(self, scaled: Tensor, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """What the network is given: points, the number `c` and the labels of all rows, or one for all of them.
 
         Points and `c` have the dtype of its weights, which need not be that of `x`: a network in bfloat16 or float64
         works with samplers in float32.
         """
         weights = next(self.backbone.parameters(), x)
-        scaled, c, labels = scaled.to(weights.dtype), self.conditioning(*level).to(weights.dtype), self.labels
+        scaled, c, labels = scaled.to(weights.dtype), c.to(weights.dtype), self.labels
         if labels is not None and len(labels) not in (1, len(x)):
             labels = labels.repeat(len(x) // len(labels))  # a batch is repeated for each of its noise levels
         if self.backbone.broadcasts:
             return scaled, c, labels
-        return scaled, c.expand(len(x), 1), None if labels is None else labels.expand(len(x))
+        return scaled, c.expand(len(x), -1), None if labels is None else labels.expand(len(x))
 
 
 @dataclass(frozen=True)

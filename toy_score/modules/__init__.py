@@ -4,6 +4,7 @@ from toy_score.modules.base import ScoreModule, score_module
 from toy_score.modules.checkpoints import read_checkpoint, trained_units
 from toy_score.modules.ddpm import DDPMModule
 from toy_score.modules.edm import EDMModule
+from toy_score.modules.flow_map import FlowMapModule
 from toy_score.modules.flow_matching import FlowMatchingModule
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.ncsn import NCSNModule
@@ -13,6 +14,7 @@ __all__ = [
     "Constant",
     "DDPMModule",
     "EDMModule",
+    "FlowMapModule",
     "FlowMatchingModule",
     "LRSchedule",
     "NCSNModule",

@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -25,7 +25,7 @@ from toy_score.modules.checkpoints import check_weights, trained_units
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.sampling import SamplingModule, class_number
 from toy_score.modules.validation import Validation
-from toy_score.objectives import Context, DenoisingScoreMatching, Objective, TrainingTimes
+from toy_score.objectives import Context, DenoisingScoreMatching, Loss, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.samplers import Sampler
 from toy_score.schedules import Schedule
@@ -70,6 +70,8 @@ class ScoreModule(Described, SamplingModule):
         ValueError: if an argument is out of range, or guidance is asked for with neither label nor guide.
     """
 
+    denoiser_type: ClassVar[type[NetworkDenoiser]] = NetworkDenoiser
+
     def __init__(
         self,
         schedule: Schedule,
@@ -78,7 +80,7 @@ class ScoreModule(Described, SamplingModule):
         times: TrainingTimes,
         sampler: Sampler,
         backbone: Backbone | type[Backbone] = MLP,
-        objective: Objective = DenoisingScoreMatching(),
+        objective: Loss = DenoisingScoreMatching(),
         optimizer: OptimizerCallable = functools.partial(torch.optim.Adam, lr=1e-2, fused=True),
         lr_schedule: LRSchedule = WarmupCosine(),
         gradient_clip: float | None = None,
@@ -99,7 +101,8 @@ class ScoreModule(Described, SamplingModule):
             raise ValueError(f"gradient_clip must be positive, got {gradient_clip}; leave it out for no clipping")
         self.automatic_optimization = False  # several steps in one training_step
         network = backbone() if isinstance(backbone, type) else backbone
-        self.denoiser = NetworkDenoiser(network, schedule, parameterisation, conditioning)
+        self.denoiser = self.denoiser_type(network, schedule, parameterisation, conditioning)
+        sampler.check(self.denoiser)
         self.times, self.sampler, self.objective = times, sampler, objective
         self.optimizer, self.lr_schedule = optimizer, lr_schedule
         self.gradient_clip, self.noise_seed = gradient_clip, noise_seed
@@ -253,10 +256,15 @@ class ScoreModule(Described, SamplingModule):
         error = self._validation.score_error(noise)
         if error is not None:
             errors |= {"val/score_error": error.mean()} | _by_level("val_score_error", error)
+        errors |= self.further_errors(x0)
         metrics = {name: float(value) for name, value in errors.items()}
         self.log_dict(metrics, logger=False, batch_size=len(x0))
         for logger in self.loggers:  # by optimizer steps; Lightning itself would count calls of training_step
             logger.log_metrics(metrics, step=self.trainer.global_step)
+
+    def further_errors(self, x0: Tensor) -> dict[str, Tensor]:
+        """What else is logged at a validation with clean points `x0`, `(n, 2)`; nothing unless a model adds it."""
+        return {}
 
     def teardown(self, stage: str) -> None:
         self._validation = None

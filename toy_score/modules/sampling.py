@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
@@ -34,6 +34,8 @@ class SamplingModule(pl.LightningModule):
     `ScoreModule` adds the constructor, which describes the attributes, and the training. (Longer than other classes:
     most of its methods are properties and other answers of one or two lines.)
     """
+
+    exact_type: ClassVar[type[ExactDenoiser]] = ExactDenoiser
 
     denoiser: NetworkDenoiser
     sampler: Sampler
@@ -128,7 +130,7 @@ class SamplingModule(pl.LightningModule):
     def truth(self) -> ExactDenoiser | None:
         """The exact denoiser of the data; None if their exact distribution is not known."""
         exact = None if self.data is None else self.data.exact
-        return None if exact is None else ExactDenoiser(exact, self.schedule)
+        return None if exact is None else self.exact_type(exact, self.schedule)
 
     @property
     def target(self) -> KnownData | None:

@@ -1,6 +1,21 @@
 """Training objectives: the loss, the noise levels at which it is taken, and their weights."""
 
-from toy_score.objectives.base import Context, Objective
+from toy_score.objectives.base import Context, Loss, Objective
+from toy_score.objectives.maps import (
+    Consistency,
+    Eulerian,
+    EvenEnds,
+    Lagrangian,
+    MapCondition,
+    MapEnds,
+    MapLoss,
+    MapRegression,
+    MeanFlow,
+    PathLoss,
+    Progressive,
+    TrajectoryDistillation,
+    UniformAngles,
+)
 from toy_score.objectives.score_matching import (
     DenoisingScoreMatching,
     ExplicitScoreMatching,
@@ -20,19 +35,33 @@ from toy_score.objectives.weightings import LikelihoodWeighting, OutputWeighting
 
 __all__ = [
     "AllLevels",
+    "Consistency",
     "Context",
     "DenoisingScoreMatching",
+    "Eulerian",
+    "EvenEnds",
     "ExplicitScoreMatching",
     "ImplicitScoreMatching",
+    "Lagrangian",
     "LikelihoodWeighting",
     "LogNormalSigma",
+    "Loss",
+    "MapCondition",
+    "MapEnds",
+    "MapLoss",
+    "MapRegression",
+    "MeanFlow",
     "Objective",
     "OutputWeighting",
+    "PathLoss",
+    "Progressive",
     "RandomLevels",
     "SigmaSquared",
     "SlicedScoreMatching",
     "StableTarget",
     "TrainingTimes",
+    "TrajectoryDistillation",
+    "UniformAngles",
     "UniformLogSNR",
     "UniformTimes",
     "Weighting",

@@ -11,7 +11,7 @@ from toy_score.denoisers import Denoiser
 from toy_score.objectives.weightings import Weighting
 from toy_score.schedules import Levels
 
-__all__ = ["Context", "Objective"]
+__all__ = ["Context", "Loss", "Objective"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,16 @@ class Context:
     step: int = 0
 
 
-class Objective(Component, ABC):
-    """A loss per row, the mean over the two coordinates, weighted by noise level; training minimises its mean.
+class Loss(Component, ABC):
+    """A loss per row; training minimises its mean."""
+
+    @abstractmethod
+    def __call__(self, denoiser: Denoiser, context: Context) -> Tensor:
+        """Loss of each row, `(m,)`."""
+
+
+class Objective(Loss):
+    """A loss per noisy point, the mean over the two coordinates, weighted by noise level; training minimises its mean.
 
     Each objective is a frozen dataclass with these fields or some of them:
 

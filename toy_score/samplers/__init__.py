@@ -5,6 +5,7 @@ from toy_score.samplers.ancestral import DDIM, ConsistentAnnealedSampling, DDPMA
 from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler, Start, Trajectory
 from toy_score.samplers.grids import Angular, Geometric, Grid, Karras, Trailing, Uniform
 from toy_score.samplers.langevin import AnnealedLangevin, Langevin
+from toy_score.samplers.maps import MapSteps
 from toy_score.samplers.multistep import AdamsBashforth, DPMSolver2M, ExponentialAdams, SDEDPMSolver2M
 from toy_score.samplers.ode import AdaptiveDormandPrince, DormandPrince, EDMStochastic, Euler, Heun, RungeKutta4
 from toy_score.samplers.restart import Restart
@@ -40,6 +41,7 @@ __all__ = [
     "Karras",
     "Langevin",
     "LangevinCorrector",
+    "MapSteps",
     "MultistepSampler",
     "NoPredictor",
     "NoiseStream",

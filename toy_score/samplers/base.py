@@ -117,6 +117,13 @@ class Sampler(Component, ABC):
         """Where the samples begin: by default the prior `N(0, sigma(t_max)^2 I)` of the schedule."""
         return schedule.prior_sigma * noise.normal()
 
+    def check(self, denoiser: Denoiser) -> None:
+        """Check that it can use a denoiser; each one can, unless the sampler says otherwise.
+
+        Raises:
+            ValueError: if it cannot.
+        """
+
     def levels(self, schedule: Schedule) -> list[Level]:
         """The levels at which the steps begin, highest first, followed by `CLEAN`."""
         times = self.times(schedule)
@@ -203,6 +210,7 @@ class Sampler(Component, ABC):
         Returns:
             The points at the last of the levels, `(n, 2)`.
         """
+        self.check(denoiser)
         memory = None
         levels = self.levels(denoiser.schedule) if levels is None else levels
         if observe is not None:

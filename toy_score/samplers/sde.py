@@ -161,6 +161,9 @@ class PredictorCorrector(Sampler):
     def times(self, schedule: Schedule) -> Tensor:
         return self.predictor.times(schedule)
 
+    def check(self, denoiser: Denoiser) -> None:
+        self.predictor.check(denoiser)
+
     def nfe(self, schedule: Schedule) -> int:
         return self.predictor.nfe(schedule) + self.corrector.evaluations * len(self.times(schedule))
 

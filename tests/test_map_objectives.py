@@ -1,0 +1,236 @@
+"""Objectives of flow maps: the exact map has no loss, a wrong one is drawn to it, planted errors are found."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from toy_score import EDM, Context, ExactFlowMap, GaussianMixture, MapMLP
+from toy_score.flow_maps import FlowMap, NetworkFlowMap
+from toy_score.objectives import DenoisingScoreMatching, LogNormalSigma
+from toy_score.objectives.maps import (
+    Consistency,
+    Eulerian,
+    EvenEnds,
+    Lagrangian,
+    MapRegression,
+    MeanFlow,
+    Progressive,
+    TrajectoryDistillation,
+    UniformAngles,
+)
+from toy_score.objectives.maps.base import mean_square
+from toy_score.objectives.maps.eulerian import towards_constancy
+from toy_score.parameterisations import EDMPreconditioning, LogSigma
+
+f64 = torch.float64
+STD = 0.7
+SCHEDULE = EDM(0.02, 50.0)
+DATA = GaussianMixture([[0.0, 0.0]], STD)
+DETERMINISTIC = [
+    Lagrangian(),
+    Eulerian(),
+    Progressive(),
+    Consistency(n_steps=512, distill=True),
+    MapRegression(n_paths=512),
+    TrajectoryDistillation(n_steps=48),
+]
+RANDOM = [MeanFlow(), Consistency()]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+class GaussianMap(nn.Module, FlowMap):
+    """The closed-form map of data N(0, STD^2 I), times `1 + error sin^2(phi - psi)`; its diagonal is exact."""
+
+    def __init__(self, error=0.0):
+        super().__init__()
+        self.error, self.schedule = nn.Parameter(torch.tensor(error, dtype=f64)), SCHEDULE
+
+    def noise(self, x, t):
+        level = self._level(x, t)
+        return x * level.sigma / (level.alpha**2 * STD**2 + level.sigma**2)
+
+    def denoise(self, x, t):
+        level = self._level(x, t)
+        return (x - level.sigma * self.noise(x, level)) / level.alpha
+
+    def map(self, x, t, s):
+        t, s = self._level(x, t), self._level(x, s)
+        variances = (s.alpha**2 * STD**2 + s.sigma**2) / (t.alpha**2 * STD**2 + t.sigma**2)
+        return x * variances.sqrt() * (1.0 + self.error * (t.ratio.atan() - s.ratio.atan()).sin().square())
+
+    def map_jacobian(self, x, t, s):
+        raise NotImplementedError
+
+
+def context(n=512, seed=1):
+    x0 = DATA.sample(n, generator(seed)).double()
+    t = LogNormalSigma()(n, SCHEDULE, generator(seed)).double()
+    return Context(x0, t, generator(seed + 1), truth=ExactFlowMap(DATA, SCHEDULE))
+
+
+def loss_of(objective, error=0.0, **arguments):
+    """The mean loss of the maps, and its slope in the error of the map."""
+    flow_map = GaussianMap(error)
+    loss = objective.maps(flow_map, context(**arguments)).mean()
+    (slope,) = torch.autograd.grad(loss, flow_map.error)
+    return loss.item(), slope.item()
+
+
+@pytest.mark.parametrize("objective", DETERMINISTIC, ids=lambda o: type(o).__name__)
+def test_the_exact_map_has_no_loss_and_a_wrong_one_is_drawn_to_it(objective):
+    assert loss_of(objective)[0] < 1e-9
+    for error in (-0.1, 0.1):
+        loss, slope = loss_of(objective, error)
+        assert loss > 1e-8
+        assert slope * error > 0
+
+
+def slopes(objective, error=0.0, batches=32):
+    """Mean slope over batches of 64 points, and its standard error."""
+    values = torch.tensor([loss_of(objective, error, n=64, seed=seed)[1] for seed in range(batches)])
+    return values.mean().item(), values.std().item() / math.sqrt(batches)
+
+
+@pytest.mark.parametrize("objective", RANDOM, ids=lambda o: type(o).__name__)
+def test_with_the_paths_of_single_points_the_exact_map_is_where_the_mean_gradient_is_zero(objective):
+    """Within 4.9 standard errors, a false alarm below 1e-6; that of a map with an error of 0.3 is beyond."""
+    mean, scatter = slopes(objective)
+    assert abs(mean) < 4.9 * scatter
+    for error in (-0.3, 0.3):
+        mean, scatter = slopes(objective, error)
+        assert mean * error > 0
+        assert abs(mean) > 4.9 * scatter
+
+
+# Planted errors: each test above would find them
+
+
+class SlopeAtTheStart(Lagrangian):
+    """Planted: the velocity is taken where the map begins."""
+
+    def condition(self, flow_map, path, phi, psi, context):
+        z = path.at(phi)
+        _, slope, *_ = torch.func.jvp(lambda end: flow_map.turn(z, phi, end), (psi,), (torch.ones_like(psi),))
+        return (slope - flow_map.flow(phi, z)).square().mean(dim=-1)
+
+
+class WithoutTransport(Eulerian):
+    """Planted: the derivative in time alone, at a fixed point."""
+
+    def condition(self, flow_map, path, phi, psi, context):
+        return towards_constancy(flow_map, path.at(phi), phi, psi, torch.zeros_like(path.x0))
+
+
+class SameStepTwice(Progressive):
+    """Planted: both half steps begin at the upper end."""
+
+    def condition(self, flow_map, path, phi, psi, context):
+        chi, z = 0.5 * (phi + psi), path.at(phi)
+        return mean_square(flow_map.turn(z, phi, psi) - flow_map.turn(flow_map.turn(z, phi, chi), phi, psi), phi, psi)
+
+
+class EulerStep(Consistency):
+    """Planted: one long step of Euler's method in the place of a short one of Heun's."""
+
+    def condition(self, flow_map, path, phi, psi, context):
+        z = path.at(phi)
+        below = z + (psi - phi) * flow_map.flow(phi, z)
+        return mean_square(flow_map.turn(z, phi, psi) - below, phi, psi)
+
+
+class OfAnotherPath(MapRegression):
+    """Planted: the points of a path are those of its neighbour from the middle on."""
+
+    def paths(self, flow_map, context):
+        paths = super().paths(flow_map, context)
+        half = len(paths.z) // 2
+        return paths._replace(z=torch.cat([paths.z[:half], paths.z[half:].roll(1, dims=1)]))
+
+
+class FewSteps(TrajectoryDistillation):
+    """Planted: the solver goes from noise to data in one step."""
+
+    def paths(self, flow_map, context):
+        return TrajectoryDistillation(n_steps=1).paths(flow_map, context)
+
+
+class OtherNoise(MeanFlow):
+    """Planted: the velocity of another noise."""
+
+    def condition(self, flow_map, path, phi, psi, context):
+        other = type(path)(path.x0, path.eps.roll(1, dims=0))
+        return towards_constancy(flow_map, path.at(phi), phi, psi, other.velocity(phi))
+
+
+class WrongWay(Consistency):
+    """Planted: the lower point is the noised point with the clean point shrunk."""
+
+    def condition(self, flow_map, path, phi, psi, context):
+        below = type(path)(0.5 * path.x0, path.eps).at(psi)
+        return mean_square(flow_map.turn(path.at(phi), phi, psi) - below, phi, psi)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [SlopeAtTheStart(), WithoutTransport(), SameStepTwice(), EulerStep(), OfAnotherPath(n_paths=512), FewSteps()],
+    ids=lambda o: type(o).__name__,
+)
+def test_an_error_planted_in_an_objective_gives_the_exact_map_a_loss(planted):
+    assert loss_of(planted)[0] > 1e-5
+
+
+@pytest.mark.parametrize("planted", [OtherNoise, WrongWay])
+def test_an_error_planted_in_an_objective_moves_the_exact_map(planted):
+    mean, scatter = slopes(planted())
+    assert abs(mean) > 4.9 * scatter
+
+
+# What they share
+
+
+def network():
+    torch.manual_seed(0)
+    return NetworkFlowMap(MapMLP((16,)), SCHEDULE, EDMPreconditioning(STD), LogSigma()).double()
+
+
+@pytest.mark.parametrize("objective", [*DETERMINISTIC, *RANDOM], ids=lambda o: type(o).__name__)
+def test_the_rows_of_the_diagonal_come_first_and_every_loss_has_a_gradient(objective):
+    net, batch = network(), context(64)
+    rows = objective(net, batch)
+    diagonal = objective.diagonal(net, context(64))
+    assert torch.equal(rows[: len(diagonal)], diagonal)
+    rows[len(diagonal) :].mean().backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in net.parameters())
+    assert any(weight.grad.abs().max() > 0 for weight in net.parameters())
+
+
+def test_starts_and_ends_are_in_order_within_the_schedule_and_the_shares_are_as_asked():
+    starts, ends, n = UniformAngles(0.5, 0.25), EvenEnds(0.5, 0.25), 4000
+    t = starts(n, SCHEDULE, generator())
+    phi = SCHEDULE.ratio(t).atan()
+    psi = ends(phi, SCHEDULE, generator())
+    low, high = (math.atan(r) for r in SCHEDULE.ratios)
+    assert (low - 1e-6 <= psi).all()
+    assert (psi <= phi + 1e-6).all()
+    assert (phi <= high + 1e-6).all()
+    assert (phi > high - 1e-5).double().mean().item() == pytest.approx(0.25, abs=2 / n)
+    assert (psi < low + 1e-6).double().mean().item() == pytest.approx(0.25, abs=4.9 * (0.25 * 0.75 / n) ** 0.5)
+
+
+def test_an_objective_of_maps_refuses_a_denoiser_without_one_and_regression_an_unknown_truth():
+    denoiser = ExactFlowMap(DATA, SCHEDULE)
+    with pytest.raises(ValueError, match="MapRegression needs the exact map"):
+        MapRegression().maps(network(), Context(torch.zeros(4, 2), torch.ones(4, 1), generator()))
+
+    @dataclass(frozen=True)
+    class Plain(type(denoiser).__mro__[1]):
+        """An exact denoiser."""
+
+    with pytest.raises(ValueError, match="Lagrangian trains a flow map, Plain is none; choose --model FlowMapModule"):
+        Lagrangian(DenoisingScoreMatching())(Plain(DATA, SCHEDULE), context(8))
