@@ -22,6 +22,7 @@ from toy_score import (
     Heun,
     Karras,
     Langevin,
+    LinearObservation,
     LogSigma,
     NoisePrediction,
     RandomLevels,
@@ -59,6 +60,7 @@ COMPONENTS = [
     Heun(7, Karras(5.0)),
     WarmupCosine(0.2, 0.1),
     ExactDenoiser(Heart(), VE()),
+    LinearObservation([[1.0, 0.0]], [1.0], 0.3),
 ]
 
 
