@@ -51,6 +51,7 @@ _ROOMS = {
         "VelocityPrediction",
     ],
     "denoisers": ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"],
+    "posteriors": ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule"],
     "samplers": [
         "DDIM",
         "SRA1",
@@ -67,6 +68,7 @@ _ROOMS = {
         "Euler",
         "EulerMaruyama",
         "ExponentialAdams",
+        "FeynmanKac",
         "Geometric",
         "Grid",
         "Heun",
@@ -83,6 +85,7 @@ _ROOMS = {
         "StochasticMidpoint",
         "Trailing",
         "Trajectory",
+        "TwistedDiffusion",
         "Uniform",
     ],
     "objectives": [
@@ -244,6 +247,13 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Time as Time,
         VelocityPrediction as VelocityPrediction,
     )
+    from toy_score.posteriors import (
+        DPS as DPS,
+        PGDM as PGDM,
+        TMPD as TMPD,
+        Posterior as Posterior,
+        PosteriorRule as PosteriorRule,
+    )
     from toy_score.samplers import (
         DDIM as DDIM,
         SRA1 as SRA1,
@@ -260,6 +270,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Euler as Euler,
         EulerMaruyama as EulerMaruyama,
         ExponentialAdams as ExponentialAdams,
+        FeynmanKac as FeynmanKac,
         Geometric as Geometric,
         Grid as Grid,
         Heun as Heun,
@@ -276,6 +287,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         StochasticMidpoint as StochasticMidpoint,
         Trailing as Trailing,
         Trajectory as Trajectory,
+        TwistedDiffusion as TwistedDiffusion,
         Uniform as Uniform,
     )
     from toy_score.schedules import (

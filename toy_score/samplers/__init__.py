@@ -7,6 +7,7 @@ from toy_score.samplers.grids import Angular, Geometric, Grid, Karras, Trailing,
 from toy_score.samplers.langevin import AnnealedLangevin, Langevin
 from toy_score.samplers.multistep import AdamsBashforth, DPMSolver2M, ExponentialAdams, SDEDPMSolver2M
 from toy_score.samplers.ode import AdaptiveDormandPrince, DormandPrince, EDMStochastic, Euler, Heun, RungeKutta4
+from toy_score.samplers.particles import FeynmanKac, ParticleSampler, TwistedDiffusion
 from toy_score.samplers.restart import Restart
 from toy_score.samplers.sde import (
     Corrector,
@@ -33,6 +34,7 @@ __all__ = [
     "Euler",
     "EulerMaruyama",
     "ExponentialAdams",
+    "FeynmanKac",
     "Geometric",
     "Grid",
     "GridSampler",
@@ -43,6 +45,7 @@ __all__ = [
     "MultistepSampler",
     "NoPredictor",
     "NoiseStream",
+    "ParticleSampler",
     "PredictorCorrector",
     "Restart",
     "ReverseDiffusion",
@@ -53,5 +56,6 @@ __all__ = [
     "StochasticMidpoint",
     "Trailing",
     "Trajectory",
+    "TwistedDiffusion",
     "Uniform",
 ]
