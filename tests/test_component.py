@@ -27,6 +27,7 @@ from toy_score import (
     Karras,
     Lagrangian,
     Langevin,
+    LinearObservation,
     LogSigma,
     MapRegression,
     MapSteps,
@@ -81,6 +82,7 @@ COMPONENTS = [
     Progressive(starts=UniformAngles(from_noise=0.5)),
     MapRegression(n_paths=100),
     TrajectoryDistillation(n_paths=16),
+    LinearObservation([[1.0, 0.0]], [1.0], 0.3),
 ]
 
 

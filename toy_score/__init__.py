@@ -25,6 +25,7 @@ _ROOMS = {
         "GaussianGrid",
         "GaussianMixture",
         "Heart",
+        "LinearObservation",
         "Moons",
         "NCSNMixture",
         "Pinwheel",
@@ -51,6 +52,7 @@ _ROOMS = {
     ],
     "denoisers": ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"],
     "flow_maps": ["ExactFlowMap", "FlowMap", "NetworkFlowMap"],
+    "posteriors": ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule"],
     "samplers": [
         "DDIM",
         "SRA1",
@@ -67,6 +69,7 @@ _ROOMS = {
         "Euler",
         "EulerMaruyama",
         "ExponentialAdams",
+        "FeynmanKac",
         "Geometric",
         "Grid",
         "Heun",
@@ -84,6 +87,7 @@ _ROOMS = {
         "StochasticMidpoint",
         "Trailing",
         "Trajectory",
+        "TwistedDiffusion",
         "Uniform",
     ],
     "objectives": [
@@ -198,6 +202,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         GaussianGrid as GaussianGrid,
         GaussianMixture as GaussianMixture,
         Heart as Heart,
+        LinearObservation as LinearObservation,
         Moons as Moons,
         NCSNMixture as NCSNMixture,
         Pinwheel as Pinwheel,
@@ -270,6 +275,13 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Time as Time,
         VelocityPrediction as VelocityPrediction,
     )
+    from toy_score.posteriors import (
+        DPS as DPS,
+        PGDM as PGDM,
+        TMPD as TMPD,
+        Posterior as Posterior,
+        PosteriorRule as PosteriorRule,
+    )
     from toy_score.samplers import (
         DDIM as DDIM,
         SRA1 as SRA1,
@@ -286,6 +298,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Euler as Euler,
         EulerMaruyama as EulerMaruyama,
         ExponentialAdams as ExponentialAdams,
+        FeynmanKac as FeynmanKac,
         Geometric as Geometric,
         Grid as Grid,
         Heun as Heun,
@@ -303,6 +316,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         StochasticMidpoint as StochasticMidpoint,
         Trailing as Trailing,
         Trajectory as Trajectory,
+        TwistedDiffusion as TwistedDiffusion,
         Uniform as Uniform,
     )
     from toy_score.schedules import (

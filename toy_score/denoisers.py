@@ -58,6 +58,10 @@ class Denoiser(ABC):
         R = torch.hypot(level.alpha, level.sigma)
         return level.alpha / R * self.noise(x, level) - level.sigma / R * self.denoise(x, level)
 
+    def denoise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        """`denoise(x, t)`, `(n, 2)`, and its derivatives `d D_i / d x_j`, `(n, 2, 2)`."""
+        return jacobian(lambda z: self.denoise(z, t), x)
+
     def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         """`noise(x, t)`, `(n, 2)`, and its derivatives `d noise_i / d x_j`, `(n, 2, 2)`."""
         return jacobian(lambda z: self.noise(z, t), x)
@@ -175,6 +179,10 @@ class NetworkDenoiser(nn.Module, Denoiser):
     def velocity(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)
         return _affine(*self._velocity_factors(level), x, self._output(x, level))
+
+    def denoise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        level = self._level(x, t)
+        return self._jacobian(*self.parameterisation.data(level.alpha, level.sigma), x, level)
 
     def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         level = self._level(x, t)

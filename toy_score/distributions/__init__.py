@@ -14,6 +14,7 @@ from toy_score.distributions.gaussians import (
 )
 from toy_score.distributions.halfplanes import HalfPlaneGaussians
 from toy_score.distributions.mixtures import Gaussians, Mixture
+from toy_score.distributions.observations import LinearObservation
 from toy_score.distributions.points import Points
 from toy_score.distributions.rings import Circles, Rings
 from toy_score.distributions.tree import FractalTree
@@ -32,6 +33,7 @@ __all__ = [
     "Gaussians",
     "HalfPlaneGaussians",
     "Heart",
+    "LinearObservation",
     "Mixture",
     "Moons",
     "NCSNMixture",

@@ -12,13 +12,16 @@ large sigma. Each therefore has a formula of its own.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.component import Component
 from toy_score.seeds import seed_of
+
+if TYPE_CHECKING:
+    from toy_score.distributions.observations import LinearObservation
 
 __all__ = [
     "Distribution",
@@ -103,6 +106,12 @@ class Distribution(Component, ABC):
         """
         self._check_label(label)
         return self._conditioned_on(int(label))
+
+    def posterior(self, observation: "LinearObservation") -> "Distribution":
+        """The exact distribution of the points, given a noisy linear observation of them; see `posteriors`."""
+        from toy_score.distributions.posteriors import posterior  # it is made of the classes that are derived from this
+
+        return posterior(self, observation)
 
     def _check_label(self, label: int) -> None:
         if self.n_labels == 0:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["FAR_TAIL", "LOG_2PI", "far_excess", "hazard", "log_ndtr_and_hazard"]
+__all__ = ["FAR_TAIL", "LOG_2PI", "beyond", "far_excess", "hazard", "log_ndtr_and_hazard"]
 
 LOG_2PI = math.log(2.0 * math.pi)
 FAR_TAIL = -35.0  # below it the hazard is its asymptotic series; exp(-z^2/2) and Phi(z) are normal numbers down to -37
@@ -30,6 +30,24 @@ def log_ndtr_and_hazard(z: Tensor) -> tuple[Tensor, Tensor]:
 def hazard(z: Tensor) -> Tensor:
     """`h(z)` alone, as in `log_ndtr_and_hazard`."""
     return _Hazard.apply(z)  # type: ignore[no-untyped-call]  # torch annotates no `apply`
+
+
+def beyond(edge: Tensor, u: Tensor) -> Tensor:
+    """Standard normal numbers above an edge, from float64 numbers `u` uniform on (0, 1): `Q(z) = u Q(edge)`.
+
+    Where `Q(edge)` would underflow, by Newton's method for `log Q(z)`, from the tail's leading term
+    `z^2 = edge^2 - 2 log u`.
+    """
+    z, far = -torch.special.ndtri(u * torch.special.ndtr(-edge)), edge > 30.0
+    if not far.any():
+        return z
+    edge, target = edge[far], torch.special.log_ndtr(-edge[far]) + u[far].log()
+    w = (edge.square() - 2.0 * u[far].log()).sqrt()
+    for _ in range(4):
+        log_Q, h = log_ndtr_and_hazard(-w)
+        w = w + (log_Q - target) / h
+    z[far] = torch.maximum(w, edge)
+    return z
 
 
 def _slope(z: Tensor, hazard: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from toy_score.samplers.langevin import AnnealedLangevin, Langevin
 from toy_score.samplers.maps import MapSteps
 from toy_score.samplers.multistep import AdamsBashforth, DPMSolver2M, ExponentialAdams, SDEDPMSolver2M
 from toy_score.samplers.ode import AdaptiveDormandPrince, DormandPrince, EDMStochastic, Euler, Heun, RungeKutta4
+from toy_score.samplers.particles import FeynmanKac, ParticleSampler, TwistedDiffusion
 from toy_score.samplers.restart import Restart
 from toy_score.samplers.sde import (
     Corrector,
@@ -34,6 +35,7 @@ __all__ = [
     "Euler",
     "EulerMaruyama",
     "ExponentialAdams",
+    "FeynmanKac",
     "Geometric",
     "Grid",
     "GridSampler",
@@ -45,6 +47,7 @@ __all__ = [
     "MultistepSampler",
     "NoPredictor",
     "NoiseStream",
+    "ParticleSampler",
     "PredictorCorrector",
     "Restart",
     "ReverseDiffusion",
@@ -55,5 +58,6 @@ __all__ = [
     "StochasticMidpoint",
     "Trailing",
     "Trajectory",
+    "TwistedDiffusion",
     "Uniform",
 ]

@@ -109,6 +109,16 @@ class Sampler(Component, ABC):
         """The step from the lowest level `t` to the data, `(n, 2)` to `(n, 2)`; one evaluation of the denoiser."""
         return denoiser.denoise(x, t)
 
+    def multistep_last(
+        self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream, memory: Any
+    ) -> tuple[Tensor, Any]:
+        """The last step, and what is left in memory; particle methods use it for their weights."""
+        return self.last(denoiser, x, t, noise), None
+
+    def ancestry(self, positions: list[Tensor], memory: Any) -> list[Tensor]:
+        """The positions so far, `(n, 2)` each, of the ancestors of the rows; a particle method moves them."""
+        return positions
+
     def nfe(self, schedule: Schedule) -> int:
         """Number of evaluations of the denoiser per sample."""
         return self.evaluations_per_step * (len(self.times(schedule)) - 1) + 1
@@ -123,6 +133,10 @@ class Sampler(Component, ABC):
         Raises:
             ValueError: if it cannot.
         """
+
+    def stream(self, seed: int, first: int, n: int, device: torch.device) -> NoiseStream:
+        """The noise of the rows `first ... first + n - 1`."""
+        return NoiseStream(seed, first, n, device)
 
     def levels(self, schedule: Schedule) -> list[Level]:
         """The levels at which the steps begin, highest first, followed by `CLEAN`."""
@@ -160,7 +174,7 @@ class Sampler(Component, ABC):
         chunks = []
         at_once = block_size(device)
         for row in range(first, first + n, at_once):
-            noise = NoiseStream(seed, row, min(at_once, first + n - row), device)
+            noise = self.stream(seed, row, min(at_once, first + n - row), device)
             x = (start or self.start)(denoiser.schedule, noise)
             chunks.append(self.walk(denoiser, x, noise))
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
@@ -176,14 +190,16 @@ class Sampler(Component, ABC):
         """
         seed, device = draw_seed(generator)
         levels = self.levels(denoiser.schedule)
-        positions, at = [], []
+        positions: list[Tensor] = []
+        at: list[Level] = []
 
         def observe(step: int, x: Tensor, memory: Any) -> None:
+            positions[:] = self.ancestry(positions, memory)
             if step >= skip and (step % every == 0 or step == len(levels) - 1):
                 positions.append(x.clone())
                 at.append(levels[step])
 
-        noise = NoiseStream(seed, 0, n, device)
+        noise = self.stream(seed, 0, n, device)
         self.walk(denoiser, self.start(denoiser.schedule, noise), noise, levels, observe)
         ratio, alpha = torch.tensor([[level.ratio, level.alpha] for level in at]).T
         return Trajectory(torch.stack(positions), ratio, alpha)
@@ -217,7 +233,7 @@ class Sampler(Component, ABC):
             observe(0, x, memory)
         for i, (t, s) in enumerate(itertools.pairwise(levels), start=1):
             if s is CLEAN:
-                x = self.last(denoiser, x, t, noise)
+                x, memory = self.multistep_last(denoiser, x, t, noise, memory)
             else:
                 x, memory = self.multistep(denoiser, x, t, s, noise, memory)
             if observe is not None:
