@@ -36,7 +36,7 @@ _ROOMS = {
         "TwoSpirals",
     ],
     "schedules": ["DDPM", "EDM", "VE", "VP", "Cosine", "LinearFlow", "Schedule", "SubVP"],
-    "backbones": ["MLP", "Backbone", "Fourier", "Raw"],
+    "backbones": ["MLP", "Backbone", "Fourier", "PotentialMLP", "Raw"],
     "parameterisations": [
         "DataPrediction",
         "EDMPreconditioning",
@@ -144,6 +144,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         MLP as MLP,
         Backbone as Backbone,
         Fourier as Fourier,
+        PotentialMLP as PotentialMLP,
         Raw as Raw,
     )
     from toy_score.data import (
