@@ -126,6 +126,7 @@ def main(
     measure: Callable[[argparse.Namespace], dict[str, list[dict[str, Any]]]],
     doc: str,
     parts: Sequence[str] = (),
+    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> None:
     """The command line of a benchmark: measure, print the tables, write them to `results/NAME.md` and `.json`.
 
@@ -134,12 +135,15 @@ def main(
         measure: the tables by their titles; given the options, of which `parts` names what to measure.
         doc: the help.
         parts: what can be measured alone, if anything; such a measurement is printed and not written.
+        add_options: adds the benchmark's own options.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if parts:
         parser.add_argument("parts", nargs="*", choices=[[], *parts], metavar="PART", help=", ".join(parts))
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs; nothing is written")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, where it matters")
+    if add_options is not None:
+        add_options(parser)
     options = parser.parse_args()
     if options.device != "cpu" and not (options.device == "cuda" and torch.cuda.is_available()):
         parser.error(f"--device {options.device}: there is no such device here; leave it out for the CPU")

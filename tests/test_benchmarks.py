@@ -152,9 +152,45 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
         return printed.getvalue()
 
     monkeypatch.setattr(quality, "command", command)
-    ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"])).values()
+    ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"], seeds=1)).values()
     assert row["config"] == "`edm_heart`"
     assert float(row["sliced W1 / floor"]) > 1  # 20 steps do not do
+
+
+def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(quality, "measured", lambda config, seed: trained.append((config, seed)) or {"metrics": {}})
+    first = quality.kept("edm_heart", 0, tmp_path)
+    assert quality.kept("edm_heart", 0, tmp_path) == first
+    quality.kept("edm_heart", 1, tmp_path)
+    quality.kept("edm_split_normal", 0, tmp_path)
+    assert trained == [("edm_heart", 0), ("edm_heart", 1), ("edm_split_normal", 0)]
+    changed = quality.merged(quality.parse("fit", ["--config", "edm_heart", "--trainer.max_steps", "7"]), {})
+    monkeypatch.setattr(quality, "merged", lambda *_: changed)
+    quality.kept("edm_heart", 0, tmp_path)
+    assert trained[3:] == [("edm_heart", 0)]
+
+
+def test_a_row_counts_the_draws_that_pass_and_names_the_largest_deviation_of_all_seeds():
+    def run(z, p, seconds):
+        metric, share = {"value": 0.01, "z": 0.5, "ratio": 1.0 + z / 10, "p_values": p}, {"share": 0.5, "z": z}
+        table = {name: metric for name in quality.TABLE}
+        metrics = {
+            **table,
+            "mode_weights": {"left": share},
+            "score_error": {"mean": 1e-4},
+            "title": "a, 45 evaluations",
+        }
+        return {"seconds": seconds, "cpu_seconds": 50.0, "metrics": metrics}
+
+    found = quality.row(
+        "edm_heart", [run(1.0, [0.5, 0.02], 30.0), run(-4.0, [0.009, 0.9], 36.0), run(0.0, [1, 1], 31.0)]
+    )
+    assert found["KS"] == "5 of 6"
+    assert found["largest z"] == "-4.0 share of the mode left"
+    assert found["training"] == "31 (30 to 36) s"
+    assert found["CPU"] == "50 s"
+    assert found["sliced W1 / floor"] == "1.00 (0.60 to 1.10)"
 
 
 def test_a_command_of_a_benchmark_is_a_process_and_its_failure_is_shown(tmp_path):

@@ -220,7 +220,7 @@ def test_the_configs_of_a_family_differ_only_in_the_data_and_the_features_of_edg
         shared = [{k: v for k, v in kind["init_args"].items() if k in SHARED} for kind in kinds]
         assert shared[0] == shared[1]
         edges = [settings["model"]["init_args"]["backbone"]["init_args"].pop("edges") for settings in (heart, split)]
-        assert edges == ([0, 0] if "original" in model or model == "energy" else [0, 16])
+        assert edges == ([0, 0] if "original" in model else [0, 16])
         assert heart == split
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from toy_score import MLP, ExactDenoiser, SplitNormal
+from toy_score import MLP, ExactDenoiser, PotentialMLP, SplitNormal
 from toy_score.denoisers import NetworkDenoiser
 from toy_score.objectives import AllLevels, Context, DenoisingScoreMatching, OutputWeighting, StableTarget
 from toy_score.parameterisations import EDMPreconditioning, LogSigma
@@ -18,9 +18,10 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def network(schedule, **arguments):
+def network(schedule, backbone=MLP, **arguments):
     torch.manual_seed(0)
-    return NetworkDenoiser(MLP((16, 16), "silu", **arguments), schedule, EDMPreconditioning(0.8), LogSigma())
+    net = backbone(hidden=(16, 16), activation="silu", **arguments)
+    return NetworkDenoiser(net, schedule, EDMPreconditioning(0.8), LogSigma())
 
 
 def noisy(schedule, x0, ratio, seed=1):
@@ -147,8 +148,21 @@ def test_features_of_edges_are_lines_in_units_of_the_noise():
     assert torch.allclose(net(x, c), net.layers[1](torch.tanh(h)), atol=1e-5)
 
 
-def test_the_jacobian_with_edges_is_the_derivative():
-    model = network(EDM(0.02, 500.0), edges=4).double()
+def test_the_gradient_of_a_potentials_features_is_that_of_edges_and_as_small_at_low_noise():
+    """`grad r log cosh((v . x + b) / r + d) = v tanh((v . x + b) / r + d)`: bounded by `|v|` at every noise level."""
+    torch.manual_seed(0)
+    net, x = PotentialMLP(hidden=(8,), edges=3).double(), torch.randn(50, 2, dtype=f64)
+    for sigma in (1e-3, 0.1, 1.0, 500.0):
+        c = torch.full((50, 1), math.log(sigma) / 4, dtype=f64)
+        for k in range(3):
+            slope = torch.func.grad(lambda z, c=c, k=k: net._line_features(z, c)[:, k].sum())(x)
+            v, b, d = net.lines.weight[k], net.lines.bias[k], net.shifts[k]
+            assert torch.allclose(slope, torch.tanh((x @ v + b) / sigma + d)[:, None] * v, atol=1e-9)
+
+
+@pytest.mark.parametrize("backbone", [MLP, PotentialMLP])
+def test_the_jacobian_with_edges_is_the_derivative(backbone):
+    model = network(EDM(0.02, 500.0), backbone, edges=4).double()
     x = SplitNormal().sample(50, generator()).double()
     for sigma in (0.1, 1.0, 20.0):
         t = model.schedule.time(torch.tensor(sigma, dtype=f64))

@@ -37,7 +37,7 @@ _ROOMS = {
         "TwoSpirals",
     ],
     "schedules": ["DDPM", "EDM", "VE", "VP", "Cosine", "LinearFlow", "Schedule", "SubVP"],
-    "backbones": ["MLP", "Backbone", "Fourier", "MapMLP", "Raw"],
+    "backbones": ["MLP", "Backbone", "Fourier", "MapMLP", "PotentialMLP", "Raw"],
     "parameterisations": [
         "DataPrediction",
         "EDMPreconditioning",
@@ -161,6 +161,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Backbone as Backbone,
         Fourier as Fourier,
         MapMLP as MapMLP,
+        PotentialMLP as PotentialMLP,
         Raw as Raw,
     )
     from toy_score.data import (

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,17 @@ from torch.autograd import forward_ad
 
 from toy_score.component import Component, Described
 
-__all__ = ["MLP", "Backbone", "Embedding", "Fourier", "MapMLP", "Raw", "forward_derivative", "jacobian"]
+__all__ = [
+    "MLP",
+    "Backbone",
+    "Embedding",
+    "Fourier",
+    "MapMLP",
+    "PotentialMLP",
+    "Raw",
+    "forward_derivative",
+    "jacobian",
+]
 
 
 def _silu_slope(h: Tensor) -> Tensor:
@@ -205,8 +215,8 @@ class MLP(Backbone):
         h, slope = self._first(x, c, labels), ACTIVATIONS[self.activation].slope
         tangents = self.layers[0].weight[:, :2].T[:, None, :]  # [j, n, width]: dh / dx_j
         if self.edges:
-            bend = (1.0 - self._seen(x, c).square()) * self._inverse_noise(c)  # [n, lines]
-            tangents = tangents + (bend * self.lines.weight.T[:, None, :]) @ self.from_lines.weight.T
+            slopes = self._line_slopes(x, c) * self.lines.weight.T[:, None, :]  # [j, n, edges]
+            tangents = tangents + slopes @ self.from_lines.weight.T
         for layer in self.layers[1:]:
             tangents = (slope(h) * tangents) @ layer.weight.T
             h = layer(self._activate(h))
@@ -228,14 +238,18 @@ class MLP(Backbone):
             from_level = F.linear(features, first.weight[:, 2:], first.bias)
             h = torch.addmm(from_level, x, first.weight[:, :2].T)
         if self.edges:
-            h = h + self.from_lines(self._seen(x, c))
+            h = h + self.from_lines(self._line_features(x, c))
         if labels is None or not self.n_labels:
             return h
         return h + self.label_vectors(torch.where(labels < 0, self.n_labels, labels))
 
-    def _seen(self, x: Tensor, c: Tensor) -> Tensor:
+    def _line_features(self, x: Tensor, c: Tensor) -> Tensor:
         """The features of the learned lines, `(n, lines)`."""
         return torch.tanh(self.lines(x) * self._inverse_noise(c))
+
+    def _line_slopes(self, x: Tensor, c: Tensor) -> Tensor:
+        """Their derivatives by `v . x`, `(n, lines)`."""
+        return (1.0 - self._line_features(x, c).square()) * self._inverse_noise(c)
 
     def _features(self, c: Tensor) -> Tensor:
         """The embedding of each of the numbers, `(m, n_numbers * n_features)`."""
@@ -273,3 +287,28 @@ class MapMLP(MLP):
         edges: int = 0,
     ):
         super().__init__(hidden, activation, embedding, n_labels, edges)
+
+
+class PotentialMLP(MLP):
+    """An `MLP` whose gradient is wanted, for `Energy`: its features of edges are integrals of those of `MLP`.
+
+    The gradient of `tanh(u)`, `u = (v . x + b) / r`, grows as `1 / r` towards low noise `r = sigma / alpha`. So here
+    a feature is `r log cosh(u + d)`, a smooth form of `|v . x + b|`, whose gradient is `v tanh(u + d)`. At low noise
+    these features vary little, and the gradient of the network is a linear combination of the `tanh`. The learned
+    shift `d`, in units of the noise, is for the parts of the best output that are even in the distance to the edge.
+
+    Its arguments are those of `MLP`, by name.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        if self.edges:
+            self.shifts = nn.Parameter(torch.randn(self.edges))
+
+    def _line_features(self, x: Tensor, c: Tensor) -> Tensor:
+        r = torch.exp(4.0 * c)
+        u = self.lines(x) / r + self.shifts
+        return r * (u + F.softplus(-2.0 * u) - math.log(2.0))  # log cosh(u), without overflow
+
+    def _line_slopes(self, x: Tensor, c: Tensor) -> Tensor:
+        return torch.tanh(self.lines(x) * self._inverse_noise(c) + self.shifts)

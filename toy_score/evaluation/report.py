@@ -88,7 +88,7 @@ class Report:
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"fields": self.fields} if self.fields else {}),
             **({"memorisation": self.memorisation} if self.memorisation else {}),
-            **{name: self._with_floor(name) for name in self.floors},
+            **{name: self._with_floor(name) | self._of_draws(name) for name in self.floors},
             "mode_weights": self._modes(),
             "invalid_mass": {"value": self.mean("invalid_mass").item(), "truth": 0.0},
             "nonfinite": self.n_nonfinite,
@@ -101,12 +101,19 @@ class Report:
         if ALL[name].plot_lower_bound == 0.0 and floor.mean > 0:  # a distance; others scatter around their floor
             figures["ratio"] = value / floor.mean
         if name == "gaussianised_ks":
-            p = [
-                GaussianisedTest.p_value_of(r[name].item(), round(self.n * (1 - r["nonfinite"].item())))
-                for r in self.readings
-            ]
-            figures["p_value"] = min(self.repeats * min(p), 1.0)  # Bonferroni, once more
+            figures["p_value"] = min(self.repeats * min(self._p_values()), 1.0)  # Bonferroni, once more
         return figures
+
+    def _p_values(self) -> list[float]:
+        """The p-value of the Gaussianised Kolmogorov-Smirnov test of each draw."""
+        return [
+            GaussianisedTest.p_value_of(r["gaussianised_ks"].item(), round(self.n * (1 - r["nonfinite"].item())))
+            for r in self.readings
+        ]
+
+    def _of_draws(self, name: str) -> dict[str, list[float]]:
+        """What the JSON has of each draw."""
+        return {"p_values": self._p_values()} if name == "gaussianised_ks" else {}
 
     def _modes(self) -> dict[str, dict[str, float]]:
         shares, n = self.mean("mode_weights").flatten().tolist(), max(self.n_finite, 1.0) * self.repeats

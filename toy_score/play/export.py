@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toy_score.backbones import MLP, Fourier, Raw
+from toy_score.backbones import MLP, Fourier, PotentialMLP, Raw
 from toy_score.component import to_config
 from toy_score.denoisers import Denoiser, NetworkDenoiser
 from toy_score.distributions import Distribution, HalfPlaneGaussians, Points
@@ -177,7 +177,7 @@ def export_network(denoiser: Denoiser) -> dict[str, Any]:
     if not isinstance(denoiser, NetworkDenoiser):
         raise ValueError("the page shows one network; leave out the guidance: train or choose a model without a guide")
     mlp = denoiser.backbone
-    if type(mlp) is not MLP:
+    if not isinstance(mlp, MLP) or type(mlp) not in (MLP, PotentialMLP):
         raise ValueError(f"the page has no backbone {type(mlp).__name__}; it has MLP")
     if mlp.edges:
         raise ValueError("the page has no networks with edges; it has MLP with edges = 0")
