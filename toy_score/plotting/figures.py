@@ -51,13 +51,17 @@ def vector_field(
     panels.
 
     Args:
-        learned: the trained denoiser; the exact one may be None.
+        learned: the trained denoiser, or an exact one that is drawn alone.
+        exact: the exact denoiser, or None.
         sigmas: noise levels `sigma / alpha`, one column each.
         bounds: half-width of the square.
         title: of the figure.
         arrows: how many to a side.
     """
-    rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
+    if exact is None and isinstance(learned, ExactDenoiser):
+        exact, rows = learned, [(learned, "exact", EXACT)]
+    else:
+        rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
     figure, axes = panels(len(rows), len(sigmas), title)
     for column, sigma in enumerate(sigmas):
         for row, (denoiser, name, colour) in enumerate(rows):
@@ -66,7 +70,7 @@ def vector_field(
             if exact is not None:
                 draw_density(ax, exact.distribution, bounds, sigma)
             draw_score(ax, denoiser, sigma, bounds, arrows, colour)
-        if exact is not None:
+        if exact is not None and exact is not learned:
             error = _field_error(learned, exact, sigma)
             axes[0, column].set_title(f"learned, sigma = {sigma:.3g}, error {error:.2g}", fontsize=TITLE - 1)
     legend = "arrows: the score, times max(sigma, 1/2), saturated" + ("; shading: exact noisy density" if exact else "")
