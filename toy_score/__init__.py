@@ -107,6 +107,7 @@ _ROOMS = {
         "AnisotropicGaussiansDataModule",
         "CheckerboardDataModule",
         "CirclesDataModule",
+        "DistributionDataModule",
         "EightGaussiansDataModule",
         "FortyGaussiansDataModule",
         "FractalTreeDataModule",
@@ -133,6 +134,8 @@ _ROOMS = {
         "ScoreSDEModule",
         "WarmupCosine",
     ],
+    "plotting": ["plot"],
+    "training": ["fit"],
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -150,6 +153,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         AnisotropicGaussiansDataModule as AnisotropicGaussiansDataModule,
         CheckerboardDataModule as CheckerboardDataModule,
         CirclesDataModule as CirclesDataModule,
+        DistributionDataModule as DistributionDataModule,
         EightGaussiansDataModule as EightGaussiansDataModule,
         FortyGaussiansDataModule as FortyGaussiansDataModule,
         FractalTreeDataModule as FractalTreeDataModule,
@@ -202,9 +206,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         error_budget as error_budget,
         evaluate as evaluate,
     )
-    from toy_score.likelihood import (
-        ProbabilityFlow as ProbabilityFlow,
-    )
+    from toy_score.likelihood import ProbabilityFlow as ProbabilityFlow
     from toy_score.modules import (
         DDPMModule as DDPMModule,
         EDMModule as EDMModule,
@@ -242,6 +244,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Time as Time,
         VelocityPrediction as VelocityPrediction,
     )
+    from toy_score.plotting import plot as plot
     from toy_score.samplers import (
         DDIM as DDIM,
         SRA1 as SRA1,
@@ -286,9 +289,8 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Schedule as Schedule,
         SubVP as SubVP,
     )
-    from toy_score.standardisation import (
-        Standardisation as Standardisation,
-    )
+    from toy_score.standardisation import Standardisation as Standardisation
+    from toy_score.training import fit as fit
 
 
 def __getattr__(name: str) -> Any:
