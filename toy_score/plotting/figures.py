@@ -90,7 +90,7 @@ def vector_field(
             elif real is not None:
                 draw_real(ax, real, alpha=0.45)
             draw_score(ax, denoiser, sigma, bounds, arrows, colour)
-        if exact is not None and exact is not learned:
+        if exact is not None and len(rows) == 2:
             error = _field_error(learned, exact, sigma)
             axes[0, column].set_title(f"learned, sigma = {sigma:.3g}, error {error:.2g}", fontsize=TITLE - 1)
     legend = "arrows: the score, times max(sigma, 1/2), saturated"
