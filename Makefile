@@ -4,8 +4,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS := $(VENV)/.ready-docs
 
-.PHONY: help demo test lint readme bench figures campaign clean
+.PHONY: help demo test lint readme bench figures docs campaign clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s%s\n", $$1, $$2 }'
@@ -61,6 +62,11 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.points
 	$(BIN)/python -m docs.figures.points --picture
 
+# Warnings are errors; nothing is loaded from the network while it builds.
+docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples, about five minutes
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 campaign: $(READY) ## try kills, full disks and damaged input: about an hour
 	$(BIN)/python -m campaign.kills
 	$(BIN)/python -m campaign.storage
@@ -71,5 +77,9 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(DOCS): $(READY)
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	touch $@
+
 clean: ## remove the environment and the caches
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .import_linter_cache .ruff_cache
+	rm -rf $(VENV) build docs/_build docs/gallery dist .pytest_cache .mypy_cache .import_linter_cache .ruff_cache

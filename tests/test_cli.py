@@ -20,11 +20,11 @@ from toy_score import __main__ as entry, __version__
 from toy_score.callbacks import TestReport
 from toy_score.catalog import entries
 from toy_score.commands.arguments import parse
-from toy_score.commands.fit import groups_per_validation
 from toy_score.commands.settings import merged
 from toy_score.files import locked
 from toy_score.objectives import Context
 from toy_score.runs import next_version
+from toy_score.training import groups_per_validation
 
 CONFIGS = [entry.name for entry in entries("configs")]
 QUICK = ["--trainer.accelerator", "cpu", "--data.n_val", "64"]

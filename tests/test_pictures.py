@@ -12,20 +12,25 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from toy_score import (
+    EDM,
     DDPMModule,
+    EDMStochastic,
     EightGaussians,
+    EulerMaruyama,
     ExactDenoiser,
     Heart,
     HeartDataModule,
     Heun,
     NCSNModule,
+    Points,
     SplitNormal,
     plotting,
 )
 from toy_score.callbacks import EMA, Pictures
-from toy_score.callbacks.pictures import averaged, first_visible
+from toy_score.callbacks.pictures import averaged
 from toy_score.metrics import Fields
-from toy_score.plotting import style
+from toy_score.plotting import style, visible_paths
+from toy_score.plotting.paths import first_visible
 from toy_score.samplers import Angular, AnnealedLangevin, RungeKutta4, StochasticMidpoint
 from toy_score.schedules import DDPM, VE
 
@@ -248,6 +253,56 @@ def test_impossible_settings_are_refused_with_the_value(arguments, words):
 @pytest.mark.parametrize("sampler", [StochasticMidpoint(48, Angular(0.3)), RungeKutta4(8)], ids=repr)
 def test_a_trajectory_is_drawn_from_where_its_noise_fits_into_the_picture(sampler):
     """From a quarter of the half width on: neither as a cloud of noise nor, with few steps, as its last end alone."""
-    schedule, bounds = VE(0.01, 20.0), Heart().bounds
-    first, levels = first_visible(sampler, schedule, bounds), sampler.levels(schedule)
-    assert levels[first - 1].ratio > bounds / 4 >= levels[first].ratio
+    schedule, widest = VE(0.01, 20.0), Heart().bounds / 4
+    first, levels = first_visible(sampler, schedule, widest), sampler.levels(schedule)
+    assert levels[first - 1].ratio > widest >= levels[first].ratio
+
+
+def test_the_few_steps_of_a_solver_are_drawn_as_the_flow_that_it_follows():
+    """Fine, from the edge of the picture on, and ending where the solver ends, up to its error."""
+    truth, sampler, bounds = ExactDenoiser(Heart(), EDM(0.02, 500.0)), RungeKutta4(16, Angular(0.3)), Heart().bounds
+    drawn = visible_paths(sampler, truth, 2, generator(), bounds)
+    assert len(drawn.x) > 60
+    assert 0.8 * bounds < drawn.ratio[0] <= bounds
+    steps = (drawn.x[1:] - drawn.x[:-1]).norm(dim=-1)
+    assert steps.max() < 0.15 * bounds
+    assert torch.allclose(drawn.x[-1], sampler(truth, 12, generator()), atol=0.05)
+
+
+@pytest.mark.parametrize("sampler", [EDMStochastic(20), StochasticMidpoint(20), EulerMaruyama(20)], ids=repr)
+def test_the_random_steps_of_a_sampler_are_drawn_as_they_are(sampler):
+    truth = ExactDenoiser(Heart(), VE(0.01, 20.0))
+    drawn = visible_paths(sampler, truth, 2, generator(), 4.0)
+    whole = sampler.trajectory(truth, 2, generator())
+    assert torch.equal(drawn.x, whole.x[-len(drawn.x) :])
+
+
+def test_samples_that_are_outside_or_not_finite_are_counted_in_the_picture():
+    x = Heart().sample(100, generator())
+    x[:30] += 50.0
+    x[30:35] = float("nan")
+    words = [text.get_text() for text in plotting.samples(x, x[35:], Heart(), "").axes[0].texts]
+    assert "of 100 samples, 5 not finite and 30 outside" in words
+    assert len(plotting.samples(x[35:], x[35:], Heart(), "").axes[0].texts) == 1  # the shares of the modes
+
+
+def test_the_end_of_a_trajectory_that_left_the_picture_is_not_silent():
+    paths = Heun(5).trajectory(ExactDenoiser(Heart(), VE()), 1, generator())
+    paths.x[-1] = 100.0
+    words = [text.get_text() for text in plotting.trajectories(paths, None, Heart(), "").axes[0].texts]
+    assert words == ["the trajectory ends outside"]
+
+
+def test_the_field_of_points_is_drawn_over_the_points():
+    p = Points(Heart().sample(50, generator()))
+    truth = ExactDenoiser(p, VE())
+    ax = plotting.vector_field(truth, None, [0.5], p.bounds, "", real=p.points).axes[0]
+    clouds = {c.get_label(): c for c in ax.collections}
+    assert np.allclose(clouds["real"].get_offsets(), p.points)
+
+
+def test_up_to_five_curves_of_the_score_error_are_all_in_the_key():
+    for n in (2, 5, 8):
+        ax = plotting.score_errors([0.1, 1.0], {k: [1.0, 0.5] for k in range(n)}, "").axes[0]
+        named = [text.get_text() for text in ax.get_legend().get_texts() if text.get_text().startswith("step")]
+        assert named == [f"step {k}" for k in (range(n) if n <= 5 else (0, n - 2, n - 1))]

@@ -122,6 +122,7 @@ _ROOMS = {
         "AnisotropicGaussiansDataModule",
         "CheckerboardDataModule",
         "CirclesDataModule",
+        "DistributionDataModule",
         "EightGaussiansDataModule",
         "FortyGaussiansDataModule",
         "FractalTreeDataModule",
@@ -149,6 +150,8 @@ _ROOMS = {
         "ScoreSDEModule",
         "WarmupCosine",
     ],
+    "plotting": ["plot"],
+    "training": ["fit"],
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -168,6 +171,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         AnisotropicGaussiansDataModule as AnisotropicGaussiansDataModule,
         CheckerboardDataModule as CheckerboardDataModule,
         CirclesDataModule as CirclesDataModule,
+        DistributionDataModule as DistributionDataModule,
         EightGaussiansDataModule as EightGaussiansDataModule,
         FortyGaussiansDataModule as FortyGaussiansDataModule,
         FractalTreeDataModule as FractalTreeDataModule,
@@ -226,9 +230,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         FlowMap as FlowMap,
         NetworkFlowMap as NetworkFlowMap,
     )
-    from toy_score.likelihood import (
-        ProbabilityFlow as ProbabilityFlow,
-    )
+    from toy_score.likelihood import ProbabilityFlow as ProbabilityFlow
     from toy_score.modules import (
         DDPMModule as DDPMModule,
         EDMModule as EDMModule,
@@ -276,6 +278,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Time as Time,
         VelocityPrediction as VelocityPrediction,
     )
+    from toy_score.plotting import plot as plot
     from toy_score.posteriors import (
         DPS as DPS,
         PGDM as PGDM,
@@ -330,9 +333,8 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         Schedule as Schedule,
         SubVP as SubVP,
     )
-    from toy_score.standardisation import (
-        Standardisation as Standardisation,
-    )
+    from toy_score.standardisation import Standardisation as Standardisation
+    from toy_score.training import fit as fit
 
 
 def __getattr__(name: str) -> Any:

@@ -20,8 +20,7 @@ from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.files import replacing
 from toy_score.metrics import STUDY_LEVELS, ScoreError
 from toy_score.modules import ScoreModule, score_module
-from toy_score.samplers import Heun, Sampler, Trajectory
-from toy_score.schedules import Schedule
+from toy_score.samplers import Heun, Sampler
 from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 
@@ -42,18 +41,19 @@ N_SHOWN, N_REAL = 600, 1500  # points of an animation
 class Pictures(pl.Callback):
     """Draws the original study's three pictures and the score error to TensorBoard, at the end also as PNG.
 
-    These are the vector field, learned beside exact; samples over real points; the last part of some trajectories; and
-    the score error by noise level, now and at all earlier drawings. Axes and seeds are fixed, so TensorBoard's slider
-    compares steps. During training the samples come from a quick solver, at the end from the model's own sampler. If
-    there are averaged weights, they are used. If only points of the data are known, nothing exact is drawn, and the
-    axes are in the units of the data. TensorBoard's custom scalars show all noise levels in one chart.
+    These are the vector field, learned beside exact; samples over real points; the last part of some trajectories (of a
+    sampler with few steps along the flow: the flow itself); and the score error by noise level, now and at all earlier
+    drawings. Axes and seeds are fixed, so TensorBoard's slider compares steps. During training the samples come from a
+    quick solver, at the end from the model's own sampler. If there are averaged weights, they are used. If only points
+    of the data are known, nothing exact is drawn, and the axes are in the units of the data. TensorBoard's custom
+    scalars show all noise levels in one chart.
 
     Args:
         every_n_steps: steps between drawings, >= 1; the first and the last step are always drawn.
         n_samples: points in a scatter, >= 1.
         sigmas: noise levels of the vector fields.
-        skip: number of positions that are left out at the beginning of a trajectory, >= 0; at most those whose noise
-            would fill the picture, above a quarter of its half width.
+        skip: number of positions that are left out at the beginning of a random trajectory, >= 0; at most those whose
+            noise would fill the picture, above a quarter of its half width.
         frames: of the animation from noise to data at the end, >= 2; 0 for no animation.
 
     Raises:
@@ -128,11 +128,12 @@ class Pictures(pl.Callback):
         final = folder is not None
         sampler = model.sampler if final else Heun(n_steps=18)
         generated = self._sample(model, sampler)
-        paths = self._paths(model, distribution.bounds)
+        bounds = distribution.bounds
+        paths = plotting.visible_paths(model.sampler, model.denoiser, 4, self._generator(model), bounds, self.skip)
         figures = {
             "samples": plotting.samples(generated, real, distribution, title),
             "trajectory": plotting.trajectories(paths, real, distribution, title),
-            "vector_field": plotting.vector_field(model.denoiser, exact, self.sigmas, distribution.bounds, title),
+            "vector_field": plotting.vector_field(model.denoiser, exact, self.sigmas, bounds, title, real=real),
         }
         if final:
             figures["summary"] = plotting.summary(
@@ -166,10 +167,6 @@ class Pictures(pl.Callback):
     def _sample(self, model: ScoreModule, sampler: Sampler) -> torch.Tensor:
         return sampler(model.denoiser, self.n_samples, self._generator(model)).cpu()
 
-    def _paths(self, model: ScoreModule, bounds: float) -> Trajectory:
-        skip = min(self.skip, first_visible(model.sampler, model.schedule, bounds))
-        return model.sampler.trajectory(model.denoiser, 4, self._generator(model), skip=skip)
-
     def _errors(self, model: ScoreModule, exact: ExactDenoiser, real: torch.Tensor) -> list[float]:
         metric = ScoreError(sync_on_compute=False).to(model.device)  # drawn by one process, without the others
         metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
@@ -193,12 +190,6 @@ def animation(
     paths = sampler.trajectory(denoiser, n, generator, every)
     real = None if real is None else real[:N_REAL]
     return plotting.to_gif(plotting.noise_to_data(denoiser, paths, title, exact, real, frames))
-
-
-def first_visible(sampler: Sampler, schedule: Schedule, bounds: float) -> int:
-    """The first position of a walk whose noise level is at most a quarter of the picture's half width."""
-    levels = sampler.levels(schedule)
-    return next((i for i, level in enumerate(levels) if level.ratio <= bounds / 4), 0)
 
 
 def takes_pictures(logger: Logger) -> bool:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from toy_score.data import requests_of
 from toy_score.modules import ScoreModule
+from toy_score.progress import bar
 
 __all__ = ["ProgressBar"]
 
@@ -40,7 +41,7 @@ class ProgressBar(pl.callbacks.ProgressBar):
         if not self._enabled:
             return
         if self._bar is None:
-            self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, initial=self._first)
+            self._bar = bar(total, unit, initial=self._first, disable=False)  # the trainer asks for it
         self._bar.update(to - self._bar.n)
 
     def _count(self, loader: Any, n: int) -> None:

@@ -1,7 +1,6 @@
 """Model, data and trainer of a command, built once from its settings."""
 
 import importlib
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,15 +17,12 @@ from toy_score.component import from_config, to_config, written
 from toy_score.data import ToyDataModule
 from toy_score.files import locked
 from toy_score.modules import ScoreModule, trained_units
+from toy_score.progress import is_watched
+from toy_score.training import is_first_process
 
-__all__ = ["Built", "is_first_process", "locked_output", "restoring", "say", "trainer_of"]
+__all__ = ["Built", "locked_output", "restoring", "say", "trainer_of"]
 
 say = rank_zero_only(print)
-
-
-def is_first_process() -> bool:
-    """Whether this is the first of several processes, or the only one."""
-    return getattr(rank_zero_only, "rank", 0) == 0  # Lightning sets the attribute when it is imported, without a type
 
 
 MOST_DEVICES = 1024
@@ -134,7 +130,7 @@ def trainer_of(arguments: dict[str, Any], callbacks: list[pl.Callback], **change
     own = built["callbacks"] or []
     bar = built["enable_progress_bar"]
     if bar is None:
-        built["enable_progress_bar"] = bar = sys.stderr.isatty()
+        built["enable_progress_bar"] = bar = is_watched()
     own = own if isinstance(own, list) else [own]
     has_bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own)
     bars = [ProgressBar()] if bar and not has_bar else []

@@ -1,29 +1,17 @@
 """How a command ends badly: one line and an exit code. Nothing heavy is imported."""
 
-import logging
 import os
 import re
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from toy_score.quiet import silence
+
 __all__ = ["one_line_errors", "quiet", "refuse"]
-
-INFORMATION = ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.seed")
-"""Loggers of Lightning that tell what device there is, what it restores, and what else could be bought."""
-
-EXPECTED_WARNINGS = (
-    ".*The dirpath has changed.*",  # of a resumed run, which has a folder of its own
-    ".*number of training batches.*",  # a batch of Lightning's is a group of steps
-    ".*does not have many workers.*",  # a loader indexes points that lie on the device
-    ".*isinstance.treespec, LeafSpec.*",  # Lightning 2.6 with torch 2.13
-    ".*Be aware that when using.*",  # the callbacks of fit are not those of test
-)
-
 
 LONGEST = 800  # characters of a message
 
@@ -159,7 +147,4 @@ def quiet() -> None:
     Nor the traceback of a thread whose file cannot be written: TensorBoard raises that error in the command as well.
     """
     threading.excepthook = _not_of_files
-    for name in INFORMATION:
-        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
-    for text in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message=text)
+    silence()

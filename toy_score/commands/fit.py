@@ -15,28 +15,17 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path, run_folder
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, instantiated, is_first_process, restoring, say, trainer_of
+from toy_score.commands.build import Built, instantiated, restoring, say, trainer_of
 from toy_score.commands.complete import complete
-from toy_score.commands.settings import TRAINER_DEFAULTS, written_out
+from toy_score.commands.settings import written_out
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
 from toy_score.files import replacing
 from toy_score.modules import Constant, ScoreModule, read_checkpoint
-from toy_score.runs import LOGS, next_version
+from toy_score.runs import LOGS
+from toy_score.training import RunLogger, groups_per_validation
 
-__all__ = ["groups_per_validation", "run", "run_name"]
-
-
-class RunLogger(TensorBoardLogger):
-    """TensorBoard's, whose folder `version_N` is made when it is first asked for; of two runs, each gets its own."""
-
-    @property
-    def version(self) -> int | str:
-        if self._number is None and is_first_process():  # Lightning sends the folder to the other processes
-            self._number = next_version(Path(self.root_dir))
-        return self._number or 0
-
-    _number: int | None = None
+__all__ = ["run", "run_name"]
 
 
 def run(given: Given) -> None:
@@ -260,21 +249,3 @@ def _named(model: dict[str, Any], optimizer: str, group: dict[str, Any], average
 
 def _class_name(description: dict[str, Any]) -> str:
     return description["class_path"].rpartition(".")[2]
-
-
-def groups_per_validation(
-    steps: int | None, max_steps: int, max_epochs: int | None, per_epoch: int, at_once: int
-) -> int:
-    """After how many groups of `at_once` optimizer steps, Lightning's batches, validation follows, >= 1.
-
-    Args:
-        steps: optimizer steps between validations; if None, a 25th of the run. All shipped configs divide by that.
-        max_steps, max_epochs: where the run ends, -1 or None if not there.
-        per_epoch: optimizer steps in an epoch, the last group of which may be smaller.
-        at_once: optimizer steps in a group.
-    """
-    if steps is None:
-        ends = [max_steps, (max_epochs or -1) * per_epoch]
-        length: int = min((end for end in ends if end > 0), default=TRAINER_DEFAULTS["max_steps"])
-        steps = length // 25
-    return max(steps * math.ceil(per_epoch / at_once) // per_epoch, 1)

@@ -13,23 +13,12 @@ from toy_score.commands.yaml_values import dump
 from toy_score.component import check_config, defaults
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint
+from toy_score.training import TRAINER_DEFAULTS
 
-__all__ = ["PARTS", "TRAINER_DEFAULTS", "checkpoint_settings", "merged", "written_out"]
+__all__ = ["PARTS", "checkpoint_settings", "merged", "written_out"]
 
 PARTS = {"trainer": pl.Trainer, "ema": EMA, "checkpoint": Checkpoint, "pictures": Pictures}
 """The sections whose class does not change."""
-
-TRAINER_DEFAULTS: dict[str, Any] = {
-    "max_epochs": -1,
-    "max_steps": 7500,
-    "val_check_interval": None,  # see `groups_per_validation`
-    "check_val_every_n_epoch": None,
-    "num_sanity_val_steps": 0,
-    "log_every_n_steps": 50,
-    "enable_model_summary": False,
-    "inference_mode": False,  # energies and divergences are derivatives, in validation and sampling too
-}
-"""What differs from Lightning's own defaults."""
 
 
 def merged(given: Given, stored: dict[str, Any]) -> dict[str, Any]:

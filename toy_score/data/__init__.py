@@ -1,6 +1,7 @@
 """Data modules: points to train on, and requests for samples."""
 
 from toy_score.data.base import ToyDataModule
+from toy_score.data.distribution import DistributionDataModule
 from toy_score.data.known import Batch, KnownData
 from toy_score.data.points import PointsDataModule
 from toy_score.data.toys import (
@@ -30,6 +31,7 @@ __all__ = [
     "Batch",
     "CheckerboardDataModule",
     "CirclesDataModule",
+    "DistributionDataModule",
     "EightGaussiansDataModule",
     "FortyGaussiansDataModule",
     "FractalTreeDataModule",

@@ -1,11 +1,15 @@
 """The user's own points: a file in, samples in its units out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
+from typing_extensions import Self
 
 from toy_score.data.base import ToyDataModule
 from toy_score.data.known import Batch, KnownData
@@ -74,13 +78,39 @@ class PointsDataModule(ToyDataModule):
         self.path, self.held_out = path, held_out
         self.columns, self.label_column = columns, label_column
         self.group_column, self.group = group_column, group
+        self._table: Table | None = None  # of an array, which is not read from a file
         self._shown = ""
         self._split: tuple[Points, Points] | None = None
 
+    @classmethod
+    def of(cls, points: Any, labels: Any = None, columns: Sequence[str] | None = None, **settings: Any) -> Self:
+        """The points of an array, a tensor or a data frame instead of a file.
+
+        Args:
+            points: `(n, 2)`, finite.
+            labels: the class of each point, `(n,)` whole numbers counted from 0 without gaps; none if None.
+            columns: the names of x and y; those of the data frame if None.
+            settings: arguments of the data module but `path` and those that choose columns and rows.
+
+        Raises:
+            ValueError: if the points are not as stated.
+        """
+        columns = tuple(map(str, getattr(points, "columns", ("x", "y")) if columns is None else columns))
+        given = points if isinstance(points, torch.Tensor) else np.asarray(points, dtype=np.float64)
+        x = torch.as_tensor(given).detach().cpu()
+        if len(columns) != 2:
+            raise ValueError(f"points must have two columns, x and y, got {', '.join(columns)}")
+        checked = Points(x.double(), None if labels is None else torch.as_tensor(labels).cpu().long())
+        module = cls(labels=labels is not None, **settings)
+        module._table = Table(checked.points, checked.labels, None, (columns[0], columns[1]), "the array")
+        return module
+
     def setup(self, stage: str = "fit") -> None:
         """Read the file, unless only samples are asked for."""
-        if stage == "predict":
-            return
+        if stage != "predict":
+            self._divide(self._table or self._read())
+
+    def _read(self) -> Table:
         if not self.path:
             raise ValueError("whose points? add --data.path my.csv (or .npy, .npz, .png, .jpg)")
         try:
@@ -90,9 +120,13 @@ class PointsDataModule(ToyDataModule):
         if str(table) != self._shown:  # `fit` calls this twice
             self._shown = str(table)
             _show(table)
+        return table
+
+    def _divide(self, table: Table) -> None:
+        """Into points to train on and others that are held out."""
         points = Points.read(table)
         if len(points) < FEWEST:
-            raise ValueError(f"{Path(self.path).name} holds {len(points)} points; at least {FEWEST} are needed")
+            raise ValueError(f"{table.source} holds {len(points)} points; at least {FEWEST} are needed")
         generator = torch.Generator().manual_seed(seed_of("held-out points", self.data_seed))
         shuffled = points.subset(len(points), generator)
         n = len(points) - max(round(self.held_out * len(points)), 1)
@@ -123,7 +157,7 @@ class PointsDataModule(ToyDataModule):
 
     def _standardised(self, part: Points, units: Standardisation) -> Points:
         names = None if part.labels is None else list(part.mode_weights)
-        name = f"points of {Path(self.path).name}"
+        name = f"points of {Path(self.path).name or 'an array'}"
         return Points(units(part.points).float(), part.labels, names, name)
 
     def validation_points(self) -> Batch:

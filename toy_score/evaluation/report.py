@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from toy_score.distributions import Distribution, Points
+from toy_score.evaluation.tables import as_html, line
 from toy_score.metrics import Floor, GaussianisedTest, InvalidMass
 from toy_score.metrics.fields import field_table
 from toy_score.metrics.floors import ALL
@@ -16,7 +17,7 @@ from toy_score.metrics.memorisation import memorisation_table
 __all__ = ["Report"]
 
 MODE_TOTALS = ("mode_total_variation", "mode_reverse_kl", "modes_found", "near_modes")
-COUNTS = ("modes_found", "near_modes")  # whole numbers, often the same in all draws
+COUNTS = tuple(ALL[name].label for name in ("modes_found", "near_modes"))  # whole numbers, often the same in all draws
 FEW_MODES = 4  # the table names the share of each of so many, the totals of more
 
 
@@ -123,10 +124,29 @@ class Report:
             for (name, w), share in zip(self.distribution.mode_weights.items(), shares, strict=True)
         }
 
-    def __str__(self) -> str:
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines of the table: label, value, floor, floor_sd, z, and where they have a meaning ratio and p_value."""
         modes = self._modes()
         few = len(modes) <= FEW_MODES
         named = [name for name in self.floors if not (few and name in MODE_TOTALS)]
+        rows = [{"label": ALL[name].label, **self._with_floor(name)} for name in named]
+        for mode, r in modes.items() if few else ():
+            sd = math.sqrt(r["truth"] * (1 - r["truth"]) / (max(self.n_finite, 1.0) * self.repeats))
+            rows += [
+                {
+                    "label": f"share of the mode {mode}",
+                    "value": r["share"],
+                    "floor": r["truth"],
+                    "floor_sd": sd,
+                    "z": r["z"],
+                }
+            ]
+        return rows
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def __str__(self) -> str:
         draws = f", means over {self.repeats} draws" if self.repeats > 1 else ""
         note = []
         if isinstance(self.distribution, Points):
@@ -134,14 +154,11 @@ class Report:
             draws += f", compared with {len(self.distribution)} held-out points"
         lines = [self.title, f"{self.n} samples{draws}", *note, "", *self._score_lines()]
         lines += [f"{'metric':<30}{'value':>10}{'exact samples':>24}{'z':>8}"]
-        lines += [_row(ALL[name].label, **self._with_floor(name)) for name in named]
-        if few:
-            for mode, r in modes.items():
-                sd = math.sqrt(r["truth"] * (1 - r["truth"]) / (max(self.n_finite, 1.0) * self.repeats))
-                lines += [_row(f"share of the mode {mode}", r["share"], r["truth"], sd, r["z"])]
+        rows = self.rows()
+        lines += [line(**row) for row in rows]
         if not isinstance(self.distribution, Points):
             lines += [f"{InvalidMass.label:<30}{self.mean('invalid_mass').item():>10.5f}{'0':>24}"]
-        if any(self._with_floor(name)["z"] is None for name in named if name not in COUNTS):
+        if any(row["z"] is None for row in rows if row["label"] not in COUNTS):
             lines += ["where z is missing, exact samples do not scatter: there is no scale to judge the value by"]
         lines += self._likelihood_lines()
         if self.fields is not None:
@@ -190,22 +207,3 @@ def _z_of_share(share: float, truth: float, n: float, held_out: int | None) -> f
     if held_out is not None:
         pooled, size = (n * share + held_out * truth) / (n + held_out), 1.0 / (1.0 / n + 1.0 / held_out)
     return (share - truth) / math.sqrt(max(pooled * (1.0 - pooled), 1e-12) / size)
-
-
-def _row(
-    label: str,
-    value: float,
-    floor: float,
-    floor_sd: float,
-    z: float | None,
-    ratio: float | None = None,
-    p_value: float | None = None,
-) -> str:
-    """One line of the table: a figure, its floor, and how the two compare."""
-    comment = "" if ratio is None else f"   {ratio:.2f} x the floor"
-    comment += "" if p_value is None else f", p = {p_value:.2g}"
-    digits = (
-        5 if not 0 < floor_sd < math.inf else min(max(1 - math.floor(math.log10(floor_sd)), 5), 7)
-    )  # two of the scatter
-    scatter = f"{floor:.{digits}f} +- {floor_sd:.{digits}f}"
-    return f"{label:<30}{value:>10.{digits}f}{scatter:>24}{'' if z is None else format(z, '.1f'):>8}{comment}".rstrip()

@@ -23,7 +23,8 @@ from toy_score.metrics import STUDY_LEVELS
 from toy_score.modules.batches import batches_of, conditioned, in_float32
 from toy_score.modules.checkpoints import check_weights, trained_units
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
-from toy_score.modules.sampling import SamplingModule, class_number
+from toy_score.modules.plots import PlottingModule
+from toy_score.modules.sampling import class_number
 from toy_score.modules.validation import Validation
 from toy_score.objectives import Context, DenoisingScoreMatching, Loss, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
@@ -39,7 +40,7 @@ OptimizerCallable = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimiz
 """Makes an optimizer of parameters."""
 
 
-class ScoreModule(Described, SamplingModule):
+class ScoreModule(Described, PlottingModule):
     """Trains a network to denoise, by default with denoising score matching; samples as `SamplingModule` does.
 
     Args:

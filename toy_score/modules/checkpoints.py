@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from toy_score.checks import check_extent
 from toy_score.component import check_config, from_config, to_config
+from toy_score.data import KnownData, ToyDataModule
 from toy_score.standardisation import Standardisation
 from toy_score.version import __version__
 
@@ -19,7 +20,7 @@ PARTS: dict[str, type] = dict.fromkeys(VERSIONS, str) | {"state_dict": dict, "gl
 """What every checkpoint has; what a training needs to go on, `fit` checks."""
 VERSION = re.compile(r"\d{1,6}\.\d{1,6}([.+a-z].*)?")
 
-__all__ = ["check_weights", "model_of", "read_checkpoint", "trained_units"]
+__all__ = ["check_weights", "known_data", "model_of", "read_checkpoint", "trained_units"]
 
 
 def model_of(checkpoint: dict[str, Any], expected: type, path: str, arguments: dict[str, Any]) -> Any:
@@ -48,6 +49,17 @@ def model_of(checkpoint: dict[str, Any], expected: type, path: str, arguments: d
         )
     check_weights(module, checkpoint["state_dict"])
     return module
+
+
+def known_data(checkpoint: dict[str, Any]) -> KnownData | None:
+    """The exact distribution that a checkpoint says its model was trained on; None for points, and if it says none."""
+    described: Any = checkpoint.get("datamodule_hyper_parameters")
+    try:
+        check_config(described, ToyDataModule, "data")
+        data = from_config(described, ToyDataModule, "data")
+        return KnownData(data.distribution, source=type(data).__name__)
+    except (ValueError, RuntimeError):  # a class that is not imported; points that have not been read
+        return None
 
 
 def check_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:

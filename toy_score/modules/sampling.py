@@ -17,7 +17,7 @@ from toy_score.distributions import Distribution
 from toy_score.evaluation import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.modules.batches import in_float32
-from toy_score.modules.checkpoints import model_of, read_checkpoint
+from toy_score.modules.checkpoints import known_data, model_of, read_checkpoint
 from toy_score.parameterisations import Conditioning, Parameterisation
 from toy_score.requests import SampleRequest
 from toy_score.samplers import Sampler, Trajectory
@@ -47,7 +47,7 @@ class SamplingModule(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.data: KnownData | None = None  # see `setup`
+        self.data: KnownData | None = None  # see `setup` and `load_from_checkpoint`
         self._guides: dict[tuple[str, torch.device], NetworkDenoiser] = {}
         self._generators: dict[torch.device, torch.Generator] = {}
 
@@ -119,7 +119,8 @@ class SamplingModule(pl.LightningModule):
         """The model's name for titles: the class without `Module`."""
         return type(self).__name__.removesuffix("Module")
 
-    # What is known of the data: nothing before a trainer has set the model up, and nothing of foreign data modules
+    # What is known of the data: nothing before a trainer has set the model up or a checkpoint is loaded, and nothing of
+    # foreign data modules
 
     @property
     def distribution(self) -> Distribution | None:
@@ -278,6 +279,7 @@ class SamplingModule(pl.LightningModule):
         if not isinstance(module, cls):
             raise TypeError(f"{checkpoint_path} holds a {type(module).__name__}, not a {cls.__name__}")
         module.load_state_dict(checkpoint["state_dict"])
+        module.data = known_data(checkpoint)
         return module.eval()
 
 

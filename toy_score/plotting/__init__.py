@@ -4,18 +4,22 @@ from toy_score.plotting.animation import noise_to_data, to_gif
 from toy_score.plotting.budget import budget
 from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
-from toy_score.plotting.figures import density, samples, score_errors, summary, to_png, trajectories, vector_field
-from toy_score.plotting.style import in_units
+from toy_score.plotting.figures import density, samples, score_errors, summary, trajectories, vector_field
+from toy_score.plotting.paths import visible_paths
+from toy_score.plotting.show import plot
+from toy_score.plotting.style import Picture, in_units, to_png
 
 __all__ = [
     "Line",
     "Panel",
+    "Picture",
     "budget",
     "comparison",
     "density",
     "fields",
     "in_units",
     "noise_to_data",
+    "plot",
     "samples",
     "score_errors",
     "summary",
@@ -23,4 +27,5 @@ __all__ = [
     "to_png",
     "trajectories",
     "vector_field",
+    "visible_paths",
 ]

@@ -3,12 +3,11 @@
 import math
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from toy_score.evaluation.causes import METRICS, SURE, ErrorBudget, Row
 from toy_score.metrics import Floor
-from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE, literal
+from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE, Picture, literal
 
 __all__ = ["budget"]
 
@@ -17,14 +16,14 @@ WIDTHS = (2.3, 1.0, 1.0, 1.0)
 FLOOR = "#dcebdc"
 
 
-def budget(measured: ErrorBudget, title: str) -> Figure:
+def budget(measured: ErrorBudget, title: str) -> Picture:
     """One line for each row, one panel for each metric: mean and standard deviation of a draw, the noise floor shaded.
 
     The panel of sliced W1 has a logarithmic axis and also shows the increments. The other axes are linear within the
     noise floor, and logarithmic beyond it.
     """
     rows = measured.rows
-    figure = Figure(figsize=(11.5, 2.05 + 0.34 * len(rows)), dpi=DPI)
+    figure = Picture(figsize=(11.5, 2.05 + 0.34 * len(rows)), dpi=DPI)
     inch = 1.0 / figure.get_figheight()
     axes = figure.subplots(1, len(METRICS), sharey=True, gridspec_kw={"width_ratios": WIDTHS})
     figure.subplots_adjust(left=0.14, right=0.985, bottom=1.02 * inch, top=1.0 - 0.72 * inch, wspace=0.08)

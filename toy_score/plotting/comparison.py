@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE, literal
+from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE, Picture, literal
 
 __all__ = ["Line", "Panel", "comparison"]
 
@@ -73,7 +72,7 @@ def comparison(
     columns: int = 3,
     limits: Limits | None = None,
     key: bool = True,
-) -> Figure:
+) -> Picture:
     """Panels side by side, all with the same limits.
 
     Args:
@@ -92,7 +91,7 @@ def comparison(
     lines = textwrap.wrap(title, 42 * columns)
     head = (HEAD + 0.2 * (len(lines) - 1) if title else 0.08) + key_height
     width, height = columns * (LEFT + WIDTH) + 0.2, rows * (GAP + HEIGHT + FOOT) + head
-    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure = Picture(figsize=(width, height), dpi=DPI)
     if title:
         figure.suptitle(literal("\n".join(lines)), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
     if handles:

@@ -14,7 +14,19 @@ from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
 from toy_score.metrics.fields import COORDINATES, denoiser_jacobian, flow_path, smallest_eigenvalue
 from toy_score.plotting.parts import device_of, grid
-from toy_score.plotting.style import CURVATURE, DEFECT, DIFFERENCE, EXACT, LABEL, LEARNED, TICK, TITLE, panels, square
+from toy_score.plotting.style import (
+    CURVATURE,
+    DEFECT,
+    DIFFERENCE,
+    EXACT,
+    LABEL,
+    LEARNED,
+    TICK,
+    TITLE,
+    Picture,
+    panels,
+    square,
+)
 from toy_score.seeds import seed_of
 
 __all__ = ["fields"]
@@ -29,7 +41,7 @@ def fields(
     found: dict[str, Any],
     title: str,
     sigmas: Sequence[float] = (0.1, 0.5, 2.0),
-) -> Figure:
+) -> Picture:
     """Three rows: curl; smallest eigenvalue of the denoiser's Jacobian; the flow's trajectories and straightness.
 
     The maps are in Karras' variables; a dotted line encloses 99% of the exact noisy mass, outside which there are few

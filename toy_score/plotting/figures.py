@@ -4,20 +4,28 @@ All are drawn in Karras' variables, `x / alpha` at noise level `sigma / alpha`, 
 compared.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
 from toy_score.likelihood import ProbabilityFlow
-from toy_score.plotting.parts import device_of, draw_density, draw_key, draw_real, draw_score, grid, score_at
+from toy_score.plotting.parts import (
+    device_of,
+    draw_density,
+    draw_key,
+    draw_real,
+    draw_score,
+    extent,
+    grid,
+    note,
+    score_at,
+)
 from toy_score.plotting.style import (
     DENSITY,
     DIFFERENCE,
@@ -29,35 +37,49 @@ from toy_score.plotting.style import (
     TICK,
     TITLE,
     TRAJECTORY,
+    Picture,
     literal,
     panels,
     square,
 )
 from toy_score.samplers import Trajectory
 
-__all__ = ["density", "samples", "score_errors", "summary", "to_png", "trajectories", "vector_field"]
+__all__ = ["density", "samples", "score_errors", "summary", "trajectories", "vector_field"]
 
 CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the original study's circles
 MAX_SHARES = 4  # of modes that are written into the picture of the samples; more do not fit on its line
+FEW_OUTSIDE = 0.01  # share of the samples outside the picture that it need not mention
+MAX_NAMED = 5  # curves that the key names; of more, the first and the last two
 
 
 def vector_field(
-    learned: Denoiser, exact: ExactDenoiser | None, sigmas: Sequence[float], bounds: float, title: str, arrows: int = 21
-) -> Figure:
-    """The score at some noise levels: learned above exact, over the exact noisy density.
+    learned: Denoiser,
+    exact: ExactDenoiser | None,
+    sigmas: Sequence[float],
+    bounds: float,
+    title: str,
+    arrows: int = 21,
+    real: Tensor | None = None,
+) -> Picture:
+    """The score at some noise levels: learned above exact, over the exact noisy density, or else over real points.
 
     An arrow is `v / sqrt(1 + |v|^2)` with `v = max(sigma, 1/2) score`: it points where the score points, and its
     length, below 1, grows with the score's, so it stays readable far from the data. The scale is the same in all
     panels.
 
     Args:
-        learned: the trained denoiser; the exact one may be None.
+        learned: the trained denoiser, or an exact one that is drawn alone.
+        exact: the exact denoiser, or None.
         sigmas: noise levels `sigma / alpha`, one column each.
         bounds: half-width of the square.
         title: of the figure.
         arrows: how many to a side.
+        real: real points, `(n, 2)`, which are drawn where there is no exact density.
     """
-    rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
+    if exact is None and isinstance(learned, ExactDenoiser):
+        exact, rows = learned, [(learned, "exact", EXACT)]
+    else:
+        rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
     figure, axes = panels(len(rows), len(sigmas), title)
     for column, sigma in enumerate(sigmas):
         for row, (denoiser, name, colour) in enumerate(rows):
@@ -65,24 +87,42 @@ def vector_field(
             ax.set_title(f"{name}, sigma = {sigma:.3g}", fontsize=TITLE - 1)
             if exact is not None:
                 draw_density(ax, exact.distribution, bounds, sigma)
+            elif real is not None:
+                draw_real(ax, real, alpha=0.45)
             draw_score(ax, denoiser, sigma, bounds, arrows, colour)
-        if exact is not None:
+        if exact is not None and len(rows) == 2:
             error = _field_error(learned, exact, sigma)
             axes[0, column].set_title(f"learned, sigma = {sigma:.3g}, error {error:.2g}", fontsize=TITLE - 1)
-    legend = "arrows: the score, times max(sigma, 1/2), saturated" + ("; shading: exact noisy density" if exact else "")
+    legend = "arrows: the score, times max(sigma, 1/2), saturated"
+    if exact is not None:
+        legend += "; shading: exact noisy density"
+    elif real is not None:
+        legend += "; dots: real points"
     figure.text(0.5, 0.012, legend, fontsize=LABEL, ha="center", va="bottom", color=EXACT)
     return figure
 
 
-def samples(generated: Tensor, real: Tensor, distribution: Distribution, title: str) -> Figure:
-    """Generated samples, red, over real ones, blue, with the images of circles of the base Gaussian."""
+def samples(
+    generated: Tensor, real: Tensor | None = None, distribution: Distribution | None = None, title: str = ""
+) -> Picture:
+    """Generated samples, red, over real ones, blue, with the images of circles of the base Gaussian.
+
+    Args:
+        generated: `(n, 2)`. How many are outside the picture, or not finite, is written into it.
+        real: `(n, 2)`; none if None.
+        distribution: for the size of the picture, the circles and the shares of the modes; the picture holds all
+            points but the outermost if None.
+        title: of the figure.
+    """
     figure, axes = panels(1, 1, title)
     _samples(axes[0, 0], generated, real, distribution)
     return figure
 
 
-def trajectories(paths: Trajectory, real: Tensor, distribution: Distribution, title: str) -> Figure:
-    """The path of one sample, black, its end marked, over real samples; further paths faintly."""
+def trajectories(
+    paths: Trajectory, real: Tensor | None = None, distribution: Distribution | None = None, title: str = ""
+) -> Picture:
+    """The path of one sample, black, its end marked, over real samples; further paths faintly; see `samples`."""
     figure, axes = panels(1, 1, title)
     _trajectories(axes[0, 0], paths, real, distribution)
     return figure
@@ -97,12 +137,14 @@ def summary(
     paths: Trajectory,
     distribution: Distribution,
     title: str,
-) -> Figure:
+) -> Picture:
     """The original study's three pictures in a row: vector field, samples, trajectory."""
     figure, axes = panels(1, 3, title)
     ax = square(axes[0, 0], distribution.bounds, f"score, sigma = {sigma:.3g}")
     if exact is not None:
         draw_density(ax, distribution, distribution.bounds, sigma)
+    else:
+        draw_real(ax, real, alpha=0.45)
     draw_score(ax, learned, sigma, distribution.bounds, 21, LEARNED)
     _samples(axes[0, 1], generated, real, distribution)
     axes[0, 1].set_title("samples", fontsize=TITLE - 1)
@@ -111,7 +153,7 @@ def summary(
     return figure
 
 
-def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -> Figure:
+def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -> Picture:
     """The model's density, by its probability flow, beside the exact one, both at the schedule's lowest noise level.
 
     The third panel is their difference, on a scale of a tenth of the highest density.
@@ -134,7 +176,7 @@ def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -
     return figure
 
 
-def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]], title: str) -> Figure:
+def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]], title: str) -> Picture:
     """Normalised score error against noise level, on logarithmic axes with fixed limits, over the training.
 
     Args:
@@ -149,7 +191,7 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
     for k, step in enumerate(earlier):
         share = 0.2 + 0.5 * k / len(earlier)
         pale = [1.0 - share * (1.0 - c) for c in to_rgb(LEARNED)]
-        named = f"step {step}" if k in (0, len(earlier) - 1) else None
+        named = f"step {step}" if len(errors) <= MAX_NAMED or k in (0, len(earlier) - 1) else None
         ax.loglog(levels, errors[step], color=pale, linewidth=1.2, label=named)
     ax.loglog(levels, errors[last], "o-", color=LEARNED, label=f"step {last}")
     ax.axhline(1.0, color=EXACT, linewidth=0.8, linestyle=":", label="a network that says 0")
@@ -160,13 +202,6 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
     ax.grid(color="#eeeeee")
     ax.legend(fontsize=LABEL - 2, frameon=False)
     return figure
-
-
-def to_png(figure: Figure) -> bytes:
-    """The figure as the contents of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})  # higher levels take longer than drawing
-    return buffer.getvalue()
 
 
 # Panels
@@ -180,26 +215,44 @@ def _field_error(learned: Denoiser, exact: ExactDenoiser, sigma: float, n: int =
     return 0.5 * sigma**2 * difference.square().sum(dim=-1).mean().item()
 
 
-def _samples(ax: Axes, generated: Tensor, real: Tensor, distribution: Distribution) -> None:
-    square(ax, distribution.bounds)
-    draw_real(ax, real, alpha=0.45)
+def _samples(ax: Axes, generated: Tensor, real: Tensor | None, distribution: Distribution | None) -> None:
+    bounds = distribution.bounds if distribution is not None else extent(generated, real)
+    square(ax, bounds)
+    if real is not None:
+        draw_real(ax, real, alpha=0.45)
     x, y = generated.T.cpu().numpy()
     ax.scatter(x, y, s=2.5, color=GENERATED, alpha=0.45, linewidths=0, label="generated", zorder=3)
+    if distribution is not None:
+        _shape(ax, generated, distribution)
+    draw_key(ax)
+    finite = generated.isfinite().all(dim=-1)
+    lost, outside = int((~finite).sum()), int((generated[finite].abs() > bounds).any(dim=-1).sum())
+    words = [f"{lost} not finite"] * (lost > 0) + [f"{outside} outside"] * (outside > FEW_OUTSIDE * len(finite))
+    if words:
+        note(ax, f"of {len(finite)} samples, " + " and ".join(words), GENERATED)
+
+
+def _shape(ax: Axes, generated: Tensor, distribution: Distribution) -> None:
+    """The images of circles of the base Gaussian, and the shares of the samples in the modes."""
     for piece in distribution.circles(CIRCLES):
         ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2)
-    draw_key(ax)
-    if 1 < len(distribution.mode_weights) <= MAX_SHARES:
-        modes = distribution.modes(generated)
+    if 1 < len(distribution.mode_weights) <= MAX_SHARES and generated.isfinite().all(dim=-1).any():
+        modes = distribution.modes(generated[generated.isfinite().all(dim=-1)])
         shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]
         ax.text(0.02, 0.02, literal("   ".join(shares)), transform=ax.transAxes, fontsize=LABEL - 1, color=GENERATED)
 
 
-def _trajectories(ax: Axes, paths: Trajectory, real: Tensor, distribution: Distribution) -> None:
-    square(ax, distribution.bounds)
-    draw_real(ax, real, alpha=0.3)
+def _trajectories(ax: Axes, paths: Trajectory, real: Tensor | None, distribution: Distribution | None) -> None:
+    ends = paths.x[-1]
+    bounds = distribution.bounds if distribution is not None else extent(ends, real)
+    square(ax, bounds)
+    if real is not None:
+        draw_real(ax, real, alpha=0.3)
     x = paths.x.cpu().numpy()  # [m, n, 2]
     for k in range(1, x.shape[1]):
-        ax.plot(*x[:, k].T, color=TRAJECTORY, linewidth=0.4, alpha=0.25, zorder=2)
-    ax.plot(*x[:, 0].T, color=TRAJECTORY, linewidth=0.7, label="trajectory", zorder=3)
+        ax.plot(*x[:, k].T, color=TRAJECTORY, linewidth=0.5, alpha=0.35, zorder=2)
+    ax.plot(*x[:, 0].T, color=TRAJECTORY, linewidth=1.0, label="trajectory", zorder=3)
     ax.plot(*x[-1:, 0].T, "x", color="#2a9d3a", markersize=9, markeredgewidth=3, label="its end", zorder=4)
     draw_key(ax)
+    if not bool((ends[0].abs() <= bounds).all()):  # not finite as well
+        note(ax, "the trajectory ends outside", TRAJECTORY)

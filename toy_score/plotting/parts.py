@@ -3,6 +3,8 @@
 All in Karras' variables, `y = x / alpha` at noise level `sigma / alpha`.
 """
 
+from typing import Any
+
 import torch
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
@@ -14,7 +16,19 @@ from toy_score.denoisers import Denoiser, Guided
 from toy_score.distributions import Distribution
 from toy_score.plotting.style import DENSITY, LABEL, REAL
 
-__all__ = ["arrows", "density", "device_of", "draw_density", "draw_key", "draw_real", "draw_score", "grid", "score_at"]
+__all__ = [
+    "arrows",
+    "density",
+    "device_of",
+    "draw_density",
+    "draw_key",
+    "draw_real",
+    "draw_score",
+    "extent",
+    "grid",
+    "note",
+    "score_at",
+]
 
 
 def grid(bounds: float, n: int) -> Tensor:
@@ -22,6 +36,13 @@ def grid(bounds: float, n: int) -> Tensor:
     side = (torch.arange(n) + 0.5) * (2.0 * bounds / n) - bounds
     y, x = torch.meshgrid(side, side, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
+
+
+def extent(*clouds: Tensor | None) -> float:
+    """Half-width of a square about the origin that holds all points `(n, 2)` but the outermost; 1 if none is finite."""
+    points = torch.cat([x.abs().flatten().cpu().double() for x in clouds if x is not None])
+    points = points[points.isfinite()]
+    return 1.2 * torch.quantile(points[:100_000], 0.99).item() or 1.0 if len(points) else 1.0
 
 
 def device_of(denoiser: Denoiser, y: Tensor) -> torch.device:
@@ -93,3 +114,10 @@ def draw_key(ax: Axes) -> None:
         handle.set_alpha(1.0)
         if isinstance(handle, Line2D) and handle.get_label() == "its end":
             handle.set_markersize(7)
+
+
+def note(ax: Axes, text: str, colour: str) -> None:
+    """A remark in the middle of the lower edge, above the shares of the modes."""
+    box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
+    place: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom", "zorder": 10}
+    ax.text(0.5, 0.1, text, fontsize=LABEL, color=colour, bbox=box, **place)

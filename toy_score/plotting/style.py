@@ -1,5 +1,6 @@
 """The style of all pictures: the same thing has the same colour in every picture."""
 
+import io
 import math
 from typing import Any
 
@@ -22,11 +23,14 @@ __all__ = [
     "REAL",
     "SERIES",
     "TRAJECTORY",
+    "Picture",
     "darken",
     "in_units",
     "literal",
     "panels",
+    "plain",
     "square",
+    "to_png",
 ]
 
 REAL = "#3b6fb6"
@@ -47,17 +51,36 @@ DPI = 110
 TITLE, LABEL, TICK = 11, 9, 7
 
 
-def panels(rows: int, columns: int, title: str, right: float = 0.12) -> tuple[Figure, Any]:
-    """A figure of square panels under a title, and its axes, always as a 2-D array; `right` inches are left for bars.
+class Picture(Figure):
+    """A figure that a notebook shows by itself.
 
-    The figure has no window and no global state, and needs no display. The panels have fixed places, so pictures of
-    different steps can be compared.
+    It has no window and no global state, and needs neither pyplot nor a display. IPython asks every object for
+    `_repr_png_`, but knows matplotlib's own figures only after pyplot is imported.
     """
-    width, height = columns * (PANEL + MARGIN) + 0.18 + right, rows * (PANEL + MARGIN) + HEAD + 0.15
-    figure = Figure(figsize=(width, height), dpi=DPI)
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self)
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as the contents of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})  # higher levels take longer than drawing
+    return buffer.getvalue()
+
+
+def panels(rows: int, columns: int, title: str, right: float = 0.12, left: float = MARGIN) -> tuple[Picture, Any]:
+    """A figure of square panels under a title, and its axes, always as a 2-D array.
+
+    `right` and `left` inches are left for bars and for names.
+
+    The panels have fixed places, so pictures of different steps can be compared.
+    """
+    width, height = columns * (PANEL + MARGIN) - MARGIN + left + 0.18 + right, rows * (PANEL + MARGIN) + HEAD + 0.15
+    figure = Picture(figsize=(width, height), dpi=DPI)
     figure.suptitle(literal(title), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
     grid = {
-        "left": MARGIN / width,
+        "left": left / width,
         "right": 1 - right / width,
         "bottom": (MARGIN + 0.05) / height,
         "top": 1 - HEAD / height,
@@ -75,6 +98,16 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     ax.tick_params(labelsize=TICK, length=2, color="#999999")
     for spine in ax.spines.values():
         spine.set_color("#bbbbbb")
+    return ax
+
+
+def plain(ax: Axes, title: str = "") -> Axes:
+    """Axes of a curve: small ticks, a faint grid."""
+    ax.set_title(title, fontsize=TITLE - 1)
+    ax.tick_params(which="both", labelsize=TICK, length=2, color="#999999")
+    ax.grid(color="#eeeeee")
+    ax.set_axisbelow(True)
+    ax.spines[:].set_color("#bbbbbb")
     return ax
 
 

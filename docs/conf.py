@@ -1,0 +1,174 @@
+"""The site: the pages of this folder, tutorials and a gallery that run while it is built, and the reference of the API.
+
+    make docs        # writes docs/_build/html/index.html
+
+Nothing is loaded from the network, neither by the build nor by the finished pages: formulas are MathML, which browsers
+know. Warnings are errors.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from docutils.utils.math import latex2mathml
+from sphinx.application import Sphinx
+
+import toy_score
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+BUILD = HERE / "_build"
+(BUILD / "extra").mkdir(parents=True, exist_ok=True)
+os.environ.setdefault("PYTHONPATH", str(ROOT))  # for the kernels that run the tutorials
+os.environ["OMP_NUM_THREADS"] = "1"
+
+project = "toy_score"
+author = "the toy_score developers"
+copyright = author
+release = version = toy_score.__version__
+root_doc = "index"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+    "sphinx_copybutton",
+]
+exclude_patterns = [
+    "_build",
+    "figures",
+    "tables",
+    "gallery/*.ipynb",
+    "gallery/*.py",
+    "gallery/*.md5",
+    "sg_execution_times.rst",
+]
+nitpicky = False
+default_role = "code"  # docstrings write code in single backquotes
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+myst_linkify_fuzzy_links = False
+suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold a function
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(BUILD / "cache")
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True  # what a page writes is not kept
+nb_merge_streams = True
+
+html_theme = "furo"
+html_title = f"toy_score {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = [str(BUILD / "extra")]
+html_theme_options = {"source_repository": "", "navigation_with_keys": True}
+html_math_renderer = "mathml"
+copybutton_prompt_text = r"\$ |>>> "
+copybutton_prompt_is_regexp = True
+
+
+def returned_figures(block, block_vars, gallery_conf) -> str:
+    """Saves the figure that the script named `figure`, unless pyplot knows it and so saves it itself."""
+    from matplotlib.figure import Figure
+    from sphinx_gallery.scrapers import figure_rst
+
+    figure = block_vars["example_globals"].get("figure")
+    if not isinstance(figure, Figure) or hasattr(figure, "number"):  # pyplot numbers its figures
+        return ""
+    path = next(block_vars["image_path_iterator"])
+    figure.savefig(path, dpi=150)
+    return figure_rst([path], gallery_conf["src_dir"])
+
+
+sphinx_gallery_conf = {
+    "image_scrapers": ("matplotlib", returned_figures),
+    "examples_dirs": str(ROOT / "examples/gallery"),
+    "gallery_dirs": "gallery",
+    "filename_pattern": "/plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "image_srcset": ["2x"],
+    "within_subsection_order": "FileNameSortKey",
+}
+
+# -- reference --------------------------------------------------------------------------------------------------------
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_inherit_docstrings = False  # Lightning's refer to Lightning's own pages
+napoleon_use_rtype = False
+
+
+SECTIONS = {f"{name}:" for name in ("Args", "Attributes", "Raises", "Returns")}  # napoleon's
+
+
+def equations_are_code(app, what, name, obj, options, lines):
+    """Indented blocks of a docstring are equations and code, as in Markdown, and tables stay as they are."""
+    out, section, literal = [], False, False
+    for before, line in zip(["", *lines], lines, strict=False):
+        table = line.startswith("|") and (not before.strip() or before.startswith("|"))
+        if line and not line.startswith("    ") and not table:
+            section, literal = line in SECTIONS, False
+        elif line and not section and not literal and not before.strip():
+            out += [".. code-block:: text", ""]
+            literal = True
+        out.append("    " + line if table else line)
+    lines[:] = out
+
+
+def inline_formula(visitor, node) -> None:
+    """A formula in a sentence, as MathML."""
+    visitor.body.append(latex2mathml.tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(visitor, node) -> None:
+    """A formula on a line of its own, as MathML."""
+    visitor.body.append(f'<div class="math">{latex2mathml.tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def links_of_the_repository(app: Sphinx, page: str, source: list[str]) -> None:
+    """Pages link to files as in the repository; the tables of measurements are sections of one page of the site."""
+    text = re.sub(r"\((?:\.\./benchmarks/results|tables)/(\w+)\.md\)", r"(measurements.md#\1)", source[0])
+    source[0] = re.sub(r"\(\.\./(SECURITY|CONTRIBUTING)\.md", lambda found: f"({found[1].lower()}.md", text)
+
+
+def first_model(app: Sphinx) -> None:
+    """A trained model for the first page: once for each build folder, about a minute."""
+    page = BUILD / "extra/play.html"
+    if page.is_file() or app.builder.format != "html":
+        return
+    command = [sys.executable, "-m", "toy_score"]
+    steps = os.environ.get("TOY_SCORE_DOCS_STEPS", "3000")
+    subprocess.run([*command, "fit", "--config", "ncsn_heart", "--trainer.max_steps", steps], check=True, cwd=BUILD)
+    subprocess.run([*command, "play", "latest", "--output", str(page)], check=True, cwd=BUILD)
+
+
+def llms_txt(app: Sphinx, error: Exception | None) -> None:
+    """`llms.txt`: every page of the site with its title, one a line (llmstxt.org)."""
+    if error or app.builder.format != "html":
+        return
+    titles = app.env.titles
+    lines = ["# toy_score", "", f"> {toy_score.__doc__.splitlines()[0]}", "", "## Pages", ""]
+    lines += [f"- [{titles[name].astext()}]({app.builder.get_target_uri(name)})" for name in sorted(titles)]
+    (Path(app.outdir) / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what is defined above."""
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
+    app.connect("autodoc-process-docstring", equations_are_code, priority=100)
+    app.connect("source-read", links_of_the_repository)
+    app.connect("builder-inited", first_model)
+    app.connect("build-finished", llms_txt)
