@@ -10,7 +10,7 @@ from toy_score.component import to_config, written
 from toy_score.data import KnownData
 from toy_score.distributions import Distribution
 from toy_score.modules.sampling import SamplingModule
-from toy_score.objectives import Objective, TrainingTimes
+from toy_score.objectives import Loss, TrainingTimes
 from toy_score.samplers import Sampler
 from toy_score.seeds import seed_of
 
@@ -30,7 +30,7 @@ class PlottingModule(SamplingModule):
     """
 
     times: TrainingTimes
-    objective: Objective
+    objective: Loss
 
     def plot_samples(self, n: int = 2000, seed: int = 0, sampler: Sampler | None = None) -> "Picture":
         """`n` samples over real points, by the module's own sampler or another."""

@@ -76,10 +76,9 @@ def vector_field(
         arrows: how many to a side.
         real: real points, `(n, 2)`, which are drawn where there is no exact density.
     """
+    rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
     if exact is None and isinstance(learned, ExactDenoiser):
         exact, rows = learned, [(learned, "exact", EXACT)]
-    else:
-        rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
     figure, axes = panels(len(rows), len(sigmas), title)
     for column, sigma in enumerate(sigmas):
         for row, (denoiser, name, colour) in enumerate(rows):
