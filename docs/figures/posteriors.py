@@ -1,8 +1,8 @@
 """The table of `docs/posteriors.md`: `python -m docs.figures.posteriors`, half an hour on one core.
 
-For each prior and observation, the sliced W1 distance to the exact posterior of 20 000 samples, over the noise floor, for
-three seeds: of the rules with a perfect prior, of particles, and of the rules with a trained network. Rows that are in
-the table already are not measured again.
+For each prior and observation, the sliced W1 distance to the exact posterior of 20 000 samples, over the noise floor,
+for three seeds: of the rules with a perfect prior, of particles, and of the rules with a trained network. Rows that are
+in the table already are not measured again.
 """
 
 import json
