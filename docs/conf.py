@@ -60,6 +60,7 @@ nb_execution_cache_path = str(BUILD / "cache")
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True  # what a page writes is not kept
+nb_output_stderr = "remove"  # progress bars
 nb_merge_streams = True
 
 html_theme = "furo"
