@@ -41,8 +41,8 @@ def blank():
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_runs(request):
-    """Figures are made, but drawn in the modules alone that look at pictures; the doctor looks at
-    a sixteenth of the points that it takes, and remembers what a prior costs; its own tests know nothing of this.
+    """Figures are made, but drawn only in the modules that look at pictures; outside of its own tests the doctor takes
+    a sixteenth of its points, and measures each prior once.
 
     Each of the hundred trainings of two steps would draw eight pictures, and let the exact flow walk 16 384 points.
     """

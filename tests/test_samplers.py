@@ -690,7 +690,7 @@ def test_the_stated_number_of_evaluations_is_the_actual_one(sampler, schedule):
     assert sampler.nfe(schedule) == counter.evaluations
 
 
-@pytest.mark.parametrize(("sampler", "schedule"), zip(QUICK, itertools.cycle(SCHEDULES)), ids=repr)
+@pytest.mark.parametrize(("sampler", "schedule"), list(zip(QUICK, itertools.cycle(SCHEDULES))), ids=repr)
 def test_a_sample_depends_on_the_seed_and_its_number_alone(sampler, schedule):
     """The blocks of noise know nothing of the schedule: the samplers take turns with them."""
     truth = ExactDenoiser(Heart(), schedule)
