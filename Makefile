@@ -23,8 +23,8 @@ demo: $(READY) ## train a model, draw samples and measure them: about a minute
 	  "  python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output heart.gif"
 
 test: $(READY) ## run the tests on all cores: about 15 minutes on two
-	@echo "Running the tests on all cores: about 15 minutes on two. Each dot is a passed test."
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@echo "Running the tests on all cores: about 15 minutes on two. Each dot is a passed test; the slowest ten are listed at the end."
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
 
 # The settings of all four are in pyproject.toml.
 lint: $(READY) ## check style, types, and that imports point to a lower layer

@@ -2,9 +2,13 @@
 
 Noise floors are kept for the time of the tests, in a folder that all processes of the run share; the user's own are
 neither read nor written.
+
+What takes longest in a short run, and is the same in each, is done once or not at all: see `_short_runs`.
 """
 
 import atexit
+import functools
+import io
 import os
 import shutil
 import signal
@@ -12,11 +16,45 @@ import tempfile
 
 import pytest
 import torch
+from PIL import Image
+
+from toy_score import plotting
+from toy_score.distributions.base import evenly_spread
+from toy_score.evaluation import doctor
 
 torch.set_num_threads(1)
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has the folder of the process that started it
     os.environ["TOY_SCORE_CACHE"] = tempfile.mkdtemp(prefix="toy_score_tests_")
     atexit.register(shutil.rmtree, os.environ["TOY_SCORE_CACHE"], ignore_errors=True)
+
+
+LOOK_AT_PICTURES = {"test_animation", "test_budget", "test_names", "test_pictures"}
+
+
+@functools.cache
+def blank():
+    """The contents of a PNG file of one pixel."""
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_runs(request):
+    """Figures are made, but drawn only in the modules that look at pictures; outside of its own tests the doctor takes
+    a sixteenth of its points, and measures each prior once.
+
+    Each of the hundred trainings of two steps would draw eight pictures, and let the exact flow walk 16 384 points.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__ not in LOOK_AT_PICTURES:
+            patch.setattr(plotting, "to_png", lambda figure: blank())
+        if request.module.__name__ != "test_doctor":
+            patch.setattr(doctor, "prior_distance", functools.cache(doctor.prior_distance))
+            patch.setattr(doctor, "smoothed", functools.partial(doctor.smoothed, n=16))
+            patch.setattr(doctor, "evenly_spread", lambda n, *what: evenly_spread(n // 16, *what))
+            patch.setattr(doctor, "N", doctor.N // 16)
+        yield
 
 
 @pytest.fixture

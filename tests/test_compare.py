@@ -80,6 +80,7 @@ def runs(tmp_path_factory):
         for config in ("edm_heart", "ddpm_heart"):
             few = ["--trainer.max_steps", "10", "--trainer.accelerator", "cpu", "--data.n_val", "64"]
             fast = ["--model.sampler", "RungeKutta4", "--model.sampler.n_steps", "2", "--pictures.n_samples", "20"]
+            fast += ["--pictures.frames", "0"]
             entry.main(["fit", "--config", config, *few, *fast, "--pictures.every_n_steps", "1000000"])
     finally:
         os.chdir(here)

@@ -6,6 +6,7 @@ can be read back from them: what works there never lets the host wait for the de
 
 import dataclasses
 import inspect
+import itertools
 import reprlib
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from toy_score.catalog import entries
 from toy_score.data import HeartDataModule
 from toy_score.denoisers import ExactDenoiser, Guided
 from toy_score.distributions import Heart
+from toy_score.samplers import Sampler
 
 META = torch.device("meta")
 GENERATOR = SimpleNamespace(device=META)  # torch makes none for this device
@@ -41,11 +43,25 @@ FEW = {"n_steps": 6, "n_levels": 4, "steps_per_level": 2}  # every step does wha
 
 
 def short(sampler):
-    """The sampler with few steps."""
-    return dataclasses.replace(sampler, **{name: n for name, n in FEW.items() if hasattr(sampler, name)})
+    """The sampler with few steps, as a predictor within another too."""
+    fields = {field.name: getattr(sampler, field.name) for field in dataclasses.fields(sampler)}
+    few = {name: FEW[name] for name in fields.keys() & FEW.keys()}
+    return dataclasses.replace(
+        sampler, **few, **{name: short(part) for name, part in fields.items() if isinstance(part, Sampler)}
+    )
 
 
 SAMPLERS = [short(sampler) for sampler in made("samplers") if not isinstance(sampler, ASKS)]
+KINDS = {"Heun", "EulerMaruyama", "DDPMAncestral"}
+WALKS = [
+    *zip(SAMPLERS, itertools.cycle(MODELS)),
+    *(
+        (short(kind()), module)
+        for kind in (toy_score.Heun, toy_score.EulerMaruyama, toy_score.DDPMAncestral)
+        for module in MODELS
+    ),
+]
+"""Every sampler with one model, and every model with a solver of the flow, one of the SDE and an ancestral sampler."""
 model = pytest.mark.parametrize("module", MODELS, ids=lambda m: m.name)
 
 
@@ -82,8 +98,7 @@ def test_a_number_that_is_sent_to_the_device_is_detected():
         torch.zeros(3).to(META)
 
 
-@model
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(("sampler", "module"), WALKS, ids=lambda part: type(part).__name__)
 def test_a_walk_stays_on_the_device_and_never_waits_for_it(sampler, module):
     denoiser = module.to(META).denoiser
     with Elsewhere():

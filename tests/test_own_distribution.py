@@ -12,6 +12,7 @@ from toy_score import __main__ as entry
 PAGE = Path(__file__).parents[1] / "docs/distributions.md"
 CLASSES = Path(__file__).parents[1] / "docs/your_own_classes.md"
 QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--data.n_val", "64", "--pictures.n_samples", "50"]
+QUICK += ["--pictures.frames", "0"]
 
 
 @pytest.fixture

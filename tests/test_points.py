@@ -371,7 +371,8 @@ def fitted(tmp_path_factory):
         patch.setattr(sys, "argv", ["toy_score"])
         x = np.random.default_rng(0).normal(size=(300, 2)) * [0.2, 40.0] + [7.0, -1000.0]
         saved("my.csv", x, np.arange(300) % 2)
-        entry.main(["fit", "--config", "edm_points", "--data.path", "my.csv", "--trainer.max_steps", "40", *TINY])
+        short = ["--trainer.max_steps", "40", "--pictures.frames", "2", *TINY]
+        entry.main(["fit", "--config", "edm_points", "--data.path", "my.csv", *short])
     os.rename(folder / "my.csv", folder / "gone.csv")
     return folder
 
@@ -629,7 +630,7 @@ def test_test_compares_with_held_out_points_and_reports_no_exact_values(run, cap
 def test_test_reports_memorisation_if_known_data_are_a_fixed_set(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["toy_score"])
-    small = ["--data.fresh", "false", "--data.n_train", "256", "--data.n_val", "64"]
+    small = ["--data.fresh", "false", "--data.n_train", "256", "--data.n_val", "64", "--pictures.frames", "0"]
     entry.main(["fit", "--config", "edm_heart", "--trainer.max_steps", "20", *small, *TINY])
     checkpoint = "lightning_logs/edm_heart/version_0/checkpoints/last.ckpt"
     entry.main(["test", "--ckpt_path", checkpoint, "--n_samples", "500", "--trainer.accelerator", "cpu"])

@@ -1,4 +1,8 @@
-"""The number of threads: the flag's, else the environment's, else one; in every command and every process."""
+"""Threads and processes.
+
+The number of threads is the flag's, else the environment's, else one, in every command and every process. Two processes
+train like one.
+"""
 
 import os
 import subprocess
@@ -8,7 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from toy_score import EDM, ExactDenoiser, Heart, Heun, NCSNModule, __main__ as entry
+from toy_score import (
+    EDM,
+    ExactDenoiser,
+    Heart,
+    HeartDataModule,
+    Heun,
+    NCSNModule,
+    ScoreModule,
+    __main__ as entry,
+)
+from toy_score.objectives import Context
+from toy_score.seeds import seed_of
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -86,6 +101,7 @@ def in_processes(folder, *argv):
     """Run a command as a process of its own; the number of threads of each process at its end."""
     (folder / "probe.py").write_text(PROBE)
     environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    environment["OMP_WAIT_POLICY"] = "passive"  # threads that share a core would else spin while they wait
     command = [sys.executable, "-m", "toy_score", *argv, "--import", "probe"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, env=environment)
     return [int(path.read_text()) for path in sorted(folder.glob("threads-*"))]
@@ -95,15 +111,41 @@ def test_a_command_has_one_thread_by_default(tmp_path):
     assert in_processes(tmp_path, "list", "schedules") == [1]
 
 
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """A folder with a checkpoint of four steps by two processes, and the number of threads of each at its end."""
+    folder = tmp_path_factory.mktemp("two")
+    options = "--model NCSNModule --data HeartDataModule --data.batch_size 64 --data.n_val 64 --ema.decay 0 "
+    options += "--trainer.max_steps 4 --data.steps_at_once 2 --pictures.frames 0 --pictures.n_samples 10 "
+    options += "--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp "
+    options += "--model.sampler Heun --model.sampler.n_steps 2 --threads 2"
+    return folder, in_processes(folder, "fit", *options.split())
+
+
 @pytest.mark.skipif(CORES < 2, reason="needs two cores")
-def test_every_process_has_the_threads_of_the_flag(tmp_path):
+def test_every_process_has_the_threads_of_the_flag(two_processes):
     """Lightning would give each of two processes half of the cores."""
-    processes = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
-    small = ["--trainer.max_steps", "1", "--trainer.logger", "false", "--trainer.limit_val_batches", "0"]
-    small += ["--pictures.frames", "0", "--pictures.n_samples", "10", "--model.sampler", "Heun"]
-    small += ["--model.sampler.n_steps", "2"]
-    argv = ["fit", "--config", "quick/ncsn_heart", "--data.steps_at_once", "1", *processes, *small, "--threads", "2"]
-    assert in_processes(tmp_path, *argv) == [2, 2]
+    assert two_processes[1] == [2, 2]
+
+
+def test_two_processes_train_like_one_with_the_mean_of_their_gradients(two_processes):
+    """Against the loop written out: step k of process r sees batch 2 k + r, and noise of its own."""
+    torch.manual_seed(0)
+    model, data = NCSNModule(), HeartDataModule(batch_size=64)
+    optimizer = model.optimizer(model.parameters())
+    for k in range(4):
+        optimizer.param_groups[0]["lr"] = 0.01 * model.lr_schedule(k / 4)
+        losses = []
+        for rank in (0, 1):
+            generator = torch.Generator().manual_seed(seed_of("training noise", 0, rank, k))
+            t = model.times(64, model.schedule, generator)
+            losses.append(model.objective(model.denoiser, Context(data.batch(2 * k + rank).x, t, generator)).mean())
+        optimizer.zero_grad()
+        (sum(losses) / 2).backward()
+        optimizer.step()
+    saved = next(two_processes[0].glob("lightning_logs/*/version_0/checkpoints/last.ckpt"))
+    for a, b in zip(ScoreModule.load_from_checkpoint(saved).parameters(), model.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["network", "exact denoiser"])

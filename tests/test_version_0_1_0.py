@@ -21,7 +21,16 @@ def test_a_checkpoint_of_version_0_1_0_gives_the_samples_that_it_gave_then(tmp_p
 
 def test_a_run_of_version_0_1_0_is_continued_with_its_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    more = ["--trainer.max_steps", "120", "--trainer.accelerator", "cpu", "--data.n_val", "64"]
+    more = [
+        "--trainer.max_steps",
+        "120",
+        "--trainer.accelerator",
+        "cpu",
+        "--data.n_val",
+        "64",
+        "--pictures.frames",
+        "0",
+    ]
     entry.main(["fit", "--config", str(RUN / "config.yaml"), "--ckpt_path", str(RUN / "last.ckpt"), *more])
     saved = read_checkpoint("lightning_logs/quick_ncsn_heart/version_0/checkpoints/last.ckpt")
     assert saved["global_step"] == 120
