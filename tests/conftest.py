@@ -28,6 +28,16 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has the folder of the pr
     atexit.register(shutil.rmtree, os.environ["TOY_SCORE_CACHE"], ignore_errors=True)
 
 
+if SEED := int(os.environ.get("TOY_SCORE_SEED", "0")):  # `campaign/seeds.py`: the tests with other random numbers
+    own = torch.Generator, torch.manual_seed
+
+    class Reseeded(torch.Generator):
+        def manual_seed(self, seed):
+            return super().manual_seed(seed + 1_000_003 * SEED)
+
+    torch.Generator, torch.manual_seed = Reseeded, lambda seed: own[1](seed + 1_000_003 * SEED)
+
+
 LOOK_AT_PICTURES = {"test_animation", "test_budget", "test_names", "test_pictures"}
 
 

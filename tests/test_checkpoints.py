@@ -1,5 +1,6 @@
 """Reading a checkpoint runs no foreign code, opens no file unasked, and notices damage."""
 
+import copy
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from toy_score.compare.contestants import load_models
 from toy_score.component import check_config, to_config
 from toy_score.data import ToyDataModule
 from toy_score.modules import read_checkpoint
+from toy_score.standardisation import Standardisation
 
 COMMANDS = {
     "predict": ["predict", "--output", "x.npy", "--ckpt_path"],
@@ -286,8 +288,9 @@ def test_compare_opens_a_guide_that_is_among_its_models(content, capsys):
 
 
 def test_a_file_of_points_that_the_checkpoint_names_is_read_where_it_is_needed_and_named(content, capsys):
-    data = to_config(PointsDataModule("points.csv", n_samples=50))
-    torch.save(content | {"datamodule_hyper_parameters": data}, "points.ckpt")
+    data, units = to_config(PointsDataModule("points.csv", n_samples=50)), to_config(Standardisation([0, 0], [1, 1]))
+    content = content | {"datamodule_hyper_parameters": data}
+    doctored(content, "points.ckpt", standardisation=units)
     entry.main(["predict", "--output", "x.npy", "--ckpt_path", "points.ckpt"])  # there is no such file
     assert "points.csv" not in capsys.readouterr().out
     for path, word in (
@@ -295,9 +298,45 @@ def test_a_file_of_points_that_the_checkpoint_names_is_read_where_it_is_needed_a
         ("/etc/passwd", "must end in"),
         ("/dev/zero", "no file"),
     ):
-        doctored(content | {"datamodule_hyper_parameters": data}, "p.ckpt", "datamodule_hyper_parameters", path=path)
+        doctored(torch.load("points.ckpt"), "p.ckpt", "datamodule_hyper_parameters", path=path)
         with pytest.raises(SystemExit):
             entry.main([*COMMANDS["validate"], "p.ckpt"])
         said = capsys.readouterr()
         assert f"data.path: {path} (named by the checkpoint)" in said.out
         assert word in said.err
+
+
+def test_a_checkpoint_that_lacks_the_units_of_its_network_is_refused(content, capsys):
+    """It would give samples in other units, without a word: where the entry is missing, and where points have none."""
+    model = content["hyper_parameters"]
+    rest = {name: value for name, value in model["init_args"].items() if name != "standardisation"}
+    torch.save(content | {"hyper_parameters": {**model, "init_args": rest}}, "odd.ckpt")
+    data = to_config(PointsDataModule("points.csv", n_samples=50))
+    torch.save(content | {"datamodule_hyper_parameters": data}, "points.ckpt")
+    for path, word in (
+        ("odd.ckpt", "in which units its network works"),
+        ("points.ckpt", "lacks their standardisation"),
+    ):
+        assert word in refused(capsys, *COMMANDS["predict"], path)
+    assert not os.path.exists("x.npy")
+
+
+@pytest.mark.parametrize(
+    ("part", "places"),
+    [
+        ("loops", ("fit_loop", "epoch_progress", "total", "completed")),
+        ("loops", ("fit_loop", "epoch_loop.val_loop.batch_progress", "total", "processed")),
+        ("lr_schedulers", (0, "_step_count")),
+    ],
+)
+def test_counters_that_are_words_are_refused_before_a_run_begins(part, places, content, capsys):
+    odd = copy.deepcopy(content)
+    state = odd[part]
+    for place in places[:-1]:
+        state = state[place]
+    state[places[-1]] = "seven"
+    torch.save(odd, "odd.ckpt")
+    words = "--model EDMModule --data HeartDataModule --trainer.max_steps 4 --trainer.logger false --ema.decay 0"
+    settings = [*words.split(), "--model.backbone.hidden", "[16]"]
+    line = refused(capsys, "fit", *settings, "--ckpt_path", "odd.ckpt")
+    assert "does not hold the state of a training that can go on" in line

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
 
 from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path, run_folder
 from toy_score.catalog import config_file, configs_folder
@@ -200,6 +201,22 @@ def _restore(checkpoint: dict[str, Any], model: ScoreModule) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     for stored in checkpoint["lr_schedulers"]:
         schedule.load_state_dict(copy.deepcopy(stored))
+    _check_counters([checkpoint["loops"], checkpoint["lr_schedulers"]])
+
+
+def _check_counters(state: Any) -> None:
+    """Counters of steps are numbers: Lightning and torch take anything, and fail where they add 1 to it.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    if isinstance(state, dict):
+        _check_counters([value for key, value in state.items() if key != "combined_loader"])  # of a loader of one's own
+    elif isinstance(state, list):
+        for part in state:
+            _check_counters(part)
+    elif not (state is None or isinstance(state, (int, float, Tensor))):
+        raise TypeError(f"a counter is {state!r}")
 
 
 def _take_weights(path: str, model: ScoreModule, data: ToyDataModule) -> None:

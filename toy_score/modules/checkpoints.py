@@ -99,8 +99,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, no checkpoint of toy_score, or written by a newer version, or if a weight is not
-            finite.
+        ValueError: if it is damaged, no checkpoint of toy_score, or written by a newer version, if a weight is not
+            finite, or if it does not say in which units its network works.
     """
     path = Path(path)
     if not path.is_file():
@@ -143,7 +143,25 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             raise ValueError(f"the weights {key!r} in {str(path)!r} are not such of a network; it is damaged")
         if not weights.isfinite().all():
             raise ValueError(f"the weights {key!r} in {str(path)!r} are not finite; use an earlier checkpoint")
+    _check_units(checkpoint, str(path))
     return checkpoint
+
+
+def _check_units(checkpoint: dict[str, Any], path: str) -> None:
+    """A description without a standardisation would silently mean none, and samples in other units.
+
+    Raises:
+        ValueError: if the entry is missing, or is None for a network that was trained on a file of points.
+    """
+    model, data = (checkpoint.get(f"{part}hyper_parameters") for part in ("", "datamodule_"))
+    init_args = model.get("init_args") if isinstance(model, dict) else None
+    if not isinstance(init_args, dict) or not init_args:
+        return  # it is checked where it is built
+    if "standardisation" not in init_args:
+        raise ValueError(f"{path!r} does not say in which units its network works: it has no standardisation")
+    points = isinstance(data, dict) and data.get("class_path") == "toy_score.PointsDataModule"
+    if points and init_args["standardisation"] is None:
+        raise ValueError(f"{path!r} was trained on a file of points, and lacks their standardisation")
 
 
 def _parts(value: Any) -> Iterable[Any]:
