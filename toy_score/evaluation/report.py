@@ -11,6 +11,7 @@ from toy_score.distributions import Distribution, Points
 from toy_score.metrics import Floor, GaussianisedTest, InvalidMass
 from toy_score.metrics.fields import field_table
 from toy_score.metrics.floors import ALL
+from toy_score.metrics.maps import map_table
 from toy_score.metrics.memorisation import memorisation_table
 
 __all__ = ["Report"]
@@ -33,6 +34,7 @@ class Report:
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
         likelihood: summary of the metric `Likelihood`, if it was measured.
         fields: summary of `Fields`, if it was measured.
+        maps: summary of `Maps`, if the denoiser is a flow map.
         memorisation: summary of `Memorisation`, if the training points are a fixed set.
     """
 
@@ -46,6 +48,7 @@ class Report:
     score_error_se: list[float] = field(default_factory=list)
     likelihood: dict[str, float] | None = None
     fields: dict[str, Any] | None = None
+    maps: dict[str, Any] | None = None
     memorisation: dict[str, Any] | None = None
 
     @property
@@ -87,6 +90,7 @@ class Report:
             },
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"fields": self.fields} if self.fields else {}),
+            **({"maps": self.maps} if self.maps else {}),
             **({"memorisation": self.memorisation} if self.memorisation else {}),
             **{name: self._with_floor(name) for name in self.floors},
             "mode_weights": self._modes(),
@@ -137,6 +141,8 @@ class Report:
         if any(self._with_floor(name)["z"] is None for name in named if name not in COUNTS):
             lines += ["where z is missing, exact samples do not scatter: there is no scale to judge the value by"]
         lines += self._likelihood_lines()
+        if self.maps is not None:
+            lines += ["", *map_table(self.maps, self.floors["sliced_w1"].mean)]
         if self.fields is not None:
             lines += ["", *field_table(self.fields)]
         if self.memorisation is not None:

@@ -5,6 +5,7 @@ from toy_score.plotting.budget import budget
 from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
 from toy_score.plotting.figures import density, samples, score_errors, summary, to_png, trajectories, vector_field
+from toy_score.plotting.maps import map_error
 from toy_score.plotting.style import in_units
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "density",
     "fields",
     "in_units",
+    "map_error",
     "noise_to_data",
     "samples",
     "score_errors",
