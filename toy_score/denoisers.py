@@ -10,8 +10,10 @@ Samplers, metrics and pictures ask these questions of a `Denoiser` and need not 
 or, because this is the plane, the truth.
 """
 
+import functools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import overload
 
@@ -79,6 +81,11 @@ class Denoiser(ABC):
         """
         level = self.level_at_angle(angle)
         return self.velocity(level.radius * z, level)
+
+    def flows(self, angles: Sequence[float]) -> list[Callable[[Tensor], Tensor]]:
+        """The slope `flow` at each of several angles, as functions of `z`; what they have in common is computed
+        once."""
+        return [functools.partial(self.flow, angle) for angle in angles]
 
     @overload
     def level_at_angle(self, angle: float) -> Level: ...
@@ -183,6 +190,20 @@ class NetworkDenoiser(nn.Module, Denoiser):
     def denoise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         level = self._level(x, t)
         return self._jacobian(*self.parameterisation.data(level.alpha, level.sigma), x, level)
+
+    def flows(self, angles: Sequence[float]) -> list[Callable[[Tensor], Tensor]]:
+        weights = next(self.parameters())
+        exact = torch.promote_types(weights.dtype, torch.float32)
+        level = self.level_at_angle(torch.tensor(angles, dtype=exact, device=weights.device)[:, None])
+        (skip, out), R = self._velocity_factors(level), level.radius
+        c_in, c = R * self.parameterisation.c_in(level.alpha, level.sigma), self._condition(level)
+
+        def slope(k: int, z: Tensor) -> Tensor:
+            row = slice(k, k + 1)
+            F = self.parameterisation.output(self.backbone, *self._inputs(c_in[row] * z, z, c[row])).to(z.dtype)
+            return torch.addcmul(out[row] * F, R[row] * skip[row], z)
+
+        return [functools.partial(slope, k) for k in range(len(angles))]
 
     def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         level = self._level(x, t)

@@ -18,7 +18,8 @@ from toy_score.callbacks.reports import run_folder
 from toy_score.data import typed
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.files import replacing
-from toy_score.metrics import STUDY_LEVELS, ScoreError
+from toy_score.flow_maps import ExactFlowMap, FlowMap
+from toy_score.metrics import STUDY_LEVELS, ExactPaths, MapError, ScoreError
 from toy_score.modules import ScoreModule, score_module
 from toy_score.samplers import Heun, Sampler
 from toy_score.seeds import seed_of
@@ -30,12 +31,14 @@ CHARTS = {
     "noise levels": {
         "score error": ["Multiline", ["val_score_error/.*"]],
         "validation loss": ["Multiline", ["val_loss/.*"]],
+        "error of a flow map, to data": ["Multiline", ["val_map_error/.*"]],
     }
 }
 """Scalars that TensorBoard shows in one chart, by their tags."""
 
 
 N_SHOWN, N_REAL = 600, 1500  # points of an animation
+N_MAPPED = 512  # of the error of a flow map
 
 
 class Pictures(pl.Callback):
@@ -43,10 +46,11 @@ class Pictures(pl.Callback):
 
     These are the vector field, learned beside exact; samples over real points; the last part of some trajectories (of a
     sampler with few steps along the flow: the flow itself); and the score error by noise level, now and at all earlier
-    drawings. Axes and seeds are fixed, so TensorBoard's slider compares steps. During training the samples come from a
-    quick solver, at the end from the model's own sampler. If there are averaged weights, they are used. If only points
-    of the data are known, nothing exact is drawn, and the axes are in the units of the data. TensorBoard's custom
-    scalars show all noise levels in one chart.
+    drawings. Of a flow map, the error between all pairs of noise levels is drawn as well. Axes and seeds are fixed, so
+    TensorBoard's slider compares steps. During training the samples come from a quick solver, at the end from the
+    model's own sampler. If there are averaged weights, they are used. If only points of the data are known, nothing
+    exact is drawn, and the axes are in the units of the data. TensorBoard's custom scalars show all noise levels in one
+    chart.
 
     Args:
         every_n_steps: steps between drawings, >= 1; the first and the last step are always drawn.
@@ -145,6 +149,9 @@ class Pictures(pl.Callback):
         if exact is not None:
             self.errors[step] = self._errors(model, exact, real)
             figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self.errors, title)
+            if isinstance(exact, ExactFlowMap) and isinstance(model.denoiser, FlowMap):
+                error = self._map_error(model.denoiser, exact, real[:N_MAPPED].to(model.device), self._generator(model))
+                figures["map_error"] = plotting.map_error(error.levels, error.compute().tolist(), title)
         files = {f"{name}.png": plotting.to_png(figure) for name, figure in figures.items()}
         if final and self.frames:
             moving = title if owner.standardisation is None else title + standardised(owner.standardisation)
@@ -171,6 +178,12 @@ class Pictures(pl.Callback):
         metric = ScoreError(sync_on_compute=False).to(model.device)  # drawn by one process, without the others
         metric.update(model.denoiser, exact, real.to(model.device), self._generator(model))
         return metric.compute().tolist()
+
+    @staticmethod
+    def _map_error(flow_map: FlowMap, exact: ExactFlowMap, x0: torch.Tensor, generator: torch.Generator) -> MapError:
+        metric = MapError(exact.schedule, sync_on_compute=False).to(x0.device)
+        metric.update(flow_map, ExactPaths(exact, x0, generator))
+        return metric
 
 
 def animation(

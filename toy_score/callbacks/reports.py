@@ -23,7 +23,7 @@ from toy_score.version import __version__
 
 __all__ = ["RunReport", "TestReport", "checkpoint_path", "run_folder"]
 
-PICTURES = ("budget", "density", "fields")  # of `test`
+PICTURES = ("budget", "density", "fields", "map_error")  # of `test`
 
 
 def run_folder(trainer: pl.Trainer) -> str | None:
@@ -202,6 +202,8 @@ class TestReport(pl.Callback):
             self._draw("budget", budget)
         if self.options.likelihood:
             self._draw("density", self._evaluation.denoiser, self._evaluation.truth)
+        if (maps := self._report.maps) is not None:
+            self._draw("map_error", maps["levels"], maps["map_error"])
         if self.options.fields:
             self._draw("fields", self._evaluation.denoiser, self._evaluation.truth, self._report.fields)
         check_finite(metrics)  # when all is printed and kept

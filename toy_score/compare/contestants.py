@@ -20,6 +20,7 @@ from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution
 from toy_score.evaluation.doctor import DETAIL_KL, detail_kl
 from toy_score.files import digest
+from toy_score.flow_maps import ExactFlowMap, FlowMap
 from toy_score.modules import ScoreModule, read_checkpoint
 from toy_score.runs import checkpoint_file
 from toy_score.samplers import AnnealedLangevin, Langevin, Sampler
@@ -31,6 +32,8 @@ Item = TypeVar("Item")
 
 NETWORK, OWN_SCHEDULE, WIDE = "network", "exact, own schedule", "exact, wide schedule"
 """The kinds of contestants."""
+
+MAP_TOLERANCE = 1e-5  # of exact flow maps: errors of samples of about 1e-4
 
 
 @dataclass(frozen=True)
@@ -154,10 +157,17 @@ def line_up(models: Sequence[Contestant]) -> list[Contestant]:
             its = [m for m in alike if m.schedule == schedule]
             own = tuple(distinct(sampler for m in its for sampler in m.own))
             name = f"exact, schedule of {', '.join(m.name for m in its)}"
-            found.append(Contestant(name, OWN_SCHEDULE, ExactDenoiser(distribution, schedule), distribution, own))
-        exact = ExactDenoiser(distribution, wide_schedule(distribution))
+            found.append(Contestant(name, OWN_SCHEDULE, _exact(distribution, schedule, its), distribution, own))
+        exact = _exact(distribution, wide_schedule(distribution), alike)
         found.append(Contestant(WIDE, WIDE, exact, distribution))
     return found
+
+
+def _exact(distribution: Distribution, schedule: Schedule, models: Sequence[Contestant]) -> ExactDenoiser:
+    """The exact denoiser, with the exact flow map if one of the models is a flow map."""
+    if any(isinstance(model.denoiser, FlowMap) for model in models):
+        return ExactFlowMap(distribution, schedule, MAP_TOLERANCE)
+    return ExactDenoiser(distribution, schedule)
 
 
 def wide_schedule(distribution: Distribution) -> Schedule:
@@ -174,20 +184,29 @@ def wide_schedule(distribution: Distribution) -> Schedule:
 
 
 def cells(contestants: Iterable[Contestant], samplers: Sequence[Written], n_steps: Sequence[int]) -> list[Cell]:
-    """The grid, every cell once.
+    """The grid, every cell once, without those of a sampler that cannot use the denoiser.
 
     Raises:
-        ValueError: for a cell that cannot work.
+        ValueError: for a cell that would diverge, or a sampler that can use none of the denoisers.
     """
     found: dict[str, Cell] = {}
+    refused: dict[str, str] = {}
     for contestant in contestants:
         for written in samplers:
             for sampler in written.at(n_steps, contestant.own):
+                try:
+                    sampler.check(contestant.denoiser)
+                except ValueError as error:
+                    refused[written.label] = str(error)
+                    continue
                 cell = Cell(contestant, sampler, written.label, sampler in contestant.own)
                 check(cell)
                 if cell.key in found and found[cell.key].label == OWN:  # rather a point of a line than one alone
                     del found[cell.key]
                 found.setdefault(cell.key, cell)
+    labels = {cell.label for cell in found.values()}
+    if useless := next((why for label, why in refused.items() if label not in labels), None):
+        raise ValueError(useless)
     return list(found.values())
 
 

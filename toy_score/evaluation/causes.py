@@ -105,7 +105,8 @@ class ErrorBudget:
 
         The cost of the prior is the increase from noised data to the sampler's own start, with this sampler and the
         exact denoiser; it is 0 for a chain that corrects its start. The cost of the network is the larger of its
-        increment and its cost alone.
+        increment and its cost alone. That of a flow map is split into the costs of its diagonal, which is its denoiser,
+        and of its long steps.
         """
         pairs = {
             "prior": [("discretisation", "discretisation alone")],
@@ -114,6 +115,9 @@ class ErrorBudget:
             "network": [("network", self["network"].above), ("network alone", self["network alone"].above)],
             "finite data": [("finite data", self["finite data"].above)] if "finite data" in self else [],
         }
+        if "diagonal" in self:  # the network is a flow map
+            pairs["diagonal"] = [("diagonal", "discretisation"), *pairs["network"][1:]]
+            pairs["map"] = pairs.pop("network")[:1]
         costs = {
             cause: max(self.increment(*pair) for pair in pairs if self.z(*pair) > SURE)
             for cause, pairs in pairs.items()

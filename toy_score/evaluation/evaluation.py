@@ -16,11 +16,13 @@ from toy_score.distributions import Distribution, Points
 from toy_score.evaluation.budget import error_budget
 from toy_score.evaluation.causes import ErrorBudget
 from toy_score.evaluation.report import Report
+from toy_score.flow_maps import ExactFlowMap, FlowMap
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import (
     Fields,
     Floor,
     Likelihood,
+    Maps,
     Memorisation,
     NonFinite,
     ScoreError,
@@ -100,7 +102,10 @@ class Evaluation:
             raise ValueError("a reference of points needs training_points, whose noise floors are measured")
         self.reference, self.seeds, self.denoiser = reference, list(seeds), denoiser
         self.training_points, self.options, self.device = training_points, options, torch.device(device)
-        self.truth = ExactDenoiser(reference, denoiser.schedule) if exact and denoiser is not None else None
+        self.truth: ExactDenoiser | None = None
+        if exact and denoiser is not None:
+            kind = ExactFlowMap if isinstance(denoiser, FlowMap) else ExactDenoiser
+            self.truth = kind(reference, denoiser.schedule)
         metrics = sample_metrics(reference, options.papers).to(device)
         self._of_samples = {seed: metrics.clone() for seed in self.seeds}
         self._of_denoiser: _DenoiserErrors | None = None
@@ -188,13 +193,15 @@ class Evaluation:
 
 
 class _DenoiserErrors:
-    """Compares a denoiser with the exact one: its score, and with these options its likelihood and its field."""
+    """Compares a denoiser with the exact one: its score, its map if it has one, and as asked its likelihood and
+    field."""
 
     def __init__(self, truth: ExactDenoiser, denoiser: Denoiser, options: TestOptions, device: torch.device):
         self.truth, self.denoiser, self.device = truth, denoiser, device
         self.score = ScoreError().to(device)
         self.likelihood = Likelihood(truth).to(device) if options.likelihood else None
         self.fields = Fields(truth).to(device) if options.fields else None
+        self.maps = Maps(truth).to(device) if isinstance(truth, ExactFlowMap) else None
 
     def update(self, request: SampleRequest) -> None:
         """Compare at as many exact points as samples are requested; they depend on the request alone."""
@@ -206,6 +213,8 @@ class _DenoiserErrors:
             self.likelihood.update(ProbabilityFlow(self.denoiser), x0)
         if self.fields is not None:
             self.fields.update(self.denoiser, x0, generator)
+        if self.maps is not None and isinstance(self.denoiser, FlowMap):
+            self.maps.update(self.denoiser, request, x0, generator)
 
     def results(self) -> dict[str, Any]:
         """The fields of a `Report` that are about the denoiser."""
@@ -216,11 +225,12 @@ class _DenoiserErrors:
             "score_error_se": self.score.standard_error().tolist(),
             "likelihood": self.likelihood.summary() if self.likelihood else None,
             "fields": self.fields.summary() if self.fields else None,
+            "maps": self.maps.summary() if self.maps else None,
         }
 
     def reset(self) -> None:
         """Forget the updates."""
-        for metric in (self.score, self.likelihood, self.fields):
+        for metric in (self.score, self.likelihood, self.fields, self.maps):
             if metric is not None:
                 metric.reset()
 

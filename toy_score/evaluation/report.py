@@ -12,6 +12,7 @@ from toy_score.evaluation.tables import as_html, line
 from toy_score.metrics import Floor, GaussianisedTest, InvalidMass
 from toy_score.metrics.fields import field_table
 from toy_score.metrics.floors import ALL
+from toy_score.metrics.maps import map_table
 from toy_score.metrics.memorisation import memorisation_table
 
 __all__ = ["Report"]
@@ -34,6 +35,7 @@ class Report:
         levels, score_error, score_error_se: noise levels, normalised score error there, and its standard error.
         likelihood: summary of the metric `Likelihood`, if it was measured.
         fields: summary of `Fields`, if it was measured.
+        maps: summary of `Maps`, if the denoiser is a flow map.
         memorisation: summary of `Memorisation`, if the training points are a fixed set.
     """
 
@@ -47,6 +49,7 @@ class Report:
     score_error_se: list[float] = field(default_factory=list)
     likelihood: dict[str, float] | None = None
     fields: dict[str, Any] | None = None
+    maps: dict[str, Any] | None = None
     memorisation: dict[str, Any] | None = None
 
     @property
@@ -88,6 +91,7 @@ class Report:
             },
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"fields": self.fields} if self.fields else {}),
+            **({"maps": self.maps} if self.maps else {}),
             **({"memorisation": self.memorisation} if self.memorisation else {}),
             **{name: self._with_floor(name) | self._of_draws(name) for name in self.floors},
             "mode_weights": self._modes(),
@@ -161,6 +165,8 @@ class Report:
         if any(row["z"] is None for row in rows if row["label"] not in COUNTS):
             lines += ["where z is missing, exact samples do not scatter: there is no scale to judge the value by"]
         lines += self._likelihood_lines()
+        if self.maps is not None:
+            lines += ["", *map_table(self.maps, self.floors["sliced_w1"].mean)]
         if self.fields is not None:
             lines += ["", *field_table(self.fields)]
         if self.memorisation is not None:

@@ -16,16 +16,20 @@ from toy_score.metrics.floors import Floor, noise_floors, sample_metrics
 from toy_score.metrics.gaussianised import GaussianisedTest
 from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.likelihood import Likelihood
+from toy_score.metrics.maps import EVALUATIONS, INNER_LEVELS, ExactPaths, MapError, Maps
 from toy_score.metrics.memorisation import Memorisation
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
 from toy_score.metrics.transport import ExactW2
 
 __all__ = [
+    "EVALUATIONS",
+    "INNER_LEVELS",
     "MMD",
     "STUDY_LEVELS",
     "CrossEntropyGap",
     "EnergyDistance",
+    "ExactPaths",
     "ExactW2",
     "FieldSymmetry",
     "Fields",
@@ -34,6 +38,8 @@ __all__ = [
     "InvalidMass",
     "KernelSteinDiscrepancy",
     "Likelihood",
+    "MapError",
+    "Maps",
     "Memorisation",
     "ModeReverseKL",
     "ModeTotalVariation",

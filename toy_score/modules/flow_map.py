@@ -2,16 +2,22 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from toy_score.backbones import Backbone, MapMLP
-from toy_score.flow_maps import ExactFlowMap, NetworkFlowMap
+from toy_score.flow_maps import ExactFlowMap, FlowMap, NetworkFlowMap
+from toy_score.metrics import ExactPaths, MapError
 from toy_score.modules.base import ScoreModule
 from toy_score.objectives import LogNormalSigma, Loss, TrainingTimes
 from toy_score.objectives.maps import TrajectoryDistillation
 from toy_score.parameterisations import Conditioning, EDMPreconditioning, LogSigma, Parameterisation
 from toy_score.samplers import MapSteps, Sampler
 from toy_score.schedules import EDM, Schedule
+from toy_score.seeds import seed_of
 
 __all__ = ["FlowMapModule"]
+
+N_PATHS = 512  # of a validation
 
 
 class FlowMapModule(ScoreModule):
@@ -39,3 +45,24 @@ class FlowMapModule(ScoreModule):
         super().__init__(
             schedule, parameterisation, conditioning, times, sampler, backbone=backbone, objective=objective, **kwargs
         )
+        self._paths: ExactPaths | None = None
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self._paths = None
+
+    def further_errors(self, x0: Tensor) -> dict[str, Tensor]:
+        """The error of the map, `val/map_error` from noise to data, and from each level to data; if the truth is known.
+
+        It is measured on exact paths, the same every time.
+        """
+        truth, flow_map = self.truth, self.denoiser
+        if not isinstance(truth, ExactFlowMap) or not isinstance(flow_map, FlowMap):
+            return {}
+        if self._paths is None:
+            self._paths = ExactPaths(truth, x0[:N_PATHS], self._generator(seed_of("validation paths", self.noise_seed)))
+        metric = MapError(self.schedule).to(x0.device)
+        metric.update(flow_map, self._paths)
+        to_data = metric.compute()[:-1, -1]
+        by_level = {f"val_map_error/from_{r:.3g}": error for r, error in zip(metric.levels, to_data, strict=False)}
+        return {"val/map_error": to_data[0], **by_level}

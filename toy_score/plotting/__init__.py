@@ -5,6 +5,7 @@ from toy_score.plotting.budget import budget
 from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
 from toy_score.plotting.figures import density, samples, score_errors, summary, trajectories, vector_field
+from toy_score.plotting.maps import map_error
 from toy_score.plotting.paths import visible_paths
 from toy_score.plotting.show import plot
 from toy_score.plotting.style import Picture, in_units, to_png
@@ -18,6 +19,7 @@ __all__ = [
     "density",
     "fields",
     "in_units",
+    "map_error",
     "noise_to_data",
     "plot",
     "samples",

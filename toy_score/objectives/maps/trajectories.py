@@ -15,7 +15,6 @@ from toy_score.flow_maps import FlowMap
 from toy_score.objectives.base import Context
 from toy_score.objectives.maps.base import MapLoss, mean_square, teacher_of
 from toy_score.schedules import Schedule
-from toy_score.solvers import RK4, stages
 
 __all__ = ["PathLoss", "Paths", "TrajectoryDistillation"]
 
@@ -28,19 +27,31 @@ class Paths(NamedTuple):
     angles: Tensor
 
 
-def angles_of(schedule: Schedule, n_steps: int, scale: float) -> list[float]:
-    """The `n_steps + 1` angles, from the schedule's highest level to the lowest, evenly spaced in `arctan(r /
-    scale)`."""
+def angles_of(schedule: Schedule, n_steps: int, scale: float, shift: float = 1.0) -> list[float]:
+    """Angles from the schedule's highest level down to the lowest, evenly spaced in `arctan(r / scale)`.
+
+    They are `n_steps + 1`; with a `shift` in (0, 1) the first and the last step are shorter than the others, by the
+    shares `1 - shift` and `shift`, and there is one more.
+    """
     low, high = (math.atan(r / scale) for r in schedule.ratios)
-    return [math.atan(scale * math.tan(high + (low - high) * k / n_steps)) for k in range(n_steps + 1)]
+    steps = [0.0, *(shift + k for k in range(n_steps)), n_steps] if shift < 1 else range(n_steps + 1)
+    return [math.atan(scale * math.tan(high + (low - high) * k / n_steps)) for k in steps]
 
 
 @torch.no_grad()
 def followed(denoiser: Denoiser, z: Tensor, angles: list[float]) -> Paths:
     """The paths of a denoiser's flow from `z`, `(n, 2)`, by a Runge-Kutta step of order 4 from angle to angle."""
+    middles = [0.5 * (phi + psi) for phi, psi in itertools.pairwise(angles)]
+    slopes, half_way = denoiser.flows(angles), denoiser.flows(middles)
     positions = [z]
-    for phi, psi in itertools.pairwise(angles):
-        positions.append(stages(RK4, denoiser.flow, phi, positions[-1], psi - phi)[0])
+    for k, (phi, psi) in enumerate(itertools.pairwise(angles)):
+        h = psi - phi
+        k_1 = slopes[k](z)
+        k_2 = half_way[k](z + 0.5 * h * k_1)
+        k_3 = half_way[k](z + 0.5 * h * k_2)
+        k_4 = slopes[k + 1](z + h * k_3)
+        z = z + h / 6.0 * (k_1 + 2.0 * (k_2 + k_3) + k_4)
+        positions.append(z)
     return Paths(torch.stack(positions), torch.tensor(angles, dtype=z.dtype, device=z.device))
 
 
@@ -91,15 +102,18 @@ class TrajectoryDistillation(PathLoss):
     so no error of theirs adds up; every path serves for many maps.
 
     Args:
-        n_paths: paths of a step, >= 1, at most the points of a batch.
-        n_steps: steps of the solver, >= 1, four evaluations each.
+        n_paths: paths of a step, >= 1, at most the points of a batch. n_steps: steps of the solver from noise to data,
+        >= 1, four evaluations each. Where they begin is random, so that
+            maps between all levels are seen.
     """
 
     n_paths: int = 64
-    n_steps: int = 12
+    n_steps: int = 6
 
     def paths(self, flow_map: FlowMap, context: Context) -> Paths:
-        x0, angles = context.x0[: self.n_paths], angles_of(flow_map.schedule, self.n_steps, self.scale)
-        eps = torch.randn(x0.shape, generator=context.generator, device=x0.device, dtype=x0.dtype)
+        x0, generator = context.x0[: self.n_paths], context.generator
+        shift = float(torch.rand((), generator=generator, device=generator.device))
+        angles = angles_of(flow_map.schedule, self.n_steps, self.scale, shift)
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         z = math.cos(angles[0]) * x0 + math.sin(angles[0]) * eps
         return followed(teacher_of(flow_map, context), z, angles)
