@@ -19,6 +19,7 @@ ROOMS = (
     "modules",
     "objectives",
     "parameterisations",
+    "posteriors",
     "samplers",
     "schedules",
 )
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[str, str] | None] = {
     "grids": ("Grid", "samplers"),
     "objectives": ("Loss", "objectives"),
     "parameterisations": ("Parameterisation", "parameterisations"),
+    "rules": ("PosteriorRule", "posteriors"),
     "backbones": ("Backbone", "backbones"),
     "runs": None,
 }

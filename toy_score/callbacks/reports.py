@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from toy_score.component import to_config, written
@@ -16,14 +17,16 @@ from toy_score.data import data_module, requests_of, typed
 from toy_score.evaluation import Evaluation, TestOptions
 from toy_score.files import digest, replacing
 from toy_score.metrics import check_finite, finite_or_null
-from toy_score.modules import score_module
+from toy_score.modules import ScoreModule, score_module
 from toy_score.modules.batches import in_float32
 from toy_score.requests import SampleRequest
+from toy_score.seeds import seed_of
 from toy_score.version import __version__
 
 __all__ = ["RunReport", "TestReport", "checkpoint_path", "run_folder"]
 
-PICTURES = ("budget", "density", "fields", "map_error")  # of `test`
+PICTURES = ("budget", "density", "fields", "map_error", "posterior")  # of `test`
+PICTURED = 3000  # samples in the last
 
 
 def run_folder(trainer: pl.Trainer) -> str | None:
@@ -174,6 +177,8 @@ class TestReport(pl.Callback):
             return
         with trainer.precision_plugin.test_step_context(), in_float32():  # the precision of the samples
             self._evaluation.update(outputs, batch)
+        if batch_idx == 0:
+            self._some = outputs[:PICTURED].cpu()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         model, name = score_module(pl_module), self._evaluation.reference.name.replace("_", " ")
@@ -191,8 +196,9 @@ class TestReport(pl.Callback):
                 self._picture(name).unlink(missing_ok=True)
         if self.options.budget:  # it takes a while: the other metrics are kept by then
             model = score_module(pl_module)
+            cause = "guidance" if model.observation is None else "rule"
             budget = self._evaluation.error_budget(
-                self._report, model.sampler, model.guided_reference, _progress(trainer)
+                self._report, model.sampler, model.guided_reference, cause, _progress(trainer)
             )
             print(f"\n{budget}")
             metrics = {**metrics, "error_budget": budget.as_dict()}
@@ -206,6 +212,7 @@ class TestReport(pl.Callback):
             self._draw("map_error", maps["levels"], maps["map_error"])
         if self.options.fields:
             self._draw("fields", self._evaluation.denoiser, self._evaluation.truth, self._report.fields)
+        self._draw_posterior(score_module(pl_module))
         check_finite(metrics)  # when all is printed and kept
 
     def _keep(self, metrics: dict[str, Any]) -> None:
@@ -220,6 +227,13 @@ class TestReport(pl.Callback):
         with replacing(self._picture(name)) as file:
             file.write(plotting.to_png(getattr(plotting, name)(*drawn, self._title)))
         print(f"{name + ':':<13}{os.path.relpath(self._picture(name))}")
+
+    def _draw_posterior(self, model: ScoreModule) -> None:
+        """Samples after an observation beside exact ones."""
+        observation, prior = model.observation_in_units, model.exact_prior
+        if observation is not None and prior is not None:
+            x = self._evaluation.reference.sample(PICTURED, torch.Generator().manual_seed(seed_of("pictured points")))
+            self._draw("posterior", {type(model.rule).__name__: self._some}, x, prior.distribution, observation)
 
 
 def metrics_path(ckpt_path: str) -> Path:

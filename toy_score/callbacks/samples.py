@@ -193,7 +193,8 @@ class SampleWriter(BasePredictionWriter):
             self._forget()  # before the file takes its place: the same command is refused then, and would leave these
 
     def _animation(self, model: ScoreModule, n: int, seed: int) -> bytes:
-        target, exact = model.target, model.reference_denoiser
+        exact = model.reference_denoiser
+        target = None if exact is None and model.observation is not None else model.target
         p = None if target is None else target.distribution
         real = None if p is None else p.sample(n, torch.Generator().manual_seed(seed_of("pictured points")))
         title = model.name if p is None else f"{model.name} on the {p.name.replace('_', ' ')}"

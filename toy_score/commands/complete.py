@@ -135,6 +135,8 @@ def _object(change: dict[str, Any], bases: tuple[type, ...], base: Any, where: s
         cls = _class_named(str(change["class_path"]), bases, where)
     elif described:
         cls = _class_named(base["class_path"], bases, where)
+    elif len(concrete := [c for base in bases for c in _family(base) if not inspect.isabstract(c)]) == 1:
+        (cls,) = concrete
     else:
         raise ValueError(f"{where}: choose a concrete {_kind(bases)} first, for example --{where} {_example(bases)}")
     path = class_path(cls)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from toy_score.distributions import Distribution, Points
+from toy_score.distributions import Distribution, LinearObservation, Points
 from toy_score.standardisation import Standardisation
 
 __all__ = ["Batch", "KnownData"]
@@ -55,6 +55,19 @@ class KnownData:
     def training_points(self) -> Points | None:
         """The fixed set that is trained on, without labels; None if there is none."""
         return None if self.training is None else Points(self.training.x)
+
+    def after(self, observation: LinearObservation) -> "KnownData":
+        """What is known of the points given an observation of them, in the units of the model.
+
+        Raises:
+            ValueError: where only points are known, of which too few fit the observation.
+        """
+        if self.exact is None:
+            raise ValueError(
+                f"the exact posterior is known for exact distributions only, not for the points of {self.source}; "
+                "leave out --model.observation, or sample with predict"
+            )
+        return replace(self, distribution=self.exact.posterior(observation), training=None)
 
     def of_class(self, label: int) -> "KnownData":
         """What is known of one class.

@@ -7,7 +7,7 @@ The exact distribution is known, so causes can be added one by one. Each row add
 | floor | exact samples | | |
 | prior | exact | fine | the sampler's |
 | discretisation | exact | the sampler's | the sampler's |
-| guidance, if there is any | exact, guided | the sampler's | the sampler's |
+| guidance or rule, if there is any | exact, with it | the sampler's | the sampler's |
 | diagonal, of a flow map by `MapSteps` | trained, its flow | fine | the sampler's |
 | network | trained | the sampler's | the sampler's |
 
@@ -18,7 +18,7 @@ points in the network's place:
 | row | denoiser | steps | start | compared with |
 |---|---|---|---|---|
 | discretisation alone | exact | the sampler's | noised data | floor |
-| guidance alone, if there is any | exact, guided | fine | noised data | floor |
+| guidance or rule alone, if there is any | exact, with it | fine | noised data | floor |
 | network alone | trained | fine | noised data | floor, or guidance alone |
 | finite data | optimal for the training points | the sampler's | the sampler's | discretisation |
 
@@ -71,6 +71,7 @@ def error_budget(
     sampler: Sampler,
     points: Tensor | None = None,
     guided: Denoiser | None = None,
+    cause: str = "guidance",
     n: int = 20_000,
     seeds: Sequence[int] = range(4),
     floors: dict[str, Floor] | None = None,
@@ -86,7 +87,8 @@ def error_budget(
         denoiser: the trained one, on the same schedule.
         sampler: as it is used.
         points: the training points, `(N, 2)`, if they are a fixed set; None if every batch was fresh.
-        guided: the optimal denoiser with guidance; None without guidance.
+        guided: the optimal denoiser with guidance, or with the rule that tells it an observation; None without either.
+        cause: what distinguishes it from the truth, `guidance` or `rule`.
         n: samples of a draw, >= 1.
         seeds: of the sampler's generator, one for each draw; a single draw gives no standard deviation.
         floors: of `noise_floors`, for this n; measured if None.
@@ -124,7 +126,7 @@ def error_budget(
     ]
     if guided is not None:
         x = samples(guided, sampler, own)
-        rows += [draws.row("guidance", "exact, guided", steps, start, "discretisation", x)]
+        rows += [draws.row(cause, f"exact, {cause}", steps, start, "discretisation", x)]
     if isinstance(denoiser, FlowMap) and isinstance(sampler, MapSteps):
         x = samples(denoiser, fine, own)
         rows += [draws.row("diagonal", "trained", "fine", start, "discretisation", x)]
@@ -135,8 +137,8 @@ def error_budget(
     ]
     if guided is not None:
         x = samples(guided, fine, noised)
-        rows += [draws.row("guidance alone", "exact, guided", "fine", "noised data", "floor", x)]
-    above = "floor" if guided is None else "guidance alone"
+        rows += [draws.row(f"{cause} alone", f"exact, {cause}", "fine", "noised data", "floor", x)]
+    above = "floor" if guided is None else f"{cause} alone"
     rows += [draws.row("network alone", "trained", "fine", "noised data", above, samples(denoiser, fine, noised))]
     note = "Finite data: none, every batch was fresh"
     if points is not None:

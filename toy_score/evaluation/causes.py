@@ -112,6 +112,7 @@ class ErrorBudget:
             "prior": [("discretisation", "discretisation alone")],
             "discretisation": [("discretisation alone", "floor")],
             "guidance": [("guidance", "discretisation")],
+            "rule": [("rule", "discretisation")],
             "network": [("network", self["network"].above), ("network alone", self["network alone"].above)],
             "finite data": [("finite data", self["finite data"].above)] if "finite data" in self else [],
         }

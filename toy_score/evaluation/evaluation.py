@@ -158,6 +158,7 @@ class Evaluation:
         report: Report,
         sampler: Sampler,
         guided: Denoiser | None = None,
+        cause: str = "guidance",
         tell: Callable[[str], None] = lambda progress: None,
     ) -> ErrorBudget:
         """Where the error of the reported samples comes from; `error_budget` describes the arguments.
@@ -173,6 +174,7 @@ class Evaluation:
             sampler,
             points=None if self.training_points is None else self.training_points.points,
             guided=guided,
+            cause=cause,
             n=report.n,
             seeds=self.seeds,
             floors=report.floors,

@@ -19,15 +19,17 @@ from toy_score.backbones import MLP, Backbone
 from toy_score.component import Described, to_config
 from toy_score.data import ToyDataModule, data_module, typed
 from toy_score.denoisers import NetworkDenoiser
+from toy_score.distributions import LinearObservation
 from toy_score.metrics import STUDY_LEVELS
 from toy_score.modules.batches import batches_of, conditioned, in_float32
 from toy_score.modules.checkpoints import check_weights, trained_units
+from toy_score.modules.classes import class_number
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.plots import PlottingModule
-from toy_score.modules.sampling import class_number
 from toy_score.modules.validation import Validation
 from toy_score.objectives import Context, DenoisingScoreMatching, Loss, TrainingTimes
 from toy_score.parameterisations import Conditioning, Parameterisation
+from toy_score.posteriors import TMPD, PosteriorRule
 from toy_score.samplers import Sampler
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
@@ -61,6 +63,8 @@ class ScoreModule(Described, PlottingModule):
         guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
             network conditioned on the label; the weak one is the network without the label, or the guide.
         guide: checkpoint of a weaker model to be the weak one (autoguidance).
+        observation: of the clean point, in the units of the data: samples are of the posterior. None for the prior.
+        rule: how the denoiser is corrected for the observation.
         standardisation: between the units of the data and those of the model, in which the denoiser works; samples,
             trajectories and `log_prob` are in the units of the data. If None, `fit` takes it from the data module.
             If one is given, `PointsDataModule` uses it; `fit`, `validate` and `test` refuse a data module with another
@@ -90,6 +94,8 @@ class ScoreModule(Described, PlottingModule):
         label: int | str | None = None,
         guidance: float = 1.0,
         guide: str | None = None,
+        observation: LinearObservation | None = None,
+        rule: PosteriorRule = TMPD(),
         standardisation: Standardisation | None = None,
         class_names: Sequence[str] | None = None,
     ):
@@ -108,6 +114,7 @@ class ScoreModule(Described, PlottingModule):
         self.optimizer, self.lr_schedule = optimizer, lr_schedule
         self.gradient_clip, self.noise_seed = gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
+        self.observation, self.rule = observation, rule
         self.standardisation, self.class_names = standardisation, class_names
         if class_names is not None and label is not None:
             class_number(label, class_names)

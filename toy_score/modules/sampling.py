@@ -13,19 +13,21 @@ from typing_extensions import Self
 from toy_score.backbones import Backbone
 from toy_score.data import KnownData, data_module
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
-from toy_score.distributions import Distribution
+from toy_score.distributions import Distribution, LinearObservation
 from toy_score.evaluation import Finding, diagnose
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.modules.batches import in_float32
 from toy_score.modules.checkpoints import known_data, model_of, read_checkpoint
+from toy_score.modules.classes import class_number
 from toy_score.parameterisations import Conditioning, Parameterisation
+from toy_score.posteriors import Posterior, PosteriorRule
 from toy_score.requests import SampleRequest
 from toy_score.samplers import Sampler, Trajectory
 from toy_score.schedules import Schedule
 from toy_score.standardisation import Standardisation
-from toy_score.words import did_you_mean, shown
+from toy_score.words import shown
 
-__all__ = ["SamplingModule", "class_number"]
+__all__ = ["SamplingModule"]
 
 
 class SamplingModule(pl.LightningModule):
@@ -43,6 +45,8 @@ class SamplingModule(pl.LightningModule):
     class_names: Sequence[str] | None
     guidance: float
     guide: str | None
+    observation: LinearObservation | None
+    rule: PosteriorRule
     standardisation: Standardisation | None
 
     def __init__(self) -> None:
@@ -77,13 +81,22 @@ class SamplingModule(pl.LightningModule):
 
     @property
     def sampling_denoiser(self) -> Denoiser:
-        """The denoiser that makes the samples: the network, conditioned on the label, and guided, as now set."""
+        """The denoiser that makes the samples: the network, with the label, guidance and observation as now set."""
         strong = self.denoiser if self.class_label is None else self.denoiser.conditioned_on(self.class_label)
-        if self.guidance == 1:
-            return strong
-        if self.guide is None:
-            return Guided(strong, self.denoiser, self.guidance)
-        return Guided(strong, self._guide_denoiser(self.guide), self.guidance)
+        return self._adjusted(strong, self.denoiser)
+
+    def _adjusted(self, strong: Denoiser, whole: Denoiser) -> Denoiser:
+        """A denoiser, guided away from the guide or from that of all classes, and corrected for the observation."""
+        observation = self.observation_in_units
+        if self.guidance != 1:
+            strong = Guided(strong, whole if self.guide is None else self._guide_denoiser(self.guide), self.guidance)
+        return strong if observation is None else Posterior(strong, observation, self.rule)
+
+    @property
+    def observation_in_units(self) -> LinearObservation | None:
+        """The observation, of a point in the units of the model."""
+        units, given = self.standardisation, self.observation
+        return given if given is None or units is None else given.rescaled(units.mean, units.scale)
 
     def _guide_denoiser(self, path: str) -> NetworkDenoiser:
         """The guide's network, read once for each device, and conditioned on the label if it has classes."""
@@ -135,22 +148,30 @@ class SamplingModule(pl.LightningModule):
 
     @property
     def target(self) -> KnownData | None:
-        """What is known of the data that the samples should resemble: those of the label's class if there is one."""
-        return self.data if self.data is None or self.class_label is None else self.data.of_class(self.class_label)
+        """What is known of the data that the samples should resemble: of the label's class, after the observation."""
+        label, observation = self.class_label, self.observation_in_units
+        target = self.data if self.data is None or label is None else self.data.of_class(label)
+        return target if target is None or observation is None else target.after(observation)
 
     @property
     def reference_denoiser(self) -> ExactDenoiser | None:
-        """The optimal denoiser without guidance: the exact one, of the label's class if there is one."""
+        """The optimal denoiser without guidance: the exact one, of the label's class, after the observation."""
+        strong, observation = self.exact_prior, self.observation_in_units
+        if strong is None or observation is None:
+            return strong
+        return ExactDenoiser(strong.distribution.posterior(observation), self.schedule)
+
+    @property
+    def exact_prior(self) -> ExactDenoiser | None:
+        """The exact denoiser of the data, of the label's class if there is one, before any observation."""
         truth = self.truth
         return truth if truth is None or self.class_label is None else truth.conditioned_on(self.class_label)
 
     @property
     def guided_reference(self) -> Denoiser | None:
-        """The optimal denoiser with the guidance; None if there is no guidance, or no known truth."""
-        truth, strong = self.truth, self.reference_denoiser
-        if self.guidance == 1 or truth is None or strong is None:
-            return None
-        return Guided(strong, truth if self.guide is None else self._guide_denoiser(self.guide), self.guidance)
+        """The optimal denoiser with the guidance and the rule; None without either, or without a known truth."""
+        truth, strong, plain = self.truth, self.exact_prior, self.guidance == 1 and self.observation is None
+        return None if truth is None or strong is None or plain else self._adjusted(strong, truth)
 
     def doctor(self) -> list[Finding]:
         """Whether the optimal denoiser would succeed with these choices, see `diagnose`; empty if no data are known."""
@@ -281,21 +302,3 @@ class SamplingModule(pl.LightningModule):
         module.load_state_dict(checkpoint["state_dict"])
         module.data = known_data(checkpoint)
         return module.eval()
-
-
-def class_number(label: int | str, names: Sequence[str] | None) -> int:
-    """The number of a class, which a label says, or names; `names[k]` is the name of class k, if names are known.
-
-    Raises:
-        ValueError: if there is no such class, or for a name where no names are known.
-    """
-    if names is None:
-        if isinstance(label, str):
-            raise ValueError(f"the names of the classes are not known here, so no class {label!r}; give its number")
-        return label
-    if label in names:
-        return list(names).index(str(label))
-    if isinstance(label, int) and 0 <= label < len(names):
-        return label
-    near = did_you_mean(label, names) if isinstance(label, str) else ""
-    raise ValueError(f"there is no class {label!r}{near or ';'} the classes are {shown(names, numbered=True)}")

@@ -7,6 +7,7 @@ from toy_score.plotting.fields import fields
 from toy_score.plotting.figures import density, samples, score_errors, summary, trajectories, vector_field
 from toy_score.plotting.maps import map_error
 from toy_score.plotting.paths import visible_paths
+from toy_score.plotting.posterior import posterior
 from toy_score.plotting.show import plot
 from toy_score.plotting.style import Picture, in_units, to_png
 
@@ -22,6 +23,7 @@ __all__ = [
     "map_error",
     "noise_to_data",
     "plot",
+    "posterior",
     "samples",
     "score_errors",
     "summary",
