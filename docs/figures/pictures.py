@@ -47,7 +47,7 @@ def learned_and_exact(ncsn: ScoreModule) -> bytes:
     every = max(len(sampler.times(ncsn.schedule)) // (4 * FRAMES), 1)
     with torch.no_grad():
         walks = [moments(sampler.trajectory(d, n, generator(), every), p.bounds, FRAMES) for d in denoisers.values()]
-    figure, axes = panels(1, 2, "NCSN on the heart: annealed Langevin dynamics from the same noise")
+    figure, axes = panels(1, 2, "NCSN on the heart: the reverse SDE from the same noise")
     real = p.sample(1500, generator())
     clouds, corners = [], []
     for ax, title, colour in zip(axes[0], denoisers, (GENERATED, EXACT), strict=True):

@@ -68,38 +68,39 @@ class StableTarget(Objective):
             x0: the points of the batch, `(n, 2)`.
             labels: their class labels, `(n,)`, or one for all, `(1,)`.
         """
-        n = len(x0)
+        n, shape = len(x0), x.shape
         with torch.no_grad():
-            y, r = x / level.alpha, level.ratio.expand(len(x), 1)
-            own = torch.arange(len(x), device=x.device) % n  # the point that a row was made of
-            mean = torch.empty_like(x)
+            y, r = (x / level.alpha).view(-1, n, 2), level.ratio.expand(len(x), 1).reshape(-1, n, 1)
+            means = []
             for first in range(0, n, self.n_points):
-                group = torch.arange(first, min(first + self.n_points, n), device=x.device)
-                rows = (torch.arange(0, len(x), n, device=x.device)[:, None] + group).flatten()
-                for some in rows.split(ROWS_AT_ONCE):
-                    alike = None if labels is None or len(labels) != n else labels[own[some], None] == labels[group]
-                    mean[some] = posterior_mean(y[some], r[some], x0[group], alike)
-            return eps + (x0[own] - mean) / r
+                group = slice(first, first + self.n_points)
+                kinds = None if labels is None or len(labels) != n else labels[group]
+                means.append(posterior_mean(y[:, group], r[:, group], x0[group], kinds))
+            return eps + ((x0 - torch.cat(means, dim=1)) / r).view(shape)
 
 
-def posterior_mean(y: Tensor, r: Tensor, points: Tensor, possible: Tensor | None = None) -> Tensor:
-    """The mean `sum_k w_k x_k` of the K points given `y = x_k + r eps`, `(m, 2)`.
+def posterior_mean(y: Tensor, r: Tensor, points: Tensor, labels: Tensor | None = None) -> Tensor:
+    """The mean `sum_k w_k x_k` of the K points that may have become `y = x_k + r eps`, `(L, K, 2)`.
 
     Expanded, `-|y - x_k|^2 / (2 r^2)` is `(y . x_k - |x_k|^2 / 2) / r^2` and a term that all `k` share: one product of
     matrices. About the mean of the points its rounding error is `|x_k|^2 / r^2` times that of a number, in float32
     0.002 for points of size 4 at `r = 0.02`.
 
     Args:
-        y: noisy points, `(m, 2)`.
-        r: their noise levels, `(m, 1)`.
+        y: L noisy points of each point, `(L, K, 2)`.
+        r: their noise levels, `(L, K, 1)`.
         points: `(K, 2)`.
-        possible: which points may have become which `y`, `(m, K)`; all if None.
+        labels: if there are any, `(K,)`; a noisy point is one of a point with its own label.
     """
     centre = points.mean(dim=0)
-    p = points - centre
-    features = torch.cat([p, 0.5 * p.square().sum(dim=1, keepdim=True)], dim=1)  # [K, 3]
-    precision = r**-2
-    log_w = torch.cat([(y - centre) * precision, -precision], dim=1) @ features.T
-    if possible is not None:
-        log_w = log_w.masked_fill(~possible, -torch.inf)
-    return torch.softmax(log_w, dim=1) @ points
+    p, precision = points - centre, r**-2
+    features = torch.cat([p, 0.5 * p.square().sum(dim=1, keepdim=True)], dim=1).T  # [3, K]
+    rows = torch.cat([(y - centre) * precision, -precision], dim=2).view(-1, 3).split(ROWS_AT_ONCE)
+    own_labels = labels.repeat(len(y)).split(ROWS_AT_ONCE) if labels is not None else [None] * len(rows)
+    means = []
+    for some, own in zip(rows, own_labels, strict=True):
+        log_w = some @ features
+        if own is not None:
+            log_w = log_w.masked_fill(own[:, None] != labels, -torch.inf)
+        means.append(torch.softmax(log_w, dim=1) @ points)
+    return torch.cat(means).view_as(y)
