@@ -256,8 +256,11 @@ class ScoreModule(Described, PlottingModule):
             errors |= {"val/score_error": error.mean()} | _by_level("val_score_error", error)
         metrics = {name: float(value) for name, value in errors.items()}
         self.log_dict(metrics, logger=False, batch_size=len(x0))
+        curves = dict(metrics)
+        if metrics.get("val/score_error", 0.0) > 0.0:  # on the scale on which runs differ at a glance
+            curves["val/log10_score_error"] = math.log10(metrics["val/score_error"])
         for logger in self.loggers:  # by optimizer steps; Lightning itself would count calls of training_step
-            logger.log_metrics(metrics, step=self.trainer.global_step)
+            logger.log_metrics(curves, step=self.trainer.global_step)
 
     def teardown(self, stage: str) -> None:
         self._validation = None
