@@ -210,6 +210,7 @@ def test_a_budget_is_plain_numbers_a_table_and_a_picture(wrong_network):
     assert d["rows"][3]["increment"] == pytest.approx(found["network"].w1.mean - found["discretisation"].w1.mean)
     table = str(found)
     assert all(name in table for name in (*[row.name for row in found.rows], *METRICS.values()))
+    assert max(len(line) for line in table.splitlines() if "+-" in line) <= 100  # a terminal is not wider
     figure = plotting.budget(found, "model on heart")
     assert [ax.get_xlabel() for ax in figure.axes] == list(METRICS.values())
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [row.name for row in found.rows]

@@ -46,7 +46,10 @@ def columns_of(file):
         return set(next(csv.reader(lines)))
 
 
-FIGURES = {"train/loss", "train/learning_rate", "val/loss", "val/score_error", "time/pictures_seconds"}
+FIGURES = {
+    *("train/loss", "train/learning_rate", "val/loss", "val/score_error", "val/log10_score_error"),
+    *("time/pictures_seconds", "time/training_seconds"),
+}
 KEPT = {"config.yaml", "checkpoints", "pictures"}
 
 
@@ -54,7 +57,7 @@ def test_all_loggers_get_the_figures_and_the_run_has_the_folder_of_the_first(fit
     fit("--trainer.logger", f"[{{{CSV}}}, {{{BOARD}}}]")
     tags = tags_of("boards/b/version_0")
     assert tags["scalars"] >= FIGURES <= columns_of("tables/a/version_0/metrics.csv")
-    assert tags["images"] >= {"samples", "trajectory", "vector_field", "score_error"}
+    assert tags["images"] >= {"samples_and_trajectories", "vector_field", "score_error"}
     for kept in KEPT:
         assert [str(path) for path in Path().glob(f"*/*/*/{kept}")] == [f"tables/a/version_0/{kept}"]
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from toy_score.callbacks import EMA, Checkpoint, Pictures, ProgressBar, RunReport
+from toy_score.callbacks import EMA, Checkpoint, Dashboard, Pictures, ProgressBar, RunReport
 from toy_score.data import DistributionDataModule, PointsDataModule, ToyDataModule
 from toy_score.distributions import Distribution, Points
 from toy_score.modules import ScoreModule
@@ -85,7 +85,7 @@ def fit(
     usual: list[type[pl.Callback]] = [EMA, *([ProgressBar] if bar else [])]
     if run is not None:
         arguments |= {"logger": RunLogger(str(LOGS), run, default_hp_metric=False), "enable_checkpointing": True}
-        usual += [Checkpoint, Pictures, RunReport]
+        usual += [Checkpoint, Pictures, Dashboard, RunReport]
     given = tuple(type(callback) for callback in callbacks)
     own = [*callbacks, *(cls() for cls in usual if not any(issubclass(other, cls) for other in given))]
     if isinstance(source, ToyDataModule):

@@ -21,7 +21,7 @@ from toy_score.plotting.parts import density, grid
 from toy_score.plotting.style import DENSITY, DPI, EXACT, LABEL, REAL, TITLE, square
 
 FILE = IMAGES / "gallery.png"
-COLUMNS = 8  # distributions side by side are half as many: each takes two panels
+COLUMNS = 6  # distributions side by side are half as many: each takes two panels
 COLOURS = 48  # of the file, which is a third as large for it
 N, ARROWS, NOISE = 3000, 15, 0.06  # the noise level as a multiple of the picture's half-width
 
@@ -30,9 +30,9 @@ def main() -> None:
     """Draw the gallery."""
     toys = zoo()
     rows = math.ceil(2 * len(toys) / COLUMNS)
-    figure = Figure(figsize=(15.5, 2.05 * rows + 0.4), dpi=DPI)
+    figure = Figure(figsize=(11.7, 2.05 * rows + 0.4), dpi=DPI)
     figure.suptitle("Samples, and beside them the exact density and score under noise", fontsize=TITLE + 2)
-    space = {"left": 0.006, "right": 0.994, "bottom": 0.01, "top": 0.9, "wspace": 0.08, "hspace": 0.17}
+    space = {"left": 0.006, "right": 0.994, "bottom": 0.01, "top": 0.93, "wspace": 0.08, "hspace": 0.17}
     axes = figure.subplots(rows, COLUMNS, squeeze=False, gridspec_kw=space)
     for ax in axes.flat:
         ax.set_visible(False)

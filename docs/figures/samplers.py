@@ -10,6 +10,8 @@ second table has the schedules and samplers of NCSN and DDPM. Writes `docs/table
 """
 
 import argparse
+import colorsys
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -165,14 +167,15 @@ def best(rows: list[dict[str, str]], families: dict[str, list[Sampler]]) -> str:
 
 def picture(rows: list[dict[str, str]]) -> Figure:
     """Quality on the worst of the three toys against evaluations: a panel for each kind, a line for each sampler."""
-    figure = Figure(figsize=(14, 5.4), dpi=110)
+    figure = Figure(figsize=(12, 5.2), dpi=125)
     axes = figure.subplots(1, len(GROUPS), sharex=True, sharey=True)
+    colours = map(colour, itertools.count())
     for ax, (group, families) in zip(axes, GROUPS.items(), strict=True):
         ends = []
-        for i, family in enumerate(families):
+        for family, its in zip(families, colours, strict=False):
             points = sorted((int(row["evaluations"]), worst(row)) for row in rows if row["family"] == family)
-            ax.loglog(*zip(*points, strict=True), "o-", color=f"C{i}", markersize=4, linewidth=1.4)
-            ends.append((points[0], family, f"C{i}"))
+            ax.loglog(*zip(*points, strict=True), "o-", color=its, markersize=4, linewidth=1.4)
+            ends.append((points[0], family, its))
         names(ax, ends)
         ax.axhspan(0.5, GOOD, color="#e8f0e8", zorder=0)
         ax.set(title=group, xlabel="evaluations of the denoiser", xlim=(5, 9000), ylim=(0.7, 150))
@@ -185,7 +188,12 @@ def picture(rows: list[dict[str, str]]) -> Figure:
     return figure
 
 
-def names(ax: Axes, ends: list[tuple[tuple[int, float], str, str]]) -> None:
+def colour(i: int) -> tuple[float, float, float]:
+    """A colour for each sampler: neighbours have hues far apart and different brightness, and none comes twice."""
+    return colorsys.hls_to_rgb((0.58 + 0.618034 * i) % 1.0, (0.36, 0.46, 0.28)[i % 3], 0.7)
+
+
+def names(ax: Axes, ends: list[tuple[tuple[int, float], str, tuple[float, float, float]]]) -> None:
     """A column of names in the colours of their lines, in the order in which the lines begin."""
     for k, (_, family, color) in enumerate(sorted(ends)):
         place = {"transform": ax.transAxes, "ha": "right", "va": "center"}

@@ -27,30 +27,22 @@ from toy_score.standardisation import Standardisation
 
 __all__ = ["Pictures", "animation"]
 
-CHARTS = {
-    "noise levels": {
-        "score error": ["Multiline", ["val_score_error/.*"]],
-        "validation loss": ["Multiline", ["val_loss/.*"]],
-        "error of a flow map, to data": ["Multiline", ["val_map_error/.*"]],
-    }
-}
-"""Scalars that TensorBoard shows in one chart, by their tags."""
-
+ON_BOARD = ("samples_and_trajectories", "vector_field", "score_error", "noise_to_data")
+"""The pictures of a dashboard: they fill the width of a card, and have all that the others have."""
 
 N_SHOWN, N_REAL = 600, 1500  # points of an animation
 N_MAPPED = 512  # of the error of a flow map
 
 
 class Pictures(pl.Callback):
-    """Draws the original study's three pictures and the score error to TensorBoard, at the end also as PNG.
+    """Draws the original study's three pictures and the score error to TensorBoard, at the end also to files.
 
     These are the vector field, learned beside exact; samples over real points; the last part of some trajectories (of a
     sampler with few steps along the flow: the flow itself); and the score error by noise level, now and at all earlier
     drawings. Of a flow map, the error between all pairs of noise levels is drawn as well. Axes and seeds are fixed, so
     TensorBoard's slider compares steps. During training the samples come from a quick solver, at the end from the
     model's own sampler. If there are averaged weights, they are used. If only points of the data are known, nothing
-    exact is drawn, and the axes are in the units of the data. TensorBoard's custom scalars show all noise levels in one
-    chart.
+    exact is drawn, and the axes are in the units of the data.
 
     Args:
         every_n_steps: steps between drawings, >= 1; the first and the last step are always drawn.
@@ -93,9 +85,6 @@ class Pictures(pl.Callback):
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._drawn = trainer.global_step // self.every_n_steps
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_custom_scalars(CHARTS)
         if trainer.global_step == 0:
             self._draw(trainer, averaged(trainer, pl_module))
 
@@ -135,11 +124,12 @@ class Pictures(pl.Callback):
         bounds = distribution.bounds
         paths = plotting.visible_paths(model.sampler, model.denoiser, 4, self._generator(model), bounds, self.skip)
         figures = {
-            "samples": plotting.samples(generated, real, distribution, title),
-            "trajectory": plotting.trajectories(paths, real, distribution, title),
+            "samples_and_trajectories": plotting.samples_and_trajectories(generated, paths, real, distribution, title),
             "vector_field": plotting.vector_field(model.denoiser, exact, self.sigmas, bounds, title, real=real),
         }
         if final:
+            figures["samples"] = plotting.samples(generated, real, distribution, title)
+            figures["trajectory"] = plotting.trajectories(paths, real, distribution, title)
             figures["summary"] = plotting.summary(
                 model.denoiser, exact, self.sigmas[0], generated, real, paths, distribution, title
             )
@@ -159,7 +149,7 @@ class Pictures(pl.Callback):
                 model.sampler, model.denoiser, self._generator(model), moving, exact, real, self.frames
             )
         for name, content in files.items():
-            for board in boards:
+            for board in boards if name.partition(".")[0] in ON_BOARD else ():
                 show(board, name, content, step)
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)

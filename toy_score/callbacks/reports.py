@@ -12,12 +12,13 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from toy_score.callbacks.events import add_report
 from toy_score.component import to_config, written
 from toy_score.data import data_module, requests_of, typed
 from toy_score.evaluation import Evaluation, TestOptions
 from toy_score.files import digest, replacing
 from toy_score.metrics import check_finite, finite_or_null
-from toy_score.modules import ScoreModule, score_module
+from toy_score.modules import ScoreModule, read_checkpoint, score_module
 from toy_score.modules.batches import in_float32
 from toy_score.requests import SampleRequest
 from toy_score.seeds import seed_of
@@ -74,6 +75,9 @@ class RunReport(pl.Callback):
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         seconds, steps = time.monotonic() - self._start, trainer.global_step - self._first_step
+        for logger in trainer.loggers:
+            logger.log_metrics({"time/training_seconds": seconds}, step=trainer.global_step)
+            logger.save()
         print(f"training:    {seconds:.1f} s, {steps} steps, validation and pictures included")
         run = run_folder(trainer)
         if not run:
@@ -90,7 +94,7 @@ class TestReport(pl.Callback):
 
     Its `settings` identify what was measured: the contents of the checkpoint, the model, the data, the number of
     samples and their seed. Later measurements with the same settings are merged into it. The pictures lie beside it,
-    `STEM_budget.png` and so on.
+    `STEM_budget.png` and so on. If they are those of a run, TensorBoard shows the table and the main figures with it.
 
     Args:
         output: a `.json` file; if None, that of `metrics_path`.
@@ -111,6 +115,7 @@ class TestReport(pl.Callback):
         if output is not None and not output.endswith(".json"):
             raise ValueError(f"cannot write {output!r}: the name must end in .json")
         self.path = Path(output) if output is not None else metrics_path(ckpt_path)
+        self.of_run = output is None
         if self.path.is_dir():
             raise IsADirectoryError(f"{str(self.path)!r} is a folder; choose another --output")
         self.overwrite, self.ckpt_path, self.options = overwrite, ckpt_path, options
@@ -203,6 +208,8 @@ class TestReport(pl.Callback):
             print(f"\n{budget}")
             metrics = {**metrics, "error_budget": budget.as_dict()}
             self._keep(metrics)
+        if self.of_run:
+            add_report(self.path.parent, str(self._report), metrics, read_checkpoint(self.ckpt_path)["global_step"])
         print(f"\nmetrics:     {os.path.relpath(self.path)}")
         if self.options.budget:
             self._draw("budget", budget)

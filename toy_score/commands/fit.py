@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
-from toy_score.callbacks import EMA, Checkpoint, Pictures, RunReport, checkpoint_path, run_folder
+from toy_score.callbacks import EMA, Checkpoint, Dashboard, Pictures, RunReport, checkpoint_path, run_folder
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
 from toy_score.commands.build import Built, instantiated, restoring, say, trainer_of
@@ -96,7 +96,8 @@ def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:
     loggers = arguments["logger"]
     arguments["logger"] = [_logger(one) for one in loggers] if isinstance(loggers, list) else _logger(loggers)
     ema = [EMA(**settings["ema"])] if settings["ema"]["decay"] != 0 else []
-    callbacks = [*ema, Checkpoint(**settings["checkpoint"]), Pictures(**settings["pictures"]), RunReport()]
+    ends = [Checkpoint(**settings["checkpoint"]), Pictures(**settings["pictures"]), Dashboard(), RunReport()]
+    callbacks = [*ema, *ends]
     if not (isinstance(steps, int) or steps == arguments["check_val_every_n_epoch"]):
         return trainer_of(arguments, callbacks)  # Lightning's own intervals: of time, or of epochs
     if steps is not None and steps < 1:

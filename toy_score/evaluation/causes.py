@@ -144,30 +144,33 @@ class ErrorBudget:
         return {"n": self.n, "rows": rows, "causes": self.causes, "together": self.together, "note": self.note}
 
     def __str__(self) -> str:
+        others = [name for name in METRICS if name != "sliced_w1"]
         lines = [
             f"error budget of {self.title}",
             f"{self.n} samples a draw, {self.rows[-1].draws} draws, {self['floor'].draws} of the floor: "
-            "mean +- sd of a draw; more, and its z, against the row above, or the row named",
+            "mean +- sd of a draw",
+            "more, and its z: against the row above, or the row named",
             "",
-            f"{'':<22}{'denoiser':<15}{'steps':<9}{'start':<13}{'sliced W1':<18}{'more':>7}{'z':>8}"
-            + "".join(f"{METRICS[name]:>21}" for name in METRICS if name != "sliced_w1"),
+            f"{'':<21}{'denoiser':<14}{'steps':<8}{'start':<12}{'sliced W1':<17}{'more':>7}{'z':>7}",
         ]
         previous = ""
         for row in self.rows:
-            more = f"{self.increment(row.name):>+7.4f}{self.z(row.name):>8.1f}" if row.above else f"{'':>15}"
-            others = "".join(
-                f"{f'{row.figures[name].mean:.{digits}f} +- {row.figures[name].sd:.{digits}f}':>21}"
-                for name, digits in DIGITS.items()
-                if name != "sliced_w1"
-            )
+            more = f"{self.increment(row.name):>+7.4f}{self.z(row.name):>7.1f}" if row.above else ""
             lines += [
-                f"{row.name:<22}{row.denoiser:<15}{row.steps:<9}{row.start:<13}"
-                f"{f'{row.w1.mean:.4f} +- {row.w1.sd:.4f}':<18}{more}{others}"
-                + (f"   against {row.above}" if row.above != previous else "")
+                f"{row.name:<21}{row.denoiser:<14}{row.steps:<8}{row.start:<12}"
+                f"{f'{row.w1.mean:.4f} +- {row.w1.sd:.4f}':<17}{more}".rstrip()
+                + (f"  {row.above}" if row.above != previous else "")
             ]
             if row.nonfinite:
-                lines += [f"{'':<22}{row.nonfinite:.2%} of these samples are not finite and left out"]
+                lines += [f"{'':<21}{row.nonfinite:.2%} of these samples are not finite and left out"]
             previous = row.name
+        lines += ["", f"{'':<21}" + "".join(f"{METRICS[name]:>23}" for name in others)]
+        for row in self.rows:
+            figures = (
+                f"{row.figures[name].mean:.{DIGITS[name]}f} +- {row.figures[name].sd:.{DIGITS[name]}f}"
+                for name in others
+            )
+            lines += [f"{row.name:<21}" + "".join(f"{figure:>23}" for figure in figures)]
         return "\n".join([*lines, "", self.note, self.verdict])
 
     @property

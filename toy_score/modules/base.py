@@ -267,8 +267,11 @@ class ScoreModule(Described, PlottingModule):
         errors |= self.further_errors(x0)
         metrics = {name: float(value) for name, value in errors.items()}
         self.log_dict(metrics, logger=False, batch_size=len(x0))
+        curves = dict(metrics)
+        if metrics.get("val/score_error", 0.0) > 0.0:  # on the scale on which runs differ at a glance
+            curves["val/log10_score_error"] = math.log10(metrics["val/score_error"])
         for logger in self.loggers:  # by optimizer steps; Lightning itself would count calls of training_step
-            logger.log_metrics(metrics, step=self.trainer.global_step)
+            logger.log_metrics(curves, step=self.trainer.global_step)
 
     def further_errors(self, x0: Tensor) -> dict[str, Tensor]:
         """What else is logged at a validation with clean points `x0`, `(n, 2)`; nothing unless a model adds it."""

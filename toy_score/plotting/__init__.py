@@ -4,7 +4,15 @@ from toy_score.plotting.animation import noise_to_data, to_gif
 from toy_score.plotting.budget import budget
 from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
-from toy_score.plotting.figures import density, samples, score_errors, summary, trajectories, vector_field
+from toy_score.plotting.figures import (
+    density,
+    samples,
+    samples_and_trajectories,
+    score_errors,
+    summary,
+    trajectories,
+    vector_field,
+)
 from toy_score.plotting.maps import map_error
 from toy_score.plotting.paths import visible_paths
 from toy_score.plotting.posterior import posterior
@@ -25,6 +33,7 @@ __all__ = [
     "plot",
     "posterior",
     "samples",
+    "samples_and_trajectories",
     "score_errors",
     "summary",
     "to_gif",

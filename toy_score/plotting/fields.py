@@ -22,8 +22,8 @@ from toy_score.plotting.style import (
     LABEL,
     LEARNED,
     TICK,
-    TITLE,
     Picture,
+    head,
     panels,
     square,
 )
@@ -160,7 +160,7 @@ def _curves(ax: Axes, found: dict[str, Any]) -> None:
             ax.loglog(
                 middle, values, style, color=colour, linewidth=width, alpha=0.5 if name == "exact" else 1.0, label=label
             )
-    ax.set_title("departure from a straight line", fontsize=TITLE - 1)
+    head(ax, "departure from a straight line")
     ax.set_xlabel("noise level sigma", fontsize=LABEL)
     ax.set_ylim(1e-5, 1.0)
     ax.tick_params(which="both", labelsize=TICK, length=2, color="#999999")

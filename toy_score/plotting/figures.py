@@ -35,16 +35,17 @@ from toy_score.plotting.style import (
     LEARNED,
     REAL,
     TICK,
-    TITLE,
     TRAJECTORY,
     Picture,
+    head,
     literal,
     panels,
+    plain,
     square,
 )
 from toy_score.samplers import Trajectory
 
-__all__ = ["density", "samples", "score_errors", "summary", "trajectories", "vector_field"]
+__all__ = ["density", "samples", "samples_and_trajectories", "score_errors", "summary", "trajectories", "vector_field"]
 
 CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the original study's circles
 MAX_SHARES = 4  # of modes that are written into the picture of the samples; more do not fit on its line
@@ -83,7 +84,7 @@ def vector_field(
     for column, sigma in enumerate(sigmas):
         for row, (denoiser, name, colour) in enumerate(rows):
             ax = square(axes[row, column], bounds)
-            ax.set_title(f"{name}, sigma = {sigma:.3g}", fontsize=TITLE - 1)
+            head(ax, f"{name}, sigma = {sigma:.3g}")
             if exact is not None:
                 draw_density(ax, exact.distribution, bounds, sigma)
             elif real is not None:
@@ -91,7 +92,7 @@ def vector_field(
             draw_score(ax, denoiser, sigma, bounds, arrows, colour)
         if exact is not None and len(rows) == 2:
             error = _field_error(learned, exact, sigma)
-            axes[0, column].set_title(f"learned, sigma = {sigma:.3g}, error {error:.2g}", fontsize=TITLE - 1)
+            head(axes[0, column], f"learned, sigma = {sigma:.3g}, error {error:.2g}")
     legend = "arrows: the score, times max(sigma, 1/2), saturated"
     if exact is not None:
         legend += "; shading: exact noisy density"
@@ -127,6 +128,16 @@ def trajectories(
     return figure
 
 
+def samples_and_trajectories(
+    generated: Tensor, paths: Trajectory, real: Tensor, distribution: Distribution, title: str
+) -> Picture:
+    """The two side by side, as wide as the card of a dashboard is."""
+    figure, axes = panels(1, 2, title)
+    _samples(axes[0, 0], generated, real, distribution)
+    _trajectories(axes[0, 1], paths, real, distribution)
+    return figure
+
+
 def summary(
     learned: Denoiser,
     exact: ExactDenoiser | None,
@@ -146,9 +157,9 @@ def summary(
         draw_real(ax, real, alpha=0.45)
     draw_score(ax, learned, sigma, distribution.bounds, 21, LEARNED)
     _samples(axes[0, 1], generated, real, distribution)
-    axes[0, 1].set_title("samples", fontsize=TITLE - 1)
+    head(axes[0, 1], "samples")
     _trajectories(axes[0, 2], paths, real, distribution)
-    axes[0, 2].set_title("trajectory", fontsize=TITLE - 1)
+    head(axes[0, 2], "trajectory")
     return figure
 
 
@@ -184,8 +195,8 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
             paler.
         title: of the figure.
     """
-    figure, axes = panels(1, 1, title)
-    ax = axes[0, 0]
+    figure, axes = panels(1, 1, title, wide=1.6)
+    ax = plain(axes[0, 0], "normalised score error")
     *earlier, last = sorted(errors)
     for k, step in enumerate(earlier):
         share = 0.2 + 0.5 * k / len(earlier)
@@ -195,10 +206,7 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
     ax.loglog(levels, errors[last], "o-", color=LEARNED, label=f"step {last}")
     ax.axhline(1.0, color=EXACT, linewidth=0.8, linestyle=":", label="a network that says 0")
     ax.set_ylim(1e-5, 10)
-    ax.set_title("normalised score error", fontsize=TITLE - 1)
     ax.set_xlabel("noise level sigma", fontsize=LABEL)
-    ax.tick_params(labelsize=TICK)
-    ax.grid(color="#eeeeee")
     ax.legend(fontsize=LABEL - 2, frameon=False)
     return figure
 

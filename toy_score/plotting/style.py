@@ -25,6 +25,7 @@ __all__ = [
     "TRAJECTORY",
     "Picture",
     "darken",
+    "head",
     "in_units",
     "literal",
     "panels",
@@ -45,8 +46,9 @@ DIFFERENCE = "RdBu_r"
 DEFECT = "RdBu"  # red for what must not be negative and is
 CURVATURE = "viridis_r"
 
-PANEL, MARGIN, HEAD = 3.2, 0.42, 0.62
-"""Side of a panel, space around it, and height of a figure's title, in inches."""
+PANEL, MARGIN, HEAD = 2.5, 0.4, 0.56
+"""Side of a panel, space around it, and height of a figure's title, in inches; legible as thumbnails."""
+PANEL_DPI = 145
 DPI = 110
 TITLE, LABEL, TICK = 11, 9, 7
 
@@ -69,31 +71,45 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def panels(rows: int, columns: int, title: str, right: float = 0.12, left: float = MARGIN) -> tuple[Picture, Any]:
-    """A figure of square panels under a title, and its axes, always as a 2-D array.
+def panels(
+    rows: int, columns: int, title: str, right: float = 0.12, left: float = MARGIN, wide: float = 1.0
+) -> tuple[Picture, Any]:
+    """A figure of panels under a title, and its axes, always as a 2-D array.
 
-    `right` and `left` inches are left for bars and for names.
+    A panel is `wide` times as wide as high. `right` and `left` inches are left for bars and for names.
 
     The panels have fixed places, so pictures of different steps can be compared.
     """
-    width, height = columns * (PANEL + MARGIN) - MARGIN + left + 0.18 + right, rows * (PANEL + MARGIN) + HEAD + 0.15
-    figure = Picture(figsize=(width, height), dpi=DPI)
-    figure.suptitle(literal(title), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
+    width = columns * (wide * PANEL + MARGIN) - MARGIN + left + 0.18 + right
+    height = rows * (PANEL + MARGIN) + HEAD + 0.15
+    figure = Picture(figsize=(width, height), dpi=PANEL_DPI)
+    size = fitting(title, TITLE + 1, 0.9 * width)
+    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=1 - 0.12 / height, va="top")
     grid = {
         "left": left / width,
         "right": 1 - right / width,
         "bottom": (MARGIN + 0.05) / height,
         "top": 1 - HEAD / height,
-        "wspace": MARGIN / PANEL * 0.6,
+        "wspace": MARGIN / PANEL / wide * 0.8,
         "hspace": MARGIN / PANEL,
     }
     return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
 
 
+def fitting(text: str, size: float, width: float) -> float:
+    """The size of letters, at most `size` points, at which a text fits into `width` inches."""
+    return min(size, 72.0 * width / (0.6 * max(len(text), 1)))  # a letter is 0.6 of its size wide, rather less
+
+
+def head(ax: Axes, title: str) -> None:
+    """The title of a panel."""
+    ax.set_title(title, fontsize=fitting(title, TITLE - 1, PANEL + MARGIN), pad=4)
+
+
 def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     """Equal scales and fixed limits `[-bounds, bounds]^2`, so that pictures of different steps compare."""
     ax.set(xlim=(-bounds, bounds), ylim=(-bounds, bounds), aspect="equal")
-    ax.set_title(title, fontsize=TITLE - 1)
+    head(ax, title)
     ax.locator_params(nbins=5)
     ax.tick_params(labelsize=TICK, length=2, color="#999999")
     for spine in ax.spines.values():
@@ -103,7 +119,7 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
 
 def plain(ax: Axes, title: str = "") -> Axes:
     """Axes of a curve: small ticks, a faint grid."""
-    ax.set_title(title, fontsize=TITLE - 1)
+    head(ax, title)
     ax.tick_params(which="both", labelsize=TICK, length=2, color="#999999")
     ax.grid(color="#eeeeee")
     ax.set_axisbelow(True)
