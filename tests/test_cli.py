@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import toy_score
 from toy_score import __main__ as entry, __version__
@@ -21,6 +22,8 @@ from toy_score.callbacks import TestReport
 from toy_score.catalog import entries
 from toy_score.commands.arguments import parse
 from toy_score.commands.settings import merged
+from toy_score.component import from_config
+from toy_score.data import ToyDataModule
 from toy_score.files import locked
 from toy_score.runs import next_version
 from toy_score.training import groups_per_validation
@@ -694,7 +697,23 @@ def test_a_killed_predict_continues_where_it_stopped(ckpt, capsys):
     assert np.allclose(samples[-500:], Heun(50)(model.sampling_denoiser, 500, seeded, first=44_500), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["x.npy", "x.csv", "x.npz", "x.gif"])
+def test_a_picture_of_the_samples_is_drawn(ckpt):
+    """Of 2000 samples, unless another number is asked for; they are red."""
+    run("predict", "--ckpt_path", ckpt, "--n_samples", 50, "--output", "few.png", "--model.sampler", "Heun")
+    run("predict", "--ckpt_path", ckpt, "--output", "many.png", "--model.sampler", "Heun")
+    few, many = (np.asarray(Image.open(f"{name}.png").convert("RGB")).astype(int) for name in ("few", "many"))
+    red = [(x[..., 0] - x[..., 2] > 60).sum() for x in (few, many)]
+    assert 0 < 3 * red[0] < red[1]
+    assert sorted(os.listdir()) == ["few.png", "many.png"]
+
+
+def test_any_distribution_can_be_the_data_by_name():
+    given = parse("fit", ["--config", "edm_heart", "--data", "DistributionDataModule", "--data.distribution", "Moons"])
+    data = from_config(merged(given, {})["data"], ToyDataModule, "data")
+    assert data.distribution == toy_score.Moons()
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.csv", "x.npz", "x.gif", "x.png"])
 def test_two_predicts_at_once_do_not_write_one_file(name, ckpt, capsys):
     """The second is refused before it touches anything of the first."""
     Path(name + ".part").write_bytes(b"of the first")

@@ -54,10 +54,10 @@ def test_a_run_is_named_and_its_config_keeps_the_name(here):
 def test_a_resumed_run_keeps_its_name_and_ends_with_a_verdict(here, capsys):
     config = "lightning_logs/first/version_0/config.yaml"
     command("fit", "--config", config, "--ckpt_path", "lightning_logs/first/version_0", "--trainer.max_steps", 30)
-    said = capsys.readouterr().out.splitlines()[-1]
+    *_, said, following, _ = capsys.readouterr().out.splitlines()
     path = "lightning_logs/first/version_1/checkpoints/last.ckpt"
     assert said.startswith("Verdict: the score error is 0.")
-    assert f"`test --ckpt_path {path}` measures its samples." in said
+    assert following == f"next:        python -m toy_score test --ckpt_path {path}"
     assert checkpoint_file("latest") == Path(path)
 
 

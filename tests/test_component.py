@@ -144,6 +144,7 @@ def test_objects_without_a_plain_description_are_refused():
 
 BUILT = [name for name in toy_score.__all__ if name.endswith("Module")]
 REQUIRED = {
+    "DistributionDataModule": {"distribution": to_config(toy_score.Heart())},
     "GaussianMixtureDataModule": {"means": [[0.0, 1.0]], "stds": 0.5},
     "ScoreModule": {
         name: to_config(value)

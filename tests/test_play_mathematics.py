@@ -33,8 +33,8 @@ from toy_score.samplers import AnnealedLangevin, DDPMAncestral
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: the JavaScript of the page is not tested")
 
-RTOL = 1e-5
-"""What the page promises: agreement with float64 to five digits, of the largest entry of an answer."""
+RTOL = 1e-8
+"""What the page promises: agreement with float64 to eight digits, of the largest entry of an answer."""
 
 DRIVER = """
 const answers = {
@@ -213,6 +213,13 @@ def test_a_network_of_one_class_agrees():
     denoiser = NetworkDenoiser(MLP(hidden=(16, 16), n_labels=3), ts.VP(), EDMPreconditioning(), LogSigma())
     check_network(denoiser)
     check_network(denoiser.conditioned_on(2))
+
+
+@pytest.mark.parametrize("parameterisation", [EDMPreconditioning(0.8), ts.parameterisations.Energy(0.8)], ids=str)
+def test_networks_that_see_edges_agree(parameterisation):
+    torch.manual_seed(3)
+    mlp = MLP(hidden=(16, 12), activation="silu", edges=5)
+    check_network(NetworkDenoiser(mlp, ts.VE(0.01, 20.0), parameterisation, LogSigma()))
 
 
 def check_network(denoiser):

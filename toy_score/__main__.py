@@ -26,12 +26,13 @@ toy_score: score-based generative models on the plane, where the truth is known
 Commands
   fit        train a model; logs, pictures and checkpoints go to lightning_logs/NAME/version_N; --ckpt_path continues
              a run, --init_from starts a new one from the weights of a checkpoint
-  predict    sample from a checkpoint into a .npy, .npz (with trajectories), .csv or .gif file
+  predict    sample from a checkpoint into a .npy, .npz (with trajectories), .csv, .gif or .png file
   test       measure a checkpoint against the truth: a table, and metrics.json beside the run
   validate   loss and score error of a checkpoint on the validation points
   compare    models x samplers x steps against the exact denoiser: tables, figures, and a page; `compare --help`
   play       a page for the browser: fields, paths and clouds of a run, or of an exact distribution; `play --help`
   list       what there is to choose from; `list --help`
+  completion the words of these commands for bash and zsh: eval "$(toy-score completion bash)"
 
 Options
   -h, --help   this page; `fit --help` shows all options, `fit --model.help NCSNModule` the settings of a model
@@ -45,7 +46,7 @@ Any setting of a config can be given on the command line, where it wins over con
 """
 
 
-COMMANDS = ("fit", "predict", "test", "validate", "compare", "play", "list")
+COMMANDS = ("fit", "predict", "test", "validate", "compare", "play", "list", "completion")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,6 +68,10 @@ def _main(given: list[str]) -> None:
     elif argv[0] == "list":
         with _short_readers():
             _list(argv[1:])
+    elif argv[0] == "completion":
+        from toy_score.commands import completion
+
+        completion.run(argv[1:])
     elif argv[0] == "compare":
         from toy_score.compare import command
 

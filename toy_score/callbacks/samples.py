@@ -25,7 +25,7 @@ from toy_score.seeds import seed_of
 
 __all__ = ["SampleWriter"]
 
-FORMATS = (".npy", ".npz", ".csv", ".gif")
+FORMATS = (".npy", ".npz", ".csv", ".gif", ".png")
 N_PATHS = 64  # trajectories are for looking at
 N_MOVING = 1000
 ROW = 2 * np.dtype(np.float32).itemsize
@@ -42,7 +42,7 @@ class SampleWriter(BasePredictionWriter):
         path: `.npy`, a float32 array `(n, 2)`; `.csv`, with the columns of the file that was trained on, or
             `x,y`; or `.npz`, with `samples` and, for the
             first 64 of them, `trajectory` `(m, 64, 2)` and its noise levels `ratio` `(m,)`; or `.gif`, the animation of
-            at most 1000 of them on their way, with the field that leads them.
+            at most 1000 of them on their way, with the field that leads them; or `.png`, a picture of the samples.
         overwrite: replace an existing file, and what an interrupted command with other settings left.
         ckpt_path: the checkpoint of the model, whose content is one of the settings.
 
@@ -185,6 +185,10 @@ class SampleWriter(BasePredictionWriter):
                 paths = model.trajectory(min(N_PATHS, len(samples)), seed)
                 trajectory, ratio = paths.x.cpu().numpy(), paths.ratio.numpy()
                 np.savez_compressed(file, samples=samples, trajectory=trajectory, ratio=ratio)
+            elif self.path.suffix == ".png":
+                from toy_score.plotting import to_png
+
+                file.write(to_png(model.picture_of(torch.from_numpy(np.array(samples)))))
             else:
                 file.write(self._animation(model, min(N_MOVING, len(samples)), seed))
             file.flush()

@@ -31,6 +31,10 @@ KEPT = ("backbone", "optimizer", "lr_schedule")
 """Settings of a model that a resumed run keeps, since their state is in the checkpoint."""
 
 
+PICTURED = {".gif": 600, ".png": 2000}
+"""Samples in a picture, by the ending of its name."""
+
+
 class Built:
     """A command's settings, and what is built of them.
 
@@ -77,8 +81,8 @@ class Built:
 def _choose_samples(settings: dict[str, Any]) -> None:
     """The number and the seed of the samples are options, too."""
     data = settings["data"]["init_args"]
-    if settings["n_samples"] is None and str(settings["output"]).endswith(".gif"):
-        settings["n_samples"] = 600  # more would hide one another
+    if settings["n_samples"] is None:  # in a picture, more would hide one another
+        settings["n_samples"] = PICTURED.get(Path(str(settings["output"])).suffix)
     for option, argument in (("n_samples", "n_samples"), ("seed", "sample_seed")):
         if settings[option] is not None:
             data[argument] = settings[option]

@@ -3,6 +3,7 @@
 import copy
 import math
 import os
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ def run(given: Given) -> None:
     with restoring(settings["ckpt_path"]):
         trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
     say(verdict(trainer))
+    if checkpoint := checkpoint_path(trainer):
+        path = shlex.quote(os.path.relpath(checkpoint))
+        say(f"next:        python -m toy_score test --ckpt_path {path}")
+        say(f"             python -m toy_score play {path} --output play.html")
 
 
 def check_name(name: str) -> None:
@@ -76,14 +81,12 @@ def run_name(config: str | None) -> str:
 def verdict(trainer: pl.Trainer) -> str:
     """How the run ended, in one sentence: by its last validation."""
     seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    checkpoint = checkpoint_path(trainer)
-    then = f"; `test --ckpt_path {os.path.relpath(checkpoint)}` measures its samples" if checkpoint else ""
     if "val/score_error" in seen:
         error = seen["val/score_error"]
-        return f"Verdict: the score error is {error:.4f}, where 0 is exact and 1 a network that predicts nothing{then}."
+        return f"Verdict: the score error is {error:.4f}, where 0 is exact and 1 a network that predicts nothing."
     if "val/loss" in seen:
-        return f"Verdict: the validation loss is {seen['val/loss']:.4f}{then}."
-    return f"Verdict: the run was not validated{then}."
+        return f"Verdict: the validation loss is {seen['val/loss']:.4f}."
+    return "Verdict: the run was not validated."
 
 
 def _trainer(settings: dict[str, Any], data: ToyDataModule) -> pl.Trainer:

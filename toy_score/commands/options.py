@@ -51,7 +51,7 @@ OPTIONS = {
     "seed": Option(int, "seed of the samples; data.sample_seed by default", SAMPLING),
     "output": Option(
         str,
-        "the file to write: .npy, .npz, .csv or .gif for predict (default samples.npy); "
+        "the file to write: .npy, .npz, .csv, .gif or .png for predict (default samples.npy); "
         ".json for test (default metrics.json in the folder of the run)",
         SAMPLING,
         {"predict": "samples.npy"},

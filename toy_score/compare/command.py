@@ -3,13 +3,13 @@
 import argparse
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from toy_score.commands.errors import one_line_errors, quiet
 from toy_score.commands.parser import Parser, flag
+from toy_score.progress import bar, is_watched
 
 if TYPE_CHECKING:
     from toy_score.compare.contestants import Cell
@@ -139,11 +139,9 @@ class Progress:
     EVERY = 10.0  # seconds
 
     def __init__(self, cells: "Sequence[Cell]"):
-        from tqdm import tqdm
-
         self._n, self._done, self._start = len(cells), 0, time.monotonic()
         self._last = self._start
-        self._bar = tqdm(total=self._n, unit="cell", dynamic_ncols=True) if sys.stderr.isatty() else None
+        self._bar = bar(self._n, "cells") if is_watched() else None
 
     def __enter__(self) -> "Progress":
         return self

@@ -21,6 +21,7 @@ from toy_score.compare.summary import Entry, Group, Row, headline, protocol_text
 from toy_score.compare.tables import READING, as_csv, as_markdown, number
 from toy_score.plotting.comparison import limits_of
 from toy_score.plotting.style import darken
+from toy_score.progress import watched
 from toy_score.seeds import seed_of
 from toy_score.version import __version__
 
@@ -59,12 +60,17 @@ def _page(groups: Sequence[Group], store: Store, protocol: Protocol) -> str:
         evaluations=_images(pictures.by_evaluations(groups), pictures.EVALUATIONS),
         seconds=_images(pictures.by_seconds(groups), pictures.SECONDS, key=True),
         samples=_grid(
-            [_samples(e.cell, e.best, protocol) for group in groups for e in group.models if e.cell and e.best]
+            [_samples(cell, row, protocol) for cell, row in watched(_best_cells(groups), "pictures", "drawing")]
         ),
         table="".join(map(_table, groups)),
         reading=escape(READING),
         about=_about(store, protocol),
     )
+
+
+def _best_cells(groups: Sequence[Group]) -> list[tuple[Cell, Row]]:
+    """The best cell of each model, and its row."""
+    return [(e.cell, e.best) for group in groups for e in group.models if e.cell and e.best]
 
 
 def _ranking(group: Group, colours: dict[str, str]) -> str:

@@ -29,6 +29,7 @@ from toy_score.metrics.gaussianised import GaussianisedTest
 from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.transport import ExactW2
+from toy_score.progress import watched
 from toy_score.seeds import seed_of
 
 __all__ = ["ALL", "PAPER", "Floor", "noise_floors", "sample_metrics"]
@@ -158,7 +159,7 @@ def _measured(distribution: Distribution, n: int, draws: int, papers: bool, real
     metrics = sample_metrics(distribution, papers, sync_on_compute=False)
     names = [name for name, cls in ALL.items() if name in metrics and cls.has_floor]
     values: dict[str, list[float]] = {name: [] for name in names}
-    for draw in range(draws):
+    for draw in watched(range(draws), "draws", f"noise floors of {n} samples"):
         metrics.reset()
         generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
         metrics.update(distribution.sample(n, generator) if real is None else real.subset(n, generator).points)

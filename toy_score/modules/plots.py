@@ -34,12 +34,15 @@ class PlottingModule(SamplingModule):
 
     def plot_samples(self, n: int = 2000, seed: int = 0, sampler: Sampler | None = None) -> "Picture":
         """`n` samples over real points, by the module's own sampler or another."""
+        return self.picture_of(self.sample(n, seed, sampler))
+
+    def picture_of(self, x: torch.Tensor) -> "Picture":
+        """Samples `(n, 2)`, in the units of the data, over real points."""
         from toy_score import plotting
 
-        generator = torch.Generator(self.device).manual_seed(seed)
-        x = (sampler or self.sampler)(self.sampling_denoiser, n, generator).cpu()
-        p = self._pictured()
-        return self._finished(plotting.samples(x, self._real(p), p, self._title(p)))
+        p, units = self._pictured(), self.standardisation
+        z = x.cpu() if units is None else units(x.cpu())
+        return self._finished(plotting.samples(z, self._real(p), p, self._title(p)))
 
     def plot_trajectories(self, n: int = 4, seed: int = 0, sampler: Sampler | None = None) -> "Picture":
         """The paths of `n` samples, or of `6 n` if they are smooth; see `plotting.visible_paths`."""

@@ -33,6 +33,7 @@ from toy_score.parameterisations import (
 )
 from toy_score.samplers import (
     DDIM,
+    SRA1,
     AdamsBashforth,
     Angular,
     AnnealedLangevin,
@@ -48,6 +49,7 @@ from toy_score.samplers import (
     Karras,
     ReverseDiffusion,
     RungeKutta4,
+    StochasticMidpoint,
     Trailing,
     Uniform,
 )
@@ -81,6 +83,8 @@ SAMPLERS = (
     EulerMaruyama,
     ReverseDiffusion,
     EDMStochastic,
+    StochasticMidpoint,
+    SRA1,
     AnnealedLangevin,
 )
 """What the JavaScript has, under the same names."""
@@ -169,7 +173,7 @@ def _triangle(S: Tensor) -> Tensor:
 def export_network(denoiser: Denoiser) -> dict[str, Any]:
     """A network: its parts by name, and its weights, layer by layer, as base64 of little-endian float32.
 
-    A class label adds a vector to the first layer, so it is exported as part of that layer's bias.
+    A class label adds a vector to the first layer, which comes last.
 
     Raises:
         ValueError: for a denoiser that the page cannot evaluate.
@@ -179,18 +183,20 @@ def export_network(denoiser: Denoiser) -> dict[str, Any]:
     mlp = denoiser.backbone
     if not isinstance(mlp, MLP) or type(mlp) not in (MLP, PotentialMLP):
         raise ValueError(f"the page has no backbone {type(mlp).__name__}; it has MLP")
+    parameters = [values for layer in mlp.layers for values in (layer.weight, layer.bias)]
     if mlp.edges:
-        raise ValueError("the page has no networks with edges; it has MLP with edges = 0")
-    biases = [layer.bias.detach() for layer in mlp.layers]
+        parameters += [mlp.lines.weight, mlp.lines.bias, mlp.from_lines.weight]
     if denoiser.labels is not None:
-        biases[0] = biases[0] + mlp.label_vectors.weight.detach()[denoiser.labels[0]]
-    weights = [torch.cat([layer.weight.detach().flatten(), b]) for layer, b in zip(mlp.layers, biases, strict=True)]
+        parameters += [mlp.label_vectors.weight[denoiser.labels[0]]]
+    weights = [values.detach().flatten() for values in parameters]
     return {
         "schedule": export_schedule(denoiser.schedule),
         "parameterisation": describe(denoiser.parameterisation, PARAMETERISATIONS, "parameterisation"),
         "conditioning": describe(denoiser.conditioning, CONDITIONINGS, "conditioning"),
         "backbone": {
             "widths": [2 + mlp.embedding.n_features, *mlp.hidden, 2],
+            "edges": mlp.edges,
+            "labelled": denoiser.labels is not None,
             "activation": mlp.activation,
             "embedding": describe(mlp.embedding, EMBEDDINGS, "embedding"),
         },

@@ -83,17 +83,30 @@ function linear(x, n, { W, b, inputs, outputs }) {
   return y;
 }
 
+// g W for n rows g: the gradient with respect to the inputs of a layer from that with respect to its outputs.
+function back(g, n, { W, inputs, outputs }) {
+  const x = new Float64Array(n * inputs);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < outputs; j++) {
+      const value = g[i * outputs + j];
+      for (let k = 0; k < inputs; k++) x[i * inputs + k] += value * W[j * inputs + k];
+    }
+  }
+  return x;
+}
+
 class MLP {
-  constructor({ widths, activation, embedding }, weights) {
+  constructor({ widths, edges, labelled, activation, embedding }, weights) {
     [this.activation, this.slope] = ACTIVATIONS[activation];
     this.embedding = EMBEDDINGS[nameOf(embedding)](embedding.init_args);
-    this.layers = [];
-    for (let l = 0, at = 0; l + 1 < widths.length; l++) {
-      const inputs = widths[l], outputs = widths[l + 1], end = at + inputs * outputs;
-      const W = Float64Array.from(weights.subarray(at, end)), b = Float64Array.from(weights.subarray(end, end + outputs));
-      this.layers.push({ W, b, inputs, outputs });
-      at = end + outputs;
-    }
+    let at = 0;
+    const take = (n) => Float64Array.from(weights.subarray(at, at += n));
+    const layer = (inputs, outputs) => ({ W: take(inputs * outputs), b: take(outputs), inputs, outputs });
+    this.layers = widths.slice(1).map((outputs, l) => layer(widths[l], outputs));
+    // Features tanh((v . x + b) exp(-4 c)) of the first layer: lines, seen in units of the noise.
+    this.lines = edges ? layer(2, edges) : null;
+    if (edges) this.fromLines = { W: take(edges * widths[1]), b: new Float64Array(widths[1]), inputs: edges, outputs: widths[1] };
+    if (labelled) this.layers[0].b = plus(this.layers[0].b, [1, take(widths[1])]); // the vector of the class
   }
 
   // The layer's inputs for points and one conditioning number c.
@@ -107,9 +120,21 @@ class MLP {
     return rows;
   }
 
+  // The features of the lines.
+  seen(x, c) {
+    const scale = Math.exp(-4 * c);
+    return linear(x, x.length / 2, this.lines).map((value) => Math.tanh(scale * value));
+  }
+
+  // The first layer's outputs.
+  first(x, c) {
+    const n = x.length / 2, h = linear(this.input(x, c), n, this.layers[0]);
+    return this.lines ? plus(h, [1, linear(this.seen(x, c), n, this.fromLines)]) : h;
+  }
+
   forward(x, c) {
     const n = x.length / 2;
-    let h = linear(this.input(x, c), n, this.layers[0]);
+    let h = this.first(x, c);
     for (const layer of this.layers.slice(1)) {
       for (let i = 0; i < h.length; i++) h[i] = this.activation(h[i]);
       h = linear(h, n, layer);
@@ -119,25 +144,20 @@ class MLP {
 
   // The gradient with respect to the point of the sum of the outputs, by the chain rule from the last layer back.
   gradient(x, c) {
-    const n = x.length / 2, before = [];
-    let h = linear(this.input(x, c), n, this.layers[0]);
-    for (const layer of this.layers.slice(1)) {
+    const n = x.length / 2, before = [], [first, ...others] = this.layers;
+    let h = this.first(x, c);
+    for (const layer of others) {
       before.push(h);
       h = linear(h.map(this.activation), n, layer);
     }
     let g = new Float64Array(h.length).fill(1);
-    for (let l = this.layers.length - 1; l >= 0; l--) {
-      const { W, inputs, outputs } = this.layers[l], back = new Float64Array(n * inputs);
-      for (let i = 0; i < n; i++) {
-        for (let j = 0; j < outputs; j++) {
-          const value = g[i * outputs + j];
-          for (let k = 0; k < inputs; k++) back[i * inputs + k] += value * W[j * inputs + k];
-        }
-      }
-      g = l ? back.map((value, i) => value * this.slope(before[l - 1][i])) : back;
-    }
-    const width = this.layers[0].inputs;
-    return Float64Array.from({ length: 2 * n }, (_, i) => g[(i >> 1) * width + (i & 1)]);
+    for (let l = others.length - 1; l >= 0; l--) g = back(g, n, others[l]).map((value, i) => value * this.slope(before[l][i]));
+    const inputs = back(g, n, first);
+    const slope = Float64Array.from({ length: 2 * n }, (_, i) => inputs[(i >> 1) * first.inputs + (i & 1)]);
+    if (!this.lines) return slope;
+    const seen = this.seen(x, c), scale = Math.exp(-4 * c);
+    const bent = back(g, n, this.fromLines).map((value, i) => value * (1 - seen[i] ** 2) * scale);
+    return plus(slope, [1, back(bent, n, this.lines)]);
   }
 }
 

@@ -77,6 +77,19 @@ function langevinStep(denoiser, x, t, step, noise) {
   return plus(x, [drift, score(denoiser, x, t)], [t.alpha * Math.sqrt(step), noise.normal(x.length)]);
 }
 
+// The reverse SDE with lambda = 1 / r^2 as time, in which its noise is additive: the step from t to s with a mean denoised
+// point D and an increment dB of the Brownian motion; and the level after a share of the step.
+const precision = (t) => 1 / (t.ratio * t.ratio);
+
+function reverseStep(x, D, t, s, dB) {
+  const keep = (s.ratio / t.ratio) ** 2;
+  return plus(times(s.alpha * keep / t.alpha, x), [s.alpha * (1 - keep), D], [s.alpha * s.ratio ** 2, dB]);
+}
+
+function within(schedule, t, s, share) {
+  return schedule.levelAt((precision(t) + share * (precision(s) - precision(t))) ** -0.5);
+}
+
 // Multistep methods: the increment is a combination of the latest evaluations, the newest first in `memory`.
 function adams(order, weights, position, value, combine) {
   return (denoiser, x, t, s, noise, memory) => {
@@ -151,6 +164,19 @@ const SAMPLERS = {
       const raised = plus(times(up.alpha / t.alpha, x), [up.alpha * added * S_noise, noise.normal(x.length)]);
       return heunStep(denoiser, raised, up, s);
     }) }),
+  StochasticMidpoint: () => ({ last: toData, step: alone((denoiser, x, t, s, noise) => {
+    const m = within(denoiser.schedule, t, s, 0.5), half = Math.sqrt(0.5 * (precision(s) - precision(t)));
+    const first = times(half, noise.normal(x.length)), both = plus(first, [half, noise.normal(x.length)]);
+    const middle = reverseStep(x, denoised(denoiser, x, t), t, m, first);
+    return reverseStep(x, denoised(denoiser, middle, m), t, s, both);
+  }) }),
+  SRA1: () => ({ last: toData, step: alone((denoiser, x, t, s, noise) => { // Roessler 2010, table 6.1
+    const m = within(denoiser.schedule, t, s, 0.75), root = Math.sqrt(precision(s) - precision(t));
+    const z = noise.normal(x.length), other = noise.normal(x.length), D = denoised(denoiser, x, t);
+    const middle = reverseStep(x, D, t, m, plus(times(0.75 * root, z), [0.75 * root / Math.sqrt(3), other]));
+    const mean = plus(times(1 / 3, D), [2 / 3, denoised(denoiser, middle, m)]);
+    return reverseStep(x, mean, t, s, times(root, z));
+  }) }),
   EulerMaruyama: () => ({ last: clean, step: alone((denoiser, x, t, s, noise) => {
     const f = denoiser.schedule.drift(t.time), g = denoiser.schedule.diffusion(t.time), dt = s.time - t.time;
     return plus(times(1 + dt * f, x), [-dt * g * g, score(denoiser, x, t)], [g * Math.sqrt(-dt), noise.normal(x.length)]);

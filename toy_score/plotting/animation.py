@@ -15,6 +15,7 @@ from torch import Tensor
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.plotting.parts import arrows, density, draw_density, draw_score, grid
 from toy_score.plotting.style import EXACT, GENERATED, LABEL, LEARNED, REAL, TICK, TITLE, TRAJECTORY, literal, square
+from toy_score.progress import watched
 from toy_score.samplers import Trajectory
 
 __all__ = ["noise_to_data", "to_gif"]
@@ -107,7 +108,7 @@ def noise_to_data(
     canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)  # what does not move is drawn once
     pictures = []
-    for i in range(len(shown)):
+    for i in watched(range(len(shown)), "frames", "animation"):
         canvas.restore_region(still)
         view.show(shown[: i + 1])
         pictures.append(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
