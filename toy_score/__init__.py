@@ -24,6 +24,7 @@ _ROOMS = {
         "FractalTree",
         "GaussianGrid",
         "GaussianMixture",
+        "GridDensity",
         "Heart",
         "LinearObservation",
         "Moons",
@@ -52,6 +53,7 @@ _ROOMS = {
     ],
     "denoisers": ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"],
     "posteriors": ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule"],
+    "tilts": ["ScaledScore", "Tilt"],
     "samplers": [
         "DDIM",
         "SRA1",
@@ -69,6 +71,7 @@ _ROOMS = {
         "EulerMaruyama",
         "ExponentialAdams",
         "FeynmanKac",
+        "FeynmanKacCorrector",
         "Geometric",
         "Grid",
         "Heun",
@@ -188,6 +191,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         FractalTree as FractalTree,
         GaussianGrid as GaussianGrid,
         GaussianMixture as GaussianMixture,
+        GridDensity as GridDensity,
         Heart as Heart,
         LinearObservation as LinearObservation,
         Moons as Moons,
@@ -271,6 +275,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         EulerMaruyama as EulerMaruyama,
         ExponentialAdams as ExponentialAdams,
         FeynmanKac as FeynmanKac,
+        FeynmanKacCorrector as FeynmanKacCorrector,
         Geometric as Geometric,
         Grid as Grid,
         Heun as Heun,
@@ -302,6 +307,10 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
     )
     from toy_score.standardisation import (
         Standardisation as Standardisation,
+    )
+    from toy_score.tilts import (
+        ScaledScore as ScaledScore,
+        Tilt as Tilt,
     )
 
 
