@@ -116,7 +116,7 @@ def test_null_stands_for_the_default_of_a_part_that_must_be_there(edm):
         ("--model.sampler toy_score.VE", "model.sampler: toy_score.VE is not a Sampler"),
         ("--model.sampler no.Thing", "model.sampler: there is no class 'no.Thing': No module named 'no'"),
         ("--model.sampler Sampler", "choose a concrete Sampler, for example --model.sampler AdamsBashforth (see `list"),
-        ("--model.standardisation.mean [0,0]", "model.standardisation: choose a concrete Standardisation first"),
+        ("--model.standardisation.mean [0,0]", "model.standardisation: Standardisation needs scale; add"),
         ("--model.sampler.n_steps many", "model.sampler.n_steps: must be of type int, got 'many'"),
         ("--model.sampler.n_steps", "--model.sampler.n_steps needs a value"),
         ("--model.standardisation Standardisation", "model.standardisation: Standardisation needs mean; add"),

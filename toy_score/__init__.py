@@ -24,6 +24,7 @@ _ROOMS = {
         "FractalTree",
         "GaussianGrid",
         "GaussianMixture",
+        "GridDensity",
         "Heart",
         "LinearObservation",
         "Moons",
@@ -53,6 +54,7 @@ _ROOMS = {
     "denoisers": ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"],
     "flow_maps": ["ExactFlowMap", "FlowMap", "NetworkFlowMap"],
     "posteriors": ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule"],
+    "tilts": ["ScaledScore", "Tilt"],
     "samplers": [
         "DDIM",
         "SRA1",
@@ -70,6 +72,7 @@ _ROOMS = {
         "EulerMaruyama",
         "ExponentialAdams",
         "FeynmanKac",
+        "FeynmanKacCorrector",
         "Geometric",
         "Grid",
         "Heun",
@@ -206,6 +209,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         FractalTree as FractalTree,
         GaussianGrid as GaussianGrid,
         GaussianMixture as GaussianMixture,
+        GridDensity as GridDensity,
         Heart as Heart,
         LinearObservation as LinearObservation,
         Moons as Moons,
@@ -303,6 +307,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         EulerMaruyama as EulerMaruyama,
         ExponentialAdams as ExponentialAdams,
         FeynmanKac as FeynmanKac,
+        FeynmanKacCorrector as FeynmanKacCorrector,
         Geometric as Geometric,
         Grid as Grid,
         Heun as Heun,
@@ -334,6 +339,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         SubVP as SubVP,
     )
     from toy_score.standardisation import Standardisation as Standardisation
+    from toy_score.tilts import ScaledScore as ScaledScore, Tilt as Tilt
     from toy_score.training import fit as fit
 
 

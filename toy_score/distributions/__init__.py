@@ -13,6 +13,7 @@ from toy_score.distributions.gaussians import (
     NCSNMixture,
 )
 from toy_score.distributions.halfplanes import HalfPlaneGaussians
+from toy_score.distributions.lattice import GridDensity
 from toy_score.distributions.mixtures import Gaussians, Mixture
 from toy_score.distributions.observations import LinearObservation
 from toy_score.distributions.points import Points
@@ -31,6 +32,7 @@ __all__ = [
     "GaussianGrid",
     "GaussianMixture",
     "Gaussians",
+    "GridDensity",
     "HalfPlaneGaussians",
     "Heart",
     "LinearObservation",

@@ -18,6 +18,7 @@ from toy_score.metrics.kernels import MMD, KernelSteinDiscrepancy
 from toy_score.metrics.likelihood import Likelihood
 from toy_score.metrics.maps import EVALUATIONS, INNER_LEVELS, ExactPaths, MapError, Maps
 from toy_score.metrics.memorisation import Memorisation
+from toy_score.metrics.partition import PartitionKL
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
 from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
 from toy_score.metrics.transport import ExactW2
@@ -47,6 +48,7 @@ __all__ = [
     "ModesFound",
     "NearModes",
     "NonFinite",
+    "PartitionKL",
     "ScoreError",
     "SlicedWasserstein",
     "Straightness",

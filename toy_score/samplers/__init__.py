@@ -8,7 +8,7 @@ from toy_score.samplers.langevin import AnnealedLangevin, Langevin
 from toy_score.samplers.maps import MapSteps
 from toy_score.samplers.multistep import AdamsBashforth, DPMSolver2M, ExponentialAdams, SDEDPMSolver2M
 from toy_score.samplers.ode import AdaptiveDormandPrince, DormandPrince, EDMStochastic, Euler, Heun, RungeKutta4
-from toy_score.samplers.particles import FeynmanKac, ParticleSampler, TwistedDiffusion
+from toy_score.samplers.particles import ParticleSampler
 from toy_score.samplers.restart import Restart
 from toy_score.samplers.sde import (
     Corrector,
@@ -18,6 +18,8 @@ from toy_score.samplers.sde import (
     PredictorCorrector,
     ReverseDiffusion,
 )
+from toy_score.samplers.tilting import FeynmanKacCorrector
+from toy_score.samplers.twisting import FeynmanKac, TwistedDiffusion
 
 __all__ = [
     "DDIM",
@@ -36,6 +38,7 @@ __all__ = [
     "EulerMaruyama",
     "ExponentialAdams",
     "FeynmanKac",
+    "FeynmanKacCorrector",
     "Geometric",
     "Grid",
     "GridSampler",

@@ -1,0 +1,173 @@
+"""Powers and products of densities: the truth on a lattice, sums of scores, and particles that correct them."""
+
+import math
+
+import pytest
+import torch
+
+from toy_score import (
+    EDM,
+    VP,
+    DDPMAncestral,
+    EightGaussians,
+    ExactDenoiser,
+    FeynmanKacCorrector,
+    GaussianMixture,
+    GridDensity,
+    Guided,
+    ScaledScore,
+    SplitNormal,
+    Tilt,
+)
+from toy_score.component import from_config, to_config
+from toy_score.metrics import PartitionKL
+
+f64 = torch.float64
+SCHEDULE = EDM(sigma_min=0.02, sigma_max=200.0)
+A = GaussianMixture([[0.5, -1.0]], covariances=[[[2.0, 0.7], [0.7, 1.0]]])
+B = GaussianMixture([[-0.5, 0.5]], stds=1.2)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def product(exponents):
+    """Mean, covariance and the logarithm of the integral of a product of powers of A and B."""
+    precisions = [b * torch.linalg.inv(p._S[0]) for b, p in zip(exponents, (A, B), strict=False)]
+    P = sum(precisions)
+    mean = torch.linalg.solve(P, sum(Q @ p._mu[0] for Q, p in zip(precisions, (A, B), strict=False)))
+    log_q = sum(b * p.log_prob(mean[None])[0] for b, p in zip(exponents, (A, B), strict=False))
+    return mean, torch.linalg.inv(P), (log_q + math.log(2 * math.pi) - 0.5 * torch.logdet(P)).item()
+
+
+def kl(x, truth, cuts=6):
+    metric = PartitionKL(truth, cuts)
+    metric.update(x)
+    return metric.compute().item()
+
+
+# The lattice
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_a_density_on_a_lattice_is_the_density_with_the_noise_of_its_spacing(dtype):
+    p, q = EightGaussians(), GridDensity([EightGaussians()], [1.0])
+    assert q.log_integral == pytest.approx(0.0, abs=1e-6)
+    assert q.mode_weights == pytest.approx(p.mode_weights, abs=1e-4)
+    for sigma in (0.0, 0.05, 1.0, 30.0):
+        x = (p.sample(200, generator()) + sigma * torch.randn(200, 2, generator=generator(1))).to(dtype)
+        blurred = math.hypot(sigma, q.spacing)
+        assert torch.allclose(q.log_prob(x, sigma), p.log_prob(x, blurred), atol=1e-5, rtol=1e-5)
+        assert torch.allclose(q.score(x, sigma), p.score(x, blurred), atol=1e-4, rtol=1e-4)
+        assert torch.allclose(q.denoise(x, sigma), x + sigma**2 * p.score(x.double(), blurred).to(dtype), atol=1e-3)
+
+
+def test_a_tilted_density_has_its_integral_moments_samples_and_modes():
+    q = GridDensity([A, B], [1.5, 0.5])
+    mean, covariance, log_Z = product([1.5, 0.5])
+    assert q.log_integral == pytest.approx(log_Z, abs=1e-6)
+    x = q.reference()
+    assert torch.allclose(x.mean(0), mean, atol=2e-3)
+    assert torch.allclose(x.T.cov(), covariance + q.spacing**2 * torch.eye(2), atol=5e-3)
+    assert q.entropy() == pytest.approx(1 + math.log(2 * math.pi) + 0.5 * torch.logdet(covariance).item(), abs=1e-3)
+    assert kl(q.sample(20_000, generator()), q) < 63 / 40_000 + 5 * math.sqrt(63 / 2) / 20_000
+    right = GridDensity([SplitNormal(), SplitNormal().conditioned_on(1)], [-1.0, 2.0])
+    assert right.mode_weights["right"] == pytest.approx(1.0)
+    assert right.log_integral == pytest.approx(math.log(2.0), abs=1e-2)  # p(x|c) = 2 p(x) on the right
+    assert right.sample(100, generator())[:, 0].min() > 0.9
+
+
+def test_the_divergence_over_cells_has_the_floor_of_chi_squared_and_sees_a_wrong_weight():
+    p = EightGaussians()
+    values = torch.tensor([kl(p.sample(5000, generator(k)), p) for k in range(12)])
+    floor, sd = 63 / 10_000, math.sqrt(63 / 2) / 5000
+    assert abs(values.mean() - floor) < 5 * sd / math.sqrt(12)
+    x = p.sample(5000, generator())
+    assert kl(x[(x[:, 0] < 2.0) | (torch.arange(5000) % 4 > 0)], p) > floor + 8 * sd  # a quarter of some modes is gone
+
+
+# The scores
+
+
+def test_a_power_of_a_normal_law_is_exact_and_a_multiplied_score_is_not():
+    for b in (0.5, 2.0):
+        exact = ExactDenoiser(GaussianMixture(A.means, covariances=(A._S / b).tolist()), VP())
+        tilt, scaled = Tilt([ExactDenoiser(A, VP())], [b]), ScaledScore(ExactDenoiser(A, VP()), b)
+        for t in (0.05, 0.3, 0.6):
+            x = torch.randn(50, 2, generator=generator(), dtype=f64)
+            assert torch.allclose(tilt.denoise(x, t), exact.denoise(x, t), atol=1e-6)
+            assert torch.allclose(tilt.noise(x, t), exact.noise(x, t), atol=1e-5)
+            assert torch.allclose(scaled.noise(x, t), b * ExactDenoiser(A, VP()).noise(x, t))
+            assert torch.allclose(scaled.score(x, t), b * ExactDenoiser(A, VP()).score(x, t))
+            level = scaled._level(x, t)
+            assert torch.allclose(x - level.alpha * scaled.denoise(x, t), level.sigma * scaled.noise(x, t), atol=1e-6)
+        assert (scaled.score(x, 0.6) - exact.score(x, 0.6)).abs().max() > 0.01
+
+
+def test_guidance_is_a_sum_of_scores_with_exponents_that_sum_to_one():
+    whole = ExactDenoiser(EightGaussians(), SCHEDULE)
+    one, x = whole.conditioned_on(2), torch.randn(20, 2, generator=generator(), dtype=f64)
+    guided = Guided(one, whole, 3.0)
+    assert torch.allclose(Tilt([whole, one], [-2.0, 3.0]).denoise(x, 0.4), guided.denoise(x, 0.4), atol=1e-9)
+
+
+# The particles
+
+
+@pytest.mark.parametrize("exponents", [(2.0,), (0.5,), (1.0, 1.0), (-0.3, 1.8)], ids=str)
+def test_corrected_particles_of_normal_laws_have_the_product_and_its_integral(exponents):
+    """Tolerances are five standard deviations of 4096 samples; the product of the noisy laws alone has another mean."""
+    tilt = Tilt([ExactDenoiser(p, SCHEDULE) for p in (A, B)][: len(exponents)], exponents)
+    sampler, memories = FeynmanKacCorrector(64), []
+    noise = sampler.stream(2, 0, 4096, torch.device("cpu"))
+    x = sampler.walk(tilt, sampler.start(SCHEDULE, noise), noise, observe=lambda i, x, memory: memories.append(memory))
+    mean, covariance, log_Z = product(exponents)
+    assert (x.mean(0) - mean).abs().max() < 0.12
+    assert (x.T.cov() - covariance).abs().max() < 0.15 * max(1.0, covariance.max().item())
+    assert memories[-1].log_mean[0].item() == pytest.approx(log_Z, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("p", "exponents"),
+    [(SplitNormal(), (2.0,)), (EightGaussians(), (-2.0, 3.0))],
+    ids=str,
+)
+def test_corrected_particles_are_nearer_to_the_target_than_the_sum_of_scores(p, exponents):
+    parts = [p, p.conditioned_on(1)][: len(exponents)]
+    truth, tilt = GridDensity(parts, exponents), Tilt([ExactDenoiser(part, SCHEDULE) for part in parts], exponents)
+    floor = 63 / 8192
+    naive = kl(DDPMAncestral(n_steps=64, grid=FeynmanKacCorrector().grid)(tilt, 4096, generator()), truth) - floor
+    corrected = kl(FeynmanKacCorrector(64, per_sample=4)(tilt, 4096, generator()), truth) - floor
+    assert corrected < 0.5 * naive
+
+
+def test_a_corrected_sample_depends_on_its_seed_and_block_only():
+    tilt, sampler = Tilt([ExactDenoiser(EightGaussians(), SCHEDULE)], [2.0]), FeynmanKacCorrector(6, per_sample=2)
+    x = sampler(tilt, 4200, generator())
+    assert torch.equal(sampler(tilt, 5, generator()), x[:5])
+    assert torch.equal(sampler(tilt, 200, generator(), first=4000), x[4000:])
+
+
+@pytest.mark.parametrize(
+    "component",
+    [Tilt([ExactDenoiser(A, VP()), ExactDenoiser(B, VP())], [0.5, 1.0]), GridDensity([A], [2.0], 64),
+     ScaledScore(ExactDenoiser(A, VP()), 2.0), FeynmanKacCorrector(7)],
+    ids=lambda c: type(c).__name__,
+)  # fmt: skip
+def test_tilts_are_described_by_plain_values(component):
+    assert from_config(to_config(component)) == component
+
+
+def test_arguments_of_tilts_are_checked():
+    denoiser = ExactDenoiser(A, VP())
+    with pytest.raises(ValueError, match="one exponent for each of 1 denoisers"):
+        Tilt([denoiser], [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"positive sum, got \[1\.0, -1\.0\]"):
+        Tilt([denoiser, denoiser], [1.0, -1.0])
+    with pytest.raises(ValueError, match="one exponent for each of 1 distributions"):
+        GridDensity([A], [])
+    with pytest.raises(ValueError, match="factor must be positive, got 0"):
+        ScaledScore(denoiser, 0.0)
+    with pytest.raises(ValueError, match="cells must be at least 64, got 5"):
+        GridDensity([A], [1.0], 5)

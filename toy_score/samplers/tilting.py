@@ -1,0 +1,101 @@
+r"""Feynman-Kac correctors: particles for powers and products of densities (Skreta et al. 2025).
+
+With the notation of `tilts.Tilt`, `v = r^2` the variance of the noise of the samples, and time running towards the
+data, the reverse SDE with the sum `S` of the scores, `dz = S |dv| + dW`, does not carry `prod_i p_i^b_i` of one level
+to that of the next. It does so if each path has a weight,
+
+    d log w / |dv| = 1/2 (1 - B) div S + 1/2 (|S|^2 - B sum_i b_i |s_i|^2)
+                   = 1/2 (1 - B) (tr J - 2) / v  -  1/2 sum_i (b_i / B) |D_i - D|^2 / v^2,
+
+`s_i` being the scores at the variance `B v`, and `J = sum_i (b_i / B) dD_i / dz`. (The Fokker-Planck equations of the
+factors, and that of the SDE; no density appears.) Both integrals are trapezoidal sums over the steps, in `log v` and in
+`1 / v`, and the steps are ancestral. So the errors are those of the steps and of the number of particles.
+
+The start is normal: `prod_i N(0, B v)^b_i`, whose integral is `(2 pi B v)^-B 2 pi v`. With it, the mean weight
+estimates `Z`, the integral of `prod_i p_i^b_i`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from toy_score.denoisers import Denoiser
+from toy_score.samplers.ancestral import forward_step
+from toy_score.samplers.base import NoiseStream
+from toy_score.samplers.grids import Angular, Grid
+from toy_score.samplers.particles import ParticleSampler, Population
+from toy_score.schedules import Level
+from toy_score.tilts import Tilt
+
+__all__ = ["FeynmanKacCorrector"]
+
+
+@dataclass(frozen=True)
+class FeynmanKacCorrector(ParticleSampler):
+    """Samples of a `Tilt`, corrected by weights; the formulas are at the top of this file.
+
+    With any other denoiser it is ancestral sampling.
+
+    Args:
+        n_steps: number of steps, >= 1, as many evaluations.
+        grid: at which times they begin.
+        threshold: resample a block when its effective sample size is below this share of its particles, in [0, 1].
+        per_sample: particles per sample, >= 1; the cost is proportional, the variance due to the weights falls as 1/M.
+    """
+
+    n_steps: int = 256
+    grid: Grid = Angular()
+    threshold: float = 0.5
+    per_sample: int = 1
+
+    def multistep(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: Population | None
+    ) -> tuple[Tensor, Population]:
+        a, b = forward_step(t, s)
+        keep = (s.sigma / t.sigma) ** 2
+        z, u = noise.normal(), noise.uniform()[:, 0]
+        if not isinstance(denoiser, Tilt):
+            D, before = denoiser.denoise(x, t), self.unweighted(x)
+            return a * keep * x + (s.alpha * b / t.sigma**2) * D + (b * keep) ** 0.5 * z, before
+        before = self._begun(denoiser, x, t) if memory is None else memory
+        D, spread, trace = before.evaluation
+        x = a * keep * x + (s.alpha * b / t.sigma**2) * D + (b * keep) ** 0.5 * z
+        after = self._evaluated(denoiser, x, s)
+        log_w = (
+            before.log_w
+            + 0.5 * (1.0 - denoiser.total) * (trace + after[2] - 4.0) * math.log(t.ratio / s.ratio)
+            - 0.25 * (spread + after[1]) * (s.ratio**-2 - t.ratio**-2)
+        )
+        population, k = self.resampled(before._replace(log_w=log_w), u, self.threshold)
+        if k is None:
+            return x, population._replace(evaluation=after)
+        return x[k], population._replace(evaluation=tuple(part[k] for part in after))
+
+    def multistep_last(
+        self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream, memory: Population | None
+    ) -> tuple[Tensor, Population]:
+        """The denoised points, resampled by their weights."""
+        u = noise.uniform()[:, 0]
+        if not isinstance(denoiser, Tilt):
+            return denoiser.denoise(x, t), self.unweighted(x)
+        before = self._begun(denoiser, x, t) if memory is None else memory
+        population, k = self.resampled(before._replace(evaluation=None), u, math.inf)
+        x = before.evaluation[0]
+        return x if k is None else x[k], population
+
+    def _begun(self, denoiser: Tilt, x: Tensor, t: Level) -> Population:
+        """The population at the start, where the target is normal, with the logarithm of its integral."""
+        v, B = t.ratio**2, denoiser.total
+        log_Z = math.log(2.0 * math.pi * v) - B * math.log(2.0 * math.pi * B * v)
+        begun = self.unweighted(x)
+        return begun._replace(log_mean=begun.log_mean + log_Z, evaluation=self._evaluated(denoiser, x, t))
+
+    @staticmethod
+    def _evaluated(denoiser: Tilt, x: Tensor, t: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """`D`, `(n, 2)`, `sum_i (b_i / B) |D_i - D|^2` and `tr J`, `(n,)`."""
+        parts, traces = denoiser.parts(x, t)
+        share = torch.tensor(denoiser.shares, dtype=x.dtype, device=x.device)[:, None]
+        D = (share[:, :, None] * parts).sum(dim=0)
+        return D, (share * (parts - D).square().sum(dim=-1)).sum(dim=0), (share * traces).sum(dim=0)
