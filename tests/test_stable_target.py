@@ -31,11 +31,11 @@ def noisy(schedule, x0, ratio, seed=1):
     return eps, level, level.alpha * x0 + level.sigma * eps
 
 
-def by_loops(x, level, x0, groups, labels):
+def by_loops(x, level, x0, groups, labels, own):
     """The target, row by row: the mean of `(x - alpha x_k) / sigma` over the points of the row's group and label."""
     rows = []
     for i, (y, alpha, sigma) in enumerate(zip(x, level.alpha, level.sigma, strict=True)):
-        k = i % len(x0)
+        k = own[i % len(own)]
         alike = [j for j in groups[k] if labels is None or labels[j] == labels[k]]
         logs = torch.stack([-(y - alpha * x0[j]).square().sum() / (2 * sigma**2) for j in alike]).flatten()
         w = torch.softmax(logs, dim=0)
@@ -43,17 +43,31 @@ def by_loops(x, level, x0, groups, labels):
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("schedule", [VE(0.01, 20.0), DDPM()], ids=repr)
 @pytest.mark.parametrize("labels", [None, torch.tensor([0, 1, 0, -1, 1, 0, 1])], ids=["no labels", "labels"])
-def test_the_target_is_the_mean_noise_over_the_points_that_may_have_become_x(schedule, labels):
-    """Seven points in groups of three, at three levels each, as an objective repeats a batch for its levels."""
+def test_the_target_is_the_mean_noise_over_the_points_that_may_have_become_x(schedule, labels, every):
+    """Seven points in groups of four, at three levels each, as an objective repeats a batch for its levels."""
     x0 = SplitNormal().sample(7, generator()).double()
-    groups = {k: range(3 * (k // 3), min(3 * (k // 3) + 3, 7)) for k in range(7)}
-    ratios = torch.tensor([0.05, 0.7, 9.0], dtype=f64).repeat_interleave(7)[:, None]
-    eps, level = torch.randn(21, 2, generator=generator(1), dtype=f64), schedule.level(schedule.time(ratios))
-    x = level.alpha * x0.repeat(3, 1) + level.sigma * eps
-    target = StableTarget(n_points=3).target(x, level, eps, x0, labels)
-    assert torch.allclose(target, by_loops(x, level, x0, groups, labels), atol=1e-9)
+    own = list(range(0, 7, every))
+    groups = {k: range(4 * (k // 4), min(4 * (k // 4) + 4, 7)) for k in range(7)}
+    ratios = torch.tensor([0.05, 0.7, 9.0], dtype=f64).repeat_interleave(len(own))[:, None]
+    eps, level = torch.randn(len(ratios), 2, generator=generator(1), dtype=f64), schedule.level(schedule.time(ratios))
+    x = level.alpha * x0[own].repeat(3, 1) + level.sigma * eps
+    target = StableTarget(n_points=4, every=every).target(x, level, eps, x0, labels)
+    assert torch.allclose(target, by_loops(x, level, x0, groups, labels, own), atol=1e-9)
+
+
+@pytest.mark.parametrize("labels", [None, torch.tensor([0, 1, 1, 0, 1, 0, 0])], ids=["no labels", "labels"])
+def test_one_of_so_many_points_is_made_noisy_at_its_own_time_and_with_its_own_label(labels):
+    """The loss of `every = 3` is that of rows 0, 3 and 6 of the loss of all rows, at each of the levels."""
+    schedule, x0 = VE(n_levels=4), SplitNormal().sample(7, generator())
+    net = network(schedule, n_labels=0 if labels is None else 2)
+    net = net if labels is None else net.conditioned_on(labels)
+    eps, t = torch.randn(28, 2, generator=generator(1)), AllLevels()(7, schedule, generator())
+    context = Context(x0, t, generator(), eps)
+    every_row = StableTarget(n_points=9)(net, context).view(4, 7)
+    assert torch.allclose(StableTarget(n_points=9, every=3)(net, context).view(4, 3), every_row[:, ::3], rtol=1e-4)
 
 
 def test_over_one_point_it_is_denoising_score_matching():
@@ -134,6 +148,8 @@ def test_at_high_noise_the_targets_variance_falls_with_the_number_of_points():
 def test_impossible_numbers_of_points_are_refused():
     with pytest.raises(ValueError, match="n_points must be at least 1, got 0"):
         StableTarget(n_points=0)
+    with pytest.raises(ValueError, match=r"every must be at least 1 and divide n_points \(1024\), got 3"):
+        StableTarget(every=3)
     with pytest.raises(ValueError, match="edges must be at least 0, got -1"):
         MLP(edges=-1)
 

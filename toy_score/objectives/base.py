@@ -63,7 +63,7 @@ class Objective(Loss):
 
     def __call__(self, denoiser: Denoiser, context: Context) -> Tensor:
         """Loss of each row, `(m,)`, or `(2 m,)` with antithetic noise."""
-        x0, t, eps = context.x0, context.t, context.eps
+        x0, t, eps = self.rows(context)
         if len(t) != len(x0):
             x0 = x0.repeat(len(t) // len(x0), 1)
         if eps is None:
@@ -74,6 +74,10 @@ class Objective(Loss):
         loss = self.loss(denoiser, level.alpha * x0 + level.sigma * eps, level, eps, context)
         weight = self.weighting(denoiser, level)
         return loss if isinstance(weight, float) else loss * weight[:, 0]
+
+    def rows(self, context: Context) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The clean points that are made noisy, `(n, 2)`, the times, `(m, 1)`, and the noise if it is given."""
+        return context.x0, context.t, context.eps
 
     @abstractmethod
     def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
