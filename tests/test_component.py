@@ -156,6 +156,7 @@ REQUIRED = {
             "sampler": Heun(),
         }.items()
     },
+    "DistributionDataModule": {"distribution": to_config(Heart())},
 }
 
 

@@ -96,7 +96,7 @@ def test_loggers_that_take_pictures_get_them(tmp_path):
     assert not pictures.takes_pictures(CSVLogger(tmp_path))
     from matplotlib.figure import Figure
 
-    from toy_score.plotting.figures import to_png
+    from toy_score.plotting.style import to_png
 
     pictures.show(gallery, "samples.png", to_png(Figure(figsize=(3, 2), dpi=10)), 7)
     assert gallery.shown == [("samples", 7, (30, 20))]

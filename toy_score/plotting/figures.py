@@ -78,7 +78,7 @@ def vector_field(
         real: real points, `(n, 2)`, which are drawn where there is no exact density.
     """
     rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
-    if exact is None and isinstance(learned, ExactDenoiser):
+    if exact is None and real is None and isinstance(learned, ExactDenoiser):
         exact, rows = learned, [(learned, "exact", EXACT)]
     figure, axes = panels(len(rows), len(sigmas), title)
     for column, sigma in enumerate(sigmas):
