@@ -156,7 +156,6 @@ REQUIRED = {
             "sampler": Heun(),
         }.items()
     },
-    "DistributionDataModule": {"distribution": to_config(Heart())},
 }
 
 
