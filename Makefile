@@ -61,10 +61,13 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.points
 	$(BIN)/python -m docs.figures.points --picture
 
-campaign: $(READY) ## try kills, full disks and damaged input: about an hour
+campaign: $(READY) ## try kills, full disks, damaged input, odd numbers, other seeds and planted errors: some hours
 	$(BIN)/python -m campaign.kills
 	$(BIN)/python -m campaign.storage
 	$(BIN)/python -m campaign.fuzz
+	TOY_SCORE_EXAMPLES=2000 $(BIN)/python -m pytest tests/test_properties.py tests/test_properties_of_points.py
+	$(BIN)/python -m campaign.seeds
+	$(BIN)/python -m campaign.mutants
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
