@@ -67,10 +67,13 @@ docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs 
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-campaign: $(READY) ## try kills, full disks and damaged input: about an hour
+campaign: $(READY) ## try kills, full disks, damaged input, odd numbers, other seeds and planted errors: some hours
 	$(BIN)/python -m campaign.kills
 	$(BIN)/python -m campaign.storage
 	$(BIN)/python -m campaign.fuzz
+	TOY_SCORE_EXAMPLES=2000 $(BIN)/python -m pytest tests/test_properties.py tests/test_properties_of_points.py
+	$(BIN)/python -m campaign.seeds
+	$(BIN)/python -m campaign.mutants
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -4,9 +4,11 @@ import os
 import tempfile
 
 import pytest
+import torch
 
-from campaign import commands, fuzz, kills, storage
+from campaign import commands, fuzz, kills, mutants, seeds, storage
 from campaign.record import Record, write
+from toy_score.schedules import LinearFlow
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +111,25 @@ def test_a_table_takes_the_place_of_the_one_before(tmp_path):
     assert page.read_text() == "before\n<!-- kills -->\nnew\n<!-- end of kills -->\nafter\n"
     with pytest.raises(ValueError, match="has no place for fuzz"):
         write("fuzz", "new", page)
+
+
+def test_every_mutant_of_a_file_is_another_program():
+    """The changes are made in memory: the file stays, and each compiles to other code than it."""
+    file = mutants.ROOT / "toy_score/schedules/flow.py"
+    before, original = file.read_text(), compile(file.read_text(), str(file), "exec")
+    made = mutants.mutants("schedules/flow.py")
+    assert len(made) > 20
+    assert all(mutant.code() != original for mutant in made)
+    assert file.read_text() == before
+    (sum_,) = (mutant for mutant in made if mutant.what == "operator: 1.0 - t -> 1.0 + t")
+    assert sum_.place == "LinearFlow.__call__"
+    module = {"__name__": "changed"}
+    exec(sum_.code(), module)
+    t = torch.tensor(0.25)
+    assert (LinearFlow().alpha(t), module["LinearFlow"]().alpha(t)) == (0.75, 1.25)
+
+
+def test_the_tests_that_are_tried_with_other_seeds_exist():
+    for name in seeds.TESTS:
+        file, _, function = name.partition("::")
+        assert f"def {function}" in (seeds.ROOT / "tests" / file).read_text()

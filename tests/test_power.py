@@ -43,10 +43,10 @@ def sampled(sampler, factor=1.0):
 
 CASES = {
     "score x 0.99": (HEART, 20_000, sampled(Heun(64), 0.99), sampled(Heun(64)), {"gaussianised_ks"}),
-    "noise x 1.02": (
+    "noise x 1.03": (
         HEART,
         40_000,
-        sampled(EDMStochastic(80, S_noise=1.02)),
+        sampled(EDMStochastic(80, S_noise=1.03)),
         sampled(EDMStochastic(80)),
         {"gaussianised_ks"},
     ),
@@ -60,7 +60,7 @@ CASES = {
     "weight": (SPLIT, 200_000, weight, exact, {"mode_weights", "gaussianised_ks"}),
     "between": (SPLIT, 1000, between, exact, {"cross_entropy_gap", "invalid_mass"}),
     "blur": (SPLIT, 20_000, blur, exact, {"cross_entropy_gap", "invalid_mass"}),
-    "outliers": (HEART, 3000, outliers, exact, {"cross_entropy_gap"}),
+    "outliers": (HEART, 30_000, outliers, exact, {"cross_entropy_gap"}),
 }
 
 
