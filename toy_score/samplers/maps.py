@@ -29,7 +29,8 @@ class MapSteps(GridSampler):
     Args:
         n_steps: number of steps, >= 1, as many evaluations.
         renoise: the share `g` of the noise that is new after a step, in [0, 1].
-        grid: at which times the steps begin; it also has the time at which the last one ends.
+        grid: at which times the steps begin; it also has the time at which the last one ends. A scale below
+            that of the data leaves more steps for low noise.
 
     Raises:
         ValueError: if an argument is out of range; in sampling, if the denoiser is no flow map.
@@ -37,7 +38,7 @@ class MapSteps(GridSampler):
 
     n_steps: int = 1
     renoise: float = 0.0
-    grid: Grid = Angular()
+    grid: Grid = Angular(0.3)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -68,7 +68,7 @@ class PathLoss(MapLoss):
         ValueError: if an argument is out of range.
     """
 
-    n_maps: int = 512
+    n_maps: int = 1024
     from_noise: float = 0.3
     to_data: float = 0.3
     scale: float = 0.3
@@ -107,7 +107,7 @@ class TrajectoryDistillation(PathLoss):
             maps between all levels are seen.
     """
 
-    n_paths: int = 64
+    n_paths: int = 128
     n_steps: int = 6
 
     def paths(self, flow_map: FlowMap, context: Context) -> Paths:
