@@ -15,9 +15,12 @@ from toy_score import (
     GaussianMixture,
     GridDensity,
     Guided,
+    LinearReward,
+    Rewarded,
     ScaledScore,
     SplitNormal,
     Tilt,
+    TwistedDiffusion,
 )
 from toy_score.component import from_config, to_config
 from toy_score.metrics import PartitionKL
@@ -121,7 +124,7 @@ def test_corrected_particles_of_normal_laws_have_the_product_and_its_integral(ex
     tilt = Tilt([ExactDenoiser(p, SCHEDULE) for p in (A, B)][: len(exponents)], exponents)
     sampler, memories = FeynmanKacCorrector(64), []
     noise = sampler.stream(2, 0, 4096, torch.device("cpu"))
-    x = sampler.walk(tilt, sampler.start(SCHEDULE, noise), noise, observe=lambda i, x, memory: memories.append(memory))
+    x = sampler.walk(tilt, sampler.start(SCHEDULE, noise), noise, observe=lambda i, x, m: memories.append(m))
     mean, covariance, log_Z = product(exponents)
     assert (x.mean(0) - mean).abs().max() < 0.12
     assert (x.T.cov() - covariance).abs().max() < 0.15 * max(1.0, covariance.max().item())
@@ -142,6 +145,25 @@ def test_corrected_particles_are_nearer_to_the_target_than_the_sum_of_scores(p, 
     assert corrected < 0.5 * naive
 
 
+def test_a_reward_moves_normal_laws_by_the_covariance_times_its_slope():
+    """A linear reward of a normal law has a closed form, for its target, its denoiser and the particles."""
+    reward = LinearReward([0.6, -0.3])
+    a = torch.tensor(reward.slope, dtype=f64)
+    mean, log_Z = A._mu[0] + A._S[0] @ a, (a @ A._mu[0] + 0.5 * a @ A._S[0] @ a).item()
+    truth = GridDensity([A], [1.0], reward)
+    assert truth.log_integral == pytest.approx(log_Z, abs=1e-4)
+    assert torch.allclose(truth.reference().mean(0), mean, atol=5e-3)
+    exact = ExactDenoiser(GaussianMixture([mean.tolist()], covariances=A._S.tolist()), VP())
+    rewarded, x = Rewarded(ExactDenoiser(A, VP()), reward), torch.randn(20, 2, generator=generator(), dtype=f64)
+    assert torch.allclose(rewarded.denoise(x, 0.3), exact.denoise(x, 0.3), atol=1e-6)
+    sampler, memories = TwistedDiffusion(40), []
+    rewarded = Rewarded(ExactDenoiser(A, SCHEDULE), reward)
+    noise = sampler.stream(1, 0, 4096, torch.device("cpu"))
+    x = sampler.walk(rewarded, sampler.start(SCHEDULE, noise), noise, observe=lambda i, x, m: memories.append(m))
+    assert (x.mean(0) - mean).abs().max() < 0.12
+    assert memories[-1].log_mean[0].item() == pytest.approx(log_Z, abs=0.15)
+
+
 def test_a_corrected_sample_depends_on_its_seed_and_block_only():
     tilt, sampler = Tilt([ExactDenoiser(EightGaussians(), SCHEDULE)], [2.0]), FeynmanKacCorrector(6, per_sample=2)
     x = sampler(tilt, 4200, generator())
@@ -151,7 +173,8 @@ def test_a_corrected_sample_depends_on_its_seed_and_block_only():
 
 @pytest.mark.parametrize(
     "component",
-    [Tilt([ExactDenoiser(A, VP()), ExactDenoiser(B, VP())], [0.5, 1.0]), GridDensity([A], [2.0], 64),
+    [Tilt([ExactDenoiser(A, VP()), ExactDenoiser(B, VP())], [0.5, 1.0]),
+     GridDensity([A], [2.0], LinearReward([1.0, 0.0]), 64), Rewarded(ExactDenoiser(A, VP()), LinearReward([1.0, 0.0])),
      ScaledScore(ExactDenoiser(A, VP()), 2.0), FeynmanKacCorrector(7)],
     ids=lambda c: type(c).__name__,
 )  # fmt: skip
@@ -170,4 +193,4 @@ def test_arguments_of_tilts_are_checked():
     with pytest.raises(ValueError, match="factor must be positive, got 0"):
         ScaledScore(denoiser, 0.0)
     with pytest.raises(ValueError, match="cells must be at least 64, got 5"):
-        GridDensity([A], [1.0], 5)
+        GridDensity([A], [1.0], cells=5)

@@ -30,10 +30,10 @@ from torch import Tensor
 from toy_score.checks import check_positive
 from toy_score.component import Component
 from toy_score.denoisers import At, Denoiser
-from toy_score.distributions import LinearObservation
+from toy_score.distributions import LinearObservation, Reward
 from toy_score.distributions.tails import LOG_2PI
 
-__all__ = ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule", "Twist", "Twisted"]
+__all__ = ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule", "Rewarded", "Twist", "Twisted"]
 
 
 class Twist(NamedTuple):
@@ -165,6 +165,37 @@ class Posterior(Component, Twisted):
 
     def log_h(self, x: Tensor) -> Tensor:
         return self.observation.log_likelihood(x)
+
+
+@dataclass(frozen=True)
+class Rewarded(Component, Twisted):
+    """A prior's denoiser, tilted by the exponential of a reward, of which `h_t` is that of the denoised point.
+
+    The target is `p(x) exp(reward(x)) / Z`; `TwistedDiffusion` samples it, while samplers without weights do not.
+
+    Args:
+        denoiser: of the prior, trained or exact.
+        reward: of the clean point.
+    """
+
+    denoiser: Denoiser
+    reward: Reward
+
+    def __post_init__(self) -> None:
+        self._set(schedule=self.denoiser.schedule)
+
+    def twist(self, x: Tensor, t: At) -> Twist:
+        level = self._level(x, t)
+        D, J = self.denoiser.denoise_jacobian(x, level)
+        with torch.enable_grad():
+            at = D if D.requires_grad else D.detach().requires_grad_()
+            reward = self.reward(at)
+            (slope,) = torch.autograd.grad(reward.sum(), at, create_graph=D.requires_grad)
+        value = reward if D.requires_grad else reward.detach()
+        return Twist(D, value, level.alpha * (slope[:, None] @ J)[:, 0])
+
+    def log_h(self, x: Tensor) -> Tensor:
+        return self.reward(x)
 
 
 def as_covariance(M: Tensor) -> Tensor:

@@ -103,6 +103,17 @@ def picture(prior: ExactDenoiser, o: LinearObservation) -> None:
     png.save(IMAGES / "posteriors.png", optimize=True)
 
 
+def markdown(table: Table) -> str:
+    """The table of the page: a row for each prior and observation, a column for each method."""
+    columns = ["prior", "DPS", "PGDM", "TMPD", "FK", "TDS", "TDS, 4 particles", "exact"]
+    lines = [f"| prior, observation | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for row in dict.fromkeys(key.rpartition(" | ")[0] for key in table):
+        cells = [torch.tensor(table.get(f"{row} | {column}", [])) for column in columns]
+        text = [f"{cell.mean():.3g} ({cell.std():.1g})" if len(cell) else "" for cell in cells]
+        lines.append(f"| {row.replace(' | ', ', ').replace('_', ' ')} | {' | '.join(text)} |")
+    return "\n".join(lines) + "\n"
+
+
 @torch.no_grad()
 def main(runs: Path) -> None:
     """All rows, those of the eight Gaussians first."""
@@ -121,6 +132,7 @@ def main(runs: Path) -> None:
         measure(first, o, "network", network, rules, 4096, table)
     for o in OBSERVATIONS:
         measure(first, o, "perfect", perfect, ["FK", "TDS, 4 particles"], 20_000, table)
+    TABLE.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,16 @@ def measure(truth: GridDensity, tilt: Tilt, naive: ScaledScore | None) -> dict[s
     }
 
 
+def markdown(table: dict[str, Any]) -> str:
+    """The table of the page."""
+    lines = ["| target | exact | scaled score | sum of scores | corrected | ESS | log Z (estimate) |", "|---" * 7 + "|"]
+    for name, row in table.items():
+        kl = [f"{row[key]['kl']:.4f}" if key in row else "" for key in ("exact", "scaled", "sum", "corrected")]
+        size, log_Z = f"{row['smallest ess']:.2f}", f"{row['log Z']:.3f} ({row['estimate']:.3f})"
+        lines.append(f"| {' | '.join([name.replace(' | ', ', ').replace('_', ' '), *kl, size, log_Z])} |")
+    return "\n".join(lines) + "\n"
+
+
 @torch.no_grad()
 def main(rows: Sequence[tuple[Distribution, EDM]] = ROWS) -> None:
     """All rows."""
@@ -93,6 +103,7 @@ def main(rows: Sequence[tuple[Distribution, EDM]] = ROWS) -> None:
             table[key] = measure(truth, Tilt(denoisers, exponents), naive)
             TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
             print(key, table[key], flush=True)
+    TABLE.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from toy_score.distributions.lattice import GridDensity
 from toy_score.distributions.mixtures import Gaussians, Mixture
 from toy_score.distributions.observations import LinearObservation
 from toy_score.distributions.points import Points
+from toy_score.distributions.rewards import LinearReward, Reward
 from toy_score.distributions.rings import Circles, Rings
 from toy_score.distributions.tree import FractalTree
 
@@ -36,11 +37,13 @@ __all__ = [
     "HalfPlaneGaussians",
     "Heart",
     "LinearObservation",
+    "LinearReward",
     "Mixture",
     "Moons",
     "NCSNMixture",
     "Pinwheel",
     "Points",
+    "Reward",
     "Rings",
     "SCurve",
     "SplitNormal",

@@ -19,6 +19,7 @@ from toy_score.checks import check_at_least
 from toy_score.component import as_tuple
 from toy_score.constants import Constant
 from toy_score.distributions.base import Distribution, by_rows, device_of, evenly_spread
+from toy_score.distributions.rewards import Reward
 from toy_score.distributions.tails import LOG_2PI
 
 __all__ = ["GridDensity"]
@@ -28,14 +29,14 @@ CHUNK = 2048  # points at a time
 
 @dataclass(frozen=True)
 class GridDensity(Distribution):
-    """`prod_i p_i(x)^b_i / Z`, of one or more distributions, on a lattice over a square.
+    """`prod_i p_i(x)^b_i exp(reward(x)) / Z`, of one or more distributions, on a lattice over a square.
 
-    `log_integral` is the logarithm of `Z`, the integral of `prod_i p_i^b_i`. The modes are those of the first
-    distribution.
+    `log_integral` is the logarithm of `Z`, the integral. The modes are those of the first distribution.
 
     Args:
         factors: the distributions `p_i`; where the density of one with a positive exponent is 0, that of the target is.
         exponents: `b_i`, one for each.
+        reward: 0 if None.
         cells: nodes on a side, >= 64; the spacing is the side, three times the first one's bounds, over their number.
 
     Raises:
@@ -46,6 +47,7 @@ class GridDensity(Distribution):
 
     factors: Sequence[Distribution]
     exponents: Sequence[float]
+    reward: Reward | None = None
     cells: int = 600
     _ticks: Constant = field(init=False, repr=False, compare=False)
     _W: Constant = field(init=False, repr=False, compare=False)
@@ -81,6 +83,7 @@ class GridDensity(Distribution):
     def _unnormalised(self, x: Tensor) -> Tensor:
         """`sum_i b_i log p_i(x)`, -inf where a factor with a positive exponent is 0."""
         parts = [b * p.log_prob(x) for p, b in zip(self.factors, self.exponents, strict=True)]
+        parts += [] if self.reward is None else [self.reward(x)]
         none = torch.stack([part == -math.inf for part in parts]).any(dim=0)
         return torch.where(none, -math.inf, torch.stack(parts).nan_to_num().sum(dim=0))
 
