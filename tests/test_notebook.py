@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import toy_score as ts
 from toy_score import plotting, progress
 from toy_score.callbacks import EMA, Pictures
+from toy_score.metrics import noise_floors
 from toy_score.plotting import style
 
 PAGE = Path(__file__).parents[1] / "docs/notebook.md"
@@ -251,3 +252,12 @@ def test_a_bar_appears_after_a_while_and_only_where_somebody_watches(monkeypatch
     monkeypatch.setattr(progress, "PATIENCE", 60.0)
     list(progress.watched(range(3), "draws", "noise floors"))
     assert capsys.readouterr().err == ""
+
+
+def test_the_measurement_of_noise_floors_is_shown_where_somebody_watches(monkeypatch, capsys, nothing_kept):
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    noise_floors(ts.Heart(), 20, draws=3)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "is_watched", lambda: True)
+    noise_floors(ts.Heart(), 20, draws=3)
+    assert "noise floors of 20 samples" in capsys.readouterr().err
