@@ -8,14 +8,13 @@ must not fail with any of thirty other seeds: one that does holds by luck of its
 
 import contextlib
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from campaign.children import context
 from campaign.record import Record, main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,50 +55,56 @@ TESTS = [
 """Those that draw random numbers and compare with a threshold; the others compare exact values, whatever the seed."""
 
 
-class Outcomes:
-    """A plugin of pytest that sends the outcome of every test."""
+class Reseeded:
+    """A plugin of pytest that runs the collected tests once for each seed, in forked processes."""
 
-    def __init__(self, results: Connection):
-        self.results = results
+    def __init__(self, record: Record, seeds: range):
+        self.record, self.seeds = record, seeds
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when == "call" or report.failed:
-            why = str(report.longrepr).strip().splitlines()[-3:] if report.failed else []
-            self.results.send((report.nodeid.removeprefix("tests/"), " | ".join(why), report.duration))
-
-
-def outcomes(seed: int, tests: list[str]) -> Iterator[tuple[str, str, float]]:
-    """The tests with another seed, in a process of its own: name, why it failed or "", and seconds."""
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(there, seed, tests))
-    process.start()
-    there.close()
-    with contextlib.suppress(EOFError):
-        while True:
-            yield here.recv()
-    process.join()
+    def pytest_runtestloop(self, session: Any) -> bool:
+        for seed in self.seeds:
+            for name, why in _forked(session, seed):
+                self.record.add(name.partition("[")[0], f"{name}, seed {seed}: {why}" if why else None)
+        return True
 
 
-def _run(results: Connection, seed: int, tests: list[str]) -> None:
-    os.environ["TOY_SCORE_SEED"] = str(seed)
-    os.chdir(ROOT)
-    import pytest
+def _forked(session: Any, seed: int) -> Iterator[tuple[str, str]]:
+    """The tests with another seed, in a process of its own: name, and why it failed or ""."""
+    reading, writing = os.pipe()
+    if not (pid := os.fork()):
+        sys.modules["conftest"].SEED = seed  # type: ignore[attr-defined]
+        with os.fdopen(writing, "w") as out:
+            for item in session.items:
+                why = failure(item)
+                print(json.dumps([item.nodeid.removeprefix("tests/"), why]), file=out, flush=True)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        yield from map(json.loads, lines)
+    os.waitpid(pid, 0)
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        options = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb=short", "-q"]
-        code = pytest.main([*options, *(f"tests/{test}" for test in tests)], plugins=[Outcomes(results)])
-    sys.exit(int(code) > 1)
+
+def failure(item: Any) -> str:
+    """Run a test; the end of the report of its failure, or "" if it passed."""
+    from _pytest.runner import runtestprotocol
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        reports = runtestprotocol(item, nextitem=None, log=False)
+    failed = [str(report.longrepr).strip().splitlines()[-1] for report in reports if report.failed]
+    return failed[0] if failed else ""
 
 
 def campaign(record: Record, number: int, seed: int) -> None:
     """Every test with so many other seeds."""
-    for k in range(seed + 1, seed + 1 + number):
-        seen = 0
-        for name, why, _ in outcomes(k, TESTS):
-            seen += 1
-            record.add(name.partition("[")[0], f"{name}, seed {k}: {why}" if why else None)
-        if not seen:
-            record.add("all", f"seed {k}: no test ran")
+    import pytest
+
+    os.chdir(ROOT)
+    os.environ["TOY_SCORE_SEED"] = "1"  # `tests/conftest.py` makes generators that can be seeded otherwise
+    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-W", "ignore"]
+    seeds = range(seed + 1, seed + 1 + number)
+    pytest.main([*options, *(f"tests/{test}" for test in TESTS)], plugins=[Reseeded(record, seeds)])
+    if not record.tried:
+        record.add("all", "no test ran")
 
 
 if __name__ == "__main__":
