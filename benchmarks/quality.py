@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.study import LOSSES, seconds_per_epoch
 from benchmarks.timing import command, main
 
-FAMILIES = ("ncsn", "ddpm", "edm", "flow", "vp", "ve", "subvp", "energy")
+FAMILIES = ("ncsn", "ddpm", "edm", "flow", "flowmap", "vp", "ve", "subvp", "energy")
 CONFIGS = [f"{family}_{toy}" for toy in ("heart", "split_normal") for family in FAMILIES]
 CONFIGS += ["original/ncsn_heart", "original/ddpm_heart"]
 STUDY_EPOCHS = 1000
