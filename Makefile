@@ -55,6 +55,7 @@ bench: $(READY) ## measure speed and quality again: about an hour
 figures: $(READY) ## draw the figures of the documents again, with their tables: about an hour
 	$(BIN)/python -m docs.figures.gallery
 	$(BIN)/python -m docs.figures.framework
+	$(BIN)/python -m docs.figures.flow_maps
 	$(BIN)/python -m docs.figures.pictures
 	$(BIN)/python -m docs.figures.samplers
 	$(BIN)/python -m docs.figures.budget

@@ -29,7 +29,7 @@ from benchmarks.timing import RESULTS, command, main
 from toy_score.commands.arguments import parse
 from toy_score.commands.settings import merged
 
-FAMILIES = ("ncsn", "ddpm", "edm", "flow", "vp", "ve", "subvp", "energy")
+FAMILIES = ("ncsn", "ddpm", "edm", "flow", "flowmap", "vp", "ve", "subvp", "energy")
 CONFIGS = [f"{family}_{toy}" for toy in ("split_normal", "heart") for family in FAMILIES]
 CONFIGS += ["original/ncsn_heart", "original/ddpm_heart"]
 TABLE = ("sliced_w1", "energy", "gaussianised_ks", "cross_entropy_gap")
