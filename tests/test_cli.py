@@ -522,6 +522,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
     from toy_score.modules import ScoreModule
     from toy_score.objectives import Objective
     from toy_score.parameterisations import Parameterisation
+    from toy_score.posteriors import PosteriorRule
     from toy_score.samplers import Grid, Sampler
     from toy_score.schedules import Schedule
 
@@ -531,6 +532,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
 
     kinds = {"distributions": Distribution, "samplers": Sampler, "schedules": Schedule, "modules": ScoreModule}
     kinds |= {"grids": Grid, "objectives": Objective, "parameterisations": Parameterisation, "backbones": Backbone}
+    kinds |= {"rules": PosteriorRule}
     for kind, base in kinds.items():
         concrete = {c for c in family(base) - {base} if not inspect.isabstract(c)}
         concrete = {c for c in concrete if c.__name__ in toy_score.__all__ or not c.__subclasses__()}

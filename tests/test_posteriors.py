@@ -29,7 +29,7 @@ from toy_score import (
 )
 from toy_score.component import from_config, to_config
 from toy_score.distributions import Rings
-from toy_score.distributions.lines import LinePosterior
+from toy_score.distributions.lines import _LinePosterior
 
 f64 = torch.float64
 LEANING = GaussianMixture(
@@ -162,7 +162,7 @@ def test_a_posterior_in_float32_is_right_to_1e_4(p, observation):
 @each("p", [EightGaussians(), Checkerboard(), Rings(), Heart()])
 def test_lines_and_closed_forms_agree(p):
     for observation in OBSERVATIONS:
-        q, line = p.posterior(observation), LinePosterior(p, observation)
+        q, line = p.posterior(observation), _LinePosterior(p, observation)
         for sigma in (0.01, 1.0, 30.0):
             x = q.sample(50, generator()).double() + sigma
             assert torch.allclose(q.log_prob(x, sigma), line.log_prob(x, sigma), atol=1e-7)

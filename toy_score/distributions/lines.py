@@ -30,7 +30,7 @@ from toy_score.distributions.base import Distribution, by_rows, column, positive
 from toy_score.distributions.observations import LinearObservation
 from toy_score.distributions.tails import LOG_2PI
 
-__all__ = ["ExactPosterior", "LinePosterior", "class_weights", "entropy", "shares"]
+__all__ = ["ExactPosterior", "class_weights", "entropy", "shares"]
 
 SPREAD = 9.0  # standard deviations of a Gaussian beyond which it is left out: a share of 1e-18
 CHUNK = 1 << 15  # nodes of lines at a time
@@ -66,7 +66,7 @@ class ExactPosterior(Distribution):
         return self.prior.invalid(x)
 
 
-class LinePosterior(ExactPosterior):
+class _LinePosterior(ExactPosterior):
     """Of any distribution, by integrals over lines; the formulas are at the top of this file.
 
     Exact samples are those of the prior that the likelihood accepts. The formulas hold for points within nine standard

@@ -14,22 +14,22 @@ from torch import Generator, Tensor
 
 from toy_score.distributions.base import Distribution, device_of, evenly_spread
 from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts
-from toy_score.distributions.lines import ExactPosterior, LinePosterior, class_weights, entropy, shares
+from toy_score.distributions.lines import ExactPosterior, _LinePosterior, class_weights, entropy, shares
 from toy_score.distributions.mixtures import Gaussians, Mixture
 from toy_score.distributions.observations import LinearObservation
 from toy_score.distributions.tails import beyond
 
-__all__ = ["GaussianPosterior", "HalfPlanePosterior", "LinePosterior", "posterior"]
+__all__ = ["posterior"]
 
 
 def posterior(prior: Distribution, observation: LinearObservation) -> Distribution:
     """The exact posterior of a distribution, in the best form that there is for it."""
     if isinstance(prior, Gaussians):
-        return GaussianPosterior(prior, observation)
-    return (HalfPlanePosterior if isinstance(prior, HalfPlaneGaussians) else LinePosterior)(prior, observation)
+        return _GaussianPosterior(prior, observation)
+    return (_HalfPlanePosterior if isinstance(prior, HalfPlaneGaussians) else _LinePosterior)(prior, observation)
 
 
-class GaussianPosterior(ExactPosterior, Gaussians):
+class _GaussianPosterior(ExactPosterior, Gaussians):
     """Of a mixture of Gaussians: another one."""
 
     def mixture(self) -> Mixture:
@@ -38,7 +38,7 @@ class GaussianPosterior(ExactPosterior, Gaussians):
         return Mixture(mu, S, shares(log_w), p._labels, names)
 
 
-class HalfPlanePosterior(ExactPosterior, HalfPlaneGaussians):
+class _HalfPlanePosterior(ExactPosterior, HalfPlaneGaussians):
     """Of Gaussians on half-planes: others, on the same half-planes. Its entropy is accurate to 0.02 nats."""
 
     def parts(self) -> HalfPlaneParts:
