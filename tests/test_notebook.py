@@ -125,6 +125,8 @@ def test_points_of_an_array_are_standardised_and_samples_come_in_their_units():
     assert [text.get_text() for text in ax.texts] == ["x", "y"]
     assert len(ax.collections[0].get_offsets()) > 300  # the points lie behind the arrows
     assert "960" in [text.get_text() for text in ax.get_xticklabels()]
+    drawn = {c.get_label(): c.get_offsets() for c in model.plot_samples(50).axes[0].collections}
+    assert np.allclose(drawn["generated"], model.standardisation(model.sample(50)), atol=1e-5)  # over the real ones
 
 
 def test_a_data_frame_gives_its_columns_their_names():
@@ -209,7 +211,8 @@ def test_a_run_without_a_step_is_refused():
 
 
 def test_training_from_python_prints_nothing_of_lightning(capfd, recwarn):
-    ts.fit(small(), ts.HeartDataModule(n_val=64, batch_size=32), 2)
+    model = ts.fit(small(), ts.HeartDataModule(n_val=64, batch_size=32), 2)
+    ts.fit(model, ts.HeartDataModule(n_val=64, batch_size=32), 2)  # goes on, in the mode of training
     assert capfd.readouterr() == ("", "")
     assert [str(w.message) for w in recwarn] == []
 

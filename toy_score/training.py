@@ -80,22 +80,22 @@ def fit(
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     source = _source(data)
-    arguments = {**TRAINER_DEFAULTS, "max_steps": steps, "logger": False, "enable_checkpointing": False, **trainer}
     bar = is_watched() if progress is None else progress
+    arguments = {**TRAINER_DEFAULTS, "max_steps": steps, "logger": False, "enable_checkpointing": False}
     usual: list[type[pl.Callback]] = [EMA, *([ProgressBar] if bar else [])]
     if run is not None:
         arguments |= {"logger": RunLogger(str(LOGS), run, default_hp_metric=False), "enable_checkpointing": True}
         usual += [Checkpoint, Pictures, Dashboard, RunReport]
-    given = tuple(type(callback) for callback in callbacks)
-    own = [*callbacks, *(cls() for cls in usual if not any(issubclass(other, cls) for other in given))]
     if isinstance(source, ToyDataModule):
         per_epoch = source.batches_per_epoch
         arguments["val_check_interval"] = groups_per_validation(None, steps, None, per_epoch, source.steps_at_once)
     else:
-        arguments |= {"val_check_interval": None, "limit_val_batches": 0}
+        arguments["limit_val_batches"] = 0
+    given = tuple(type(callback) for callback in callbacks)
+    own = [*callbacks, *(cls() for cls in usual if not any(issubclass(other, cls) for other in given))]
     model.train()
     with silenced():
-        trained = pl.Trainer(**arguments | {"callbacks": own, "enable_progress_bar": bar})
+        trained = pl.Trainer(**arguments | {"callbacks": own, "enable_progress_bar": bar} | trainer)
         if isinstance(source, ToyDataModule):
             trained.fit(model, datamodule=source)
         else:

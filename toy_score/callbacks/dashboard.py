@@ -7,7 +7,6 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.tensorboard.summary import hparams
 
 from toy_score.backbones import MLP
 from toy_score.callbacks.ema import EMA
@@ -34,6 +33,8 @@ class Dashboard(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        from torch.utils.tensorboard.summary import hparams  # half a second, which other commands need not spend
+
         settings = settings_that_matter(trainer, score_module(pl_module))
         run = run_folder(trainer)
         configs = [] if run is None else sorted(Path(run).glob("config*.yaml"), key=lambda path: path.stat().st_mtime)
