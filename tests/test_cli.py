@@ -520,7 +520,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
     from toy_score.backbones import Backbone
     from toy_score.distributions import Distribution
     from toy_score.modules import ScoreModule
-    from toy_score.objectives import Objective
+    from toy_score.objectives import Loss
     from toy_score.parameterisations import Parameterisation
     from toy_score.posteriors import PosteriorRule
     from toy_score.samplers import Grid, Sampler
@@ -531,7 +531,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
         return {cls}.union(*(family(c) for c in subclasses))
 
     kinds = {"distributions": Distribution, "samplers": Sampler, "schedules": Schedule, "modules": ScoreModule}
-    kinds |= {"grids": Grid, "objectives": Objective, "parameterisations": Parameterisation, "backbones": Backbone}
+    kinds |= {"grids": Grid, "objectives": Loss, "parameterisations": Parameterisation, "backbones": Backbone}
     kinds |= {"rules": PosteriorRule}
     for kind, base in kinds.items():
         concrete = {c for c in family(base) - {base} if not inspect.isabstract(c)}
@@ -553,9 +553,9 @@ MISTAKES = {
     "a word for a seed": (["fit", "--config", "ncsn_heart", "--seed_everything", "word"], ["whole number", "word"]),
     "a module that is not there": (["fit", "--config", "ncsn_heart", "--data", "no.Data"], ["No module named 'no'"]),
     "data that are none": (["fit", "--config", "ncsn_heart", "--data", "toy_score.Heart"], ["toy_score.Heart is not"]),
-    "a part of no class": (
+    "a part without its fellow": (
         ["fit", "--config", "ncsn_heart", "--model.standardisation.mean", "[8]"],
-        ["model.standardisation", "choose a concrete Standardisation first"],
+        ["model.standardisation", "needs scale; add --model.standardisation.scale"],
     ),
     "no steps": (["fit", "--config", "ncsn_heart", "--trainer.max_steps", "0"], ["max_steps", "0"]),
     "a misspelt flag": (["fit", "--config", "ncsn_heart", "--trainer.max_step", "3"], ["max_step"]),
