@@ -9,14 +9,16 @@ import math
 import os
 
 import torch
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, Phase, settings, strategies as st
 
 EXAMPLES = int(os.environ.get("TOY_SCORE_EXAMPLES", "20"))
+SHRINK = os.environ.get("TOY_SCORE_SHRINK", "yes") == "yes"  # `campaign/mutants.py` needs no small example
 tried = settings(
     max_examples=EXAMPLES,
     derandomize=True,
     database=None,
     deadline=None,
+    phases=[Phase.generate, Phase.shrink] if SHRINK else [Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )
 """The decorator of a property."""

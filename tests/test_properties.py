@@ -15,8 +15,11 @@ from toy_score.parameterisations import (
     DataPrediction,
     EDMPreconditioning,
     FlowPrediction,
+    LogSigma,
     NoisePrediction,
     ScorePrediction,
+    Sigma,
+    Time,
     VelocityPrediction,
 )
 from toy_score.samplers.grids import Angular, Geometric, Karras, Trailing, Uniform
@@ -193,6 +196,19 @@ def test_clean_point_and_noise_of_any_output_make_up_the_noisy_point(parameteris
     (c_skip, c_out), (k_skip, k_out) = parameterisation.data(alpha, sigma), parameterisation.noise(alpha, sigma)
     assert torch.allclose(alpha * c_skip + sigma * k_skip, torch.ones_like(alpha), rtol=1e-13)
     assert torch.allclose(alpha * c_out, -sigma * k_out, rtol=1e-13)
+
+
+@tried
+@given(schedule=schedules, seed=seeds)
+def test_the_conditioning_of_the_network_is_the_stated_number(schedule, seed):
+    t = times(schedule, seed, n=24)[:, None]
+    alpha, sigma = schedule(t)
+    assert torch.equal(Time()(t, alpha, sigma), t)
+    assert torch.equal(Sigma()(t, alpha, sigma), sigma)
+    quarter = torch.tensor(
+        [[math.log(s / a) / 4] for a, s in zip(alpha[:, 0].tolist(), sigma[:, 0].tolist(), strict=True)], dtype=f64
+    )
+    assert torch.allclose(LogSigma()(t, alpha, sigma), quarter, rtol=1e-13, atol=1e-15)
 
 
 # Grids
