@@ -1,30 +1,18 @@
-"""Networks: functions of a point and of a number that encodes the noise level; the output is a vector."""
+"""The perceptron of all models."""
 
 import itertools
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from toy_score.component import Component, Described
+from toy_score.backbones.base import Backbone, Embedding, Raw
 
-__all__ = [
-    "MLP",
-    "Backbone",
-    "Embedding",
-    "Fourier",
-    "MapMLP",
-    "PotentialMLP",
-    "Raw",
-    "forward_derivative",
-    "jacobian",
-]
+__all__ = ["ACTIVATIONS", "MLP"]
 
 
 def _silu_slope(h: Tensor) -> Tensor:
@@ -50,105 +38,6 @@ ACTIVATIONS = {
     "relu": _Activation(F.relu, torch.relu_, lambda h: (h > 0).to(h)),
 }
 """By name, the function, the same in place, and its derivative."""
-
-
-class Embedding(Component, ABC):
-    """Features of the number that conditions the network on the noise level."""
-
-    @property
-    @abstractmethod
-    def n_features(self) -> int:
-        """How many features there are."""
-
-    @abstractmethod
-    def __call__(self, c: Tensor) -> Tensor:
-        """`(m, 1)` to `(m, n_features)`."""
-
-
-@dataclass(frozen=True)
-class Raw(Embedding):
-    """The number itself, as a third input beside the two coordinates: the original study's choice."""
-
-    @property
-    def n_features(self) -> int:
-        return 1
-
-    def __call__(self, c: Tensor) -> Tensor:
-        return c
-
-
-@dataclass(frozen=True)
-class Fourier(Embedding):
-    """The number and its sines and cosines at `n_frequencies` octaves, `cos(2^k pi c / period)` and `sin(...)`.
-
-    Args:
-        n_frequencies: K >= 1; there are 2 K + 1 features.
-        period: the length over which the slowest pair makes half a turn, > 0.
-    """
-
-    n_frequencies: int = 4
-    period: float = 4.0
-
-    def __post_init__(self) -> None:
-        if self.n_frequencies < 1 or not self.period > 0:
-            raise ValueError(
-                f"Fourier needs n_frequencies >= 1 and period > 0, got {self.n_frequencies} and {self.period}"
-            )
-
-    @property
-    def n_features(self) -> int:
-        return 2 * self.n_frequencies + 1
-
-    def __call__(self, c: Tensor) -> Tensor:
-        octaves = 2.0 ** torch.arange(self.n_frequencies, dtype=c.dtype, device=c.device)
-        angles = c * octaves * (math.pi / self.period)
-        return torch.cat([c, angles.cos(), angles.sin()], dim=-1)
-
-
-class Backbone(Described, nn.Module, ABC):
-    """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a number `c`, `(n, 1)`, that encodes the noise level.
-
-    The network of a flow map has two numbers, `(n, 2)`: for the level of the points, and for that to which they are
-    mapped. Class labels, if there are any, are integers `(n,)`; -1 or None stands for no label.
-    """
-
-    n_labels: int = 0
-
-    n_numbers: ClassVar[int] = 1
-    """How many numbers `c` are: 1, or 2 for the network of a flow map."""
-
-    broadcasts: ClassVar[bool] = False
-    """Whether `forward` also takes `c` in one row, and labels as `(1,)`, for all points, to save work."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor: ...
-
-    def jacobian(self, x: Tensor, c: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The output `F`, `(n, 2)`, and `dF_i / dx_j`, `(n, 2, 2)`, by automatic differentiation."""
-        return jacobian(lambda z: self(z, c, labels), x)
-
-
-def forward_derivative(f: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """`f(x)` and its derivative along `direction`, which has the shape of `x`, by one forward-mode product."""
-    value, slope, *_ = torch.func.jvp(f, (x,), (direction,))
-    return value, slope
-
-
-def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """`f(x)`, `(n, 2)`, and `df_i / dx_j`, `(n, 2, 2)`, of a function of rows, by one reverse pass per output.
-
-    Forward mode would need as many passes, but torch computes products with zero tangents in Python: ten times slower
-    for the exact denoisers.
-    """
-    recorded = torch.is_grad_enabled()
-    with torch.enable_grad():
-        z = x if x.requires_grad else x.detach().requires_grad_()
-        value = f(z)
-        rows = [
-            torch.autograd.grad(total, z, retain_graph=True, create_graph=recorded, materialize_grads=True)[0]
-            for total in value.sum(dim=0)
-        ]
-    return value if recorded else value.detach(), torch.stack(rows, dim=1)
 
 
 class MLP(Backbone):
@@ -260,55 +149,3 @@ class MLP(Backbone):
     def _inverse_noise(self, c: Tensor) -> Tensor:
         """`exp(-4 c)` for each line; each of the numbers has as many lines."""
         return torch.exp(-4.0 * (c if self.n_numbers == 1 else c.repeat_interleave(self.edges, dim=-1)))
-
-
-class MapMLP(MLP):
-    """The network of a flow map: an `MLP` that is conditioned on two times, that of the points and that of their
-    images.
-
-    The embedding and the `edges` are there once for each. In units of the noise at the end of the map a line is as
-    sharp as the map is where the flow parts, for example between the halves of the split normal.
-
-    Args:
-        hidden: widths of the hidden layers.
-        activation: as in `MLP`.
-        embedding: features of each of the two conditioning numbers.
-        n_labels, edges: as in `MLP`.
-    """
-
-    n_numbers = 2
-
-    def __init__(
-        self,
-        hidden: tuple[int, ...] = (128, 128, 128),
-        activation: str = "silu",
-        embedding: Embedding = Raw(),
-        n_labels: int = 0,
-        edges: int = 0,
-    ):
-        super().__init__(hidden, activation, embedding, n_labels, edges)
-
-
-class PotentialMLP(MLP):
-    """An `MLP` whose gradient is wanted, for `Energy`: its features of edges are integrals of those of `MLP`.
-
-    The gradient of `tanh(u)`, `u = (v . x + b) / r`, grows as `1 / r` towards low noise `r = sigma / alpha`. So here
-    a feature is `r log cosh(u + d)`, a smooth form of `|v . x + b|`, whose gradient is `v tanh(u + d)`. At low noise
-    these features vary little, and the gradient of the network is a linear combination of the `tanh`. The learned
-    shift `d`, in units of the noise, is for the parts of the best output that are even in the distance to the edge.
-
-    Its arguments are those of `MLP`, by name.
-    """
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        if self.edges:
-            self.shifts = nn.Parameter(torch.randn(self.edges))
-
-    def _line_features(self, x: Tensor, c: Tensor) -> Tensor:
-        r = torch.exp(4.0 * c)
-        u = self.lines(x) / r + self.shifts
-        return r * (u + F.softplus(-2.0 * u) - math.log(2.0))  # log cosh(u), without overflow
-
-    def _line_slopes(self, x: Tensor, c: Tensor) -> Tensor:
-        return torch.tanh(self.lines(x) * self._inverse_noise(c) + self.shifts)
