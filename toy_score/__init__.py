@@ -5,7 +5,8 @@
     truth = ExactDenoiser(Heart(), VE(sigma_min=0.01, sigma_max=20.0))
     x = Heun(n_steps=20)(truth, n=10_000)
 
-Names are imported when they are first used, so that `import toy_score` costs nothing.
+Names are imported when they are first used, so that `import toy_score` costs nothing. (The file is long because it
+lists them twice, the second time for type checkers.)
 """
 
 import importlib

@@ -2,7 +2,7 @@
 
 A model is a choice of five things: a schedule, what the network predicts, how it is conditioned on the noise level, at
 which times it is trained, and how it is customarily sampled. The subclasses of `ScoreModule` make that choice; the
-loop is here.
+loop is here. (Longer than other files: Lightning asks one class for the training, the validation and the checkpoint.)
 """
 
 import functools

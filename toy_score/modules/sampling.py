@@ -1,4 +1,7 @@
-"""What a trained model is for: samples, trajectories and log densities, in the units of the data."""
+"""What a trained model is for: samples, trajectories and log densities, in the units of the data.
+
+Longer than other files: these are the methods of one class, see there.
+"""
 
 import math
 from collections.abc import Sequence

@@ -1,0 +1,141 @@
+"""A trained denoiser."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from toy_score.backbones import Backbone
+from toy_score.denoisers.base import At, Denoiser
+from toy_score.parameterisations import Conditioning, Parameterisation
+from toy_score.schedules import Levels, Schedule
+
+__all__ = ["NetworkDenoiser"]
+
+
+class NetworkDenoiser(nn.Module, Denoiser):
+    """A backbone with a parameterisation, which says what its output means, and a conditioning on the noise level.
+
+    Args:
+        backbone: the network.
+        schedule: signal and noise over time.
+        parameterisation: what the network predicts.
+        conditioning: the number that encodes the noise level for the network.
+        labels: the class labels that it is conditioned on, `(n,)` or `(1,)`, on its device; see `conditioned_on`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        schedule: Schedule,
+        parameterisation: Parameterisation,
+        conditioning: Conditioning,
+        labels: Tensor | None = None,
+    ):
+        super().__init__()
+        self.backbone, self.schedule = backbone, schedule
+        self.parameterisation, self.conditioning, self.labels = parameterisation, conditioning, labels
+
+    def conditioned_on(self, labels: int | Tensor) -> Self:
+        """The same network, conditioned on a class: one for all points, or one for each, `(n,)`; -1 for none.
+
+        Raises:
+            ValueError: for a label that the network does not know.
+        """
+        n = self.backbone.n_labels
+        labels = torch.as_tensor(labels, device=next(self.parameters()).device).reshape(-1)
+        if not n:
+            raise ValueError("this network knows no labels; train one with backbone.n_labels and data.labels")
+        if labels.device.type == "cpu" and not ((labels >= -1) & (labels < n)).all():
+            raise ValueError(f"labels go from 0 to {n - 1} (-1: none), got {labels.min()} to {labels.max()}")
+        return type(self)(self.backbone, self.schedule, self.parameterisation, self.conditioning, labels)
+
+    def denoise(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return _affine(*self.parameterisation.data(level.alpha, level.sigma), x, self._output(x, level))
+
+    def noise(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return _affine(*self.parameterisation.noise(level.alpha, level.sigma), x, self._output(x, level))
+
+    def score(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return _affine(*self.parameterisation.score(level.alpha, level.sigma), x, self._output(x, level))
+
+    def velocity(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        return _affine(*self._velocity_factors(level), x, self._output(x, level))
+
+    def denoise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        level = self._level(x, t)
+        return self._jacobian(*self.parameterisation.data(level.alpha, level.sigma), x, level)
+
+    def flows(self, angles: Sequence[float]) -> list[Callable[[Tensor], Tensor]]:
+        weights = next(self.parameters())
+        exact = torch.promote_types(weights.dtype, torch.float32)
+        level = self.level_at_angle(torch.tensor(angles, dtype=exact, device=weights.device)[:, None])
+        (skip, out), R = self._velocity_factors(level), level.radius
+        c_in, c = R * self.parameterisation.c_in(level.alpha, level.sigma), self._condition(level)
+
+        def slope(k: int, z: Tensor) -> Tensor:
+            row = slice(k, k + 1)
+            F = self.parameterisation.output(self.backbone, *self._inputs(c_in[row] * z, z, c[row])).to(z.dtype)
+            return torch.addcmul(out[row] * F, R[row] * skip[row], z)
+
+        return [functools.partial(slope, k) for k in range(len(angles))]
+
+    def noise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        level = self._level(x, t)
+        return self._jacobian(*self.parameterisation.noise(level.alpha, level.sigma), x, level)
+
+    def velocity_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
+        level = self._level(x, t)
+        return self._jacobian(*self._velocity_factors(level), x, level)
+
+    def _velocity_factors(self, level: Levels) -> tuple[Tensor, Tensor]:
+        _, alpha, sigma = level
+        (c_skip, c_out), (k_skip, k_out) = (
+            f(alpha, sigma) for f in (self.parameterisation.data, self.parameterisation.noise)
+        )
+        return (alpha * k_skip - sigma * c_skip) / level.radius, (alpha * k_out - sigma * c_out) / level.radius
+
+    def _jacobian(
+        self, skip: Tensor | float, out: Tensor, x: Tensor, level: Levels, c: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`skip x + out F(c_in x, c)` and its derivatives, `skip I + out c_in dF`."""
+        c_in, c = self.parameterisation.c_in(level.alpha, level.sigma), self._condition(level) if c is None else c
+        F, dF = self.parameterisation.jacobian(self.backbone, *self._inputs(c_in * x, x, c))
+        F, dF = F.to(x.dtype), dF.to(x.dtype)
+        identity = torch.eye(2, dtype=x.dtype, device=x.device)
+        skipped = skip[:, :, None] * identity if isinstance(skip, Tensor) else 0.0
+        return _affine(skip, out, x, F), skipped + (out * c_in)[:, :, None] * dF
+
+    def _condition(self, level: Levels) -> Tensor:
+        """The number `c` that the network gets for a level, `(1, 1)` or `(n, 1)`."""
+        return self.conditioning(*level)
+
+    def _output(self, x: Tensor, level: Levels, c: Tensor | None = None) -> Tensor:
+        c_in, c = self.parameterisation.c_in(level.alpha, level.sigma), self._condition(level) if c is None else c
+        scaled = x if isinstance(c_in, float) else c_in * x
+        return self.parameterisation.output(self.backbone, *self._inputs(scaled, x, c)).to(x.dtype)
+
+    def _inputs(self, scaled: Tensor, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the network is given: points, the number `c` and the labels of all rows, or one for all of them.
+
+        Points and `c` have the dtype of its weights, which need not be that of `x`: a network in bfloat16 or float64
+        works with samplers in float32.
+        """
+        weights = next(self.backbone.parameters(), x)
+        scaled, c, labels = scaled.to(weights.dtype), c.to(weights.dtype), self.labels
+        if labels is not None and len(labels) not in (1, len(x)):
+            labels = labels.repeat(len(x) // len(labels))  # a batch is repeated for each of its noise levels
+        if self.backbone.broadcasts:
+            return scaled, c, labels
+        return scaled, c.expand(len(x), -1), None if labels is None else labels.expand(len(x))
+
+
+def _affine(skip: Tensor | float, out: Tensor, x: Tensor, F: Tensor) -> Tensor:
+    """`skip x + out F`."""
+    return torch.addcmul(out * F, skip, x) if isinstance(skip, Tensor) else out * F
