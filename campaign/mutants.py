@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
     "parameterisations": (["parameterisations.py"], ["properties", "numerics_promises"]),
     "schedules": (["schedules"], ["properties", "schedules", "numerics_promises"]),
-    "denoisers": (["denoisers/*.py"], ["numerics_promises", "denoisers", "likelihood"]),
+    "denoisers": (["denoisers"], ["numerics_promises", "denoisers", "likelihood"]),
     "objectives": (["objectives"], ["stable_target", "denoisers", "training_promises"]),
     "likelihood": (["likelihood.py", "solvers.py"], ["likelihood", "samplers"]),
     "distributions": (
