@@ -19,7 +19,7 @@ from toy_score.catalog import entries
 from toy_score.distributions import Distribution
 
 SIGMA, REPETITIONS, THREADS = 0.5, 5, (1, 2)
-NEED_ARGUMENTS = {"GaussianMixture", "Points"}
+NEED_ARGUMENTS = {"GaussianMixture", "GridDensity", "Points"}
 
 
 def zoo() -> list[Distribution]:

@@ -38,7 +38,14 @@ if SEED := int(os.environ.get("TOY_SCORE_SEED", "0")):  # `campaign/seeds.py`: t
     torch.Generator, torch.manual_seed = Reseeded, lambda seed: own[1](seed + 1_000_003 * SEED)
 
 
-LOOK_AT_PICTURES = {"test_animation", "test_budget", "test_names", "test_pictures"}
+LOOK_AT_PICTURES = {
+    "test_animation",
+    "test_budget",
+    "test_dashboard",
+    "test_names",
+    "test_observed_models",
+    "test_pictures",
+}
 
 
 @functools.cache

@@ -630,6 +630,7 @@ def test_foreign_newer_and_doctored_checkpoints_are_refused(ckpt, capsys):
 
     assert "9.0.0" in doctored(toy_score_version="9.0.0")
     evil = {"class_path": "toy_score.NCSNModule", "init_args": {"sampler": {"class_path": "evil.Sampler"}}}
+    evil["init_args"]["standardisation"] = None
     assert "evil.Sampler" in doctored(hyper_parameters=evil)
     gone = {"class_path": "toy_score.Gone", "init_args": {}}
     assert "Gone" in doctored(hyper_parameters=gone)
@@ -702,8 +703,9 @@ def test_a_killed_predict_continues_where_it_stopped(ckpt, capsys):
     assert np.allclose(samples[-500:], Heun(50)(model.sampling_denoiser, 500, seeded, first=44_500), atol=1e-5)
 
 
-def test_a_picture_of_the_samples_is_drawn(ckpt):
+def test_a_picture_of_the_samples_is_drawn(ckpt, monkeypatch):
     """Of 2000 samples, unless another number is asked for; they are red."""
+    monkeypatch.setattr(toy_score.plotting, "to_png", toy_score.plotting.style.to_png)
     run("predict", "--ckpt_path", ckpt, "--n_samples", 50, "--output", "few.png", "--model.sampler", "Heun")
     run("predict", "--ckpt_path", ckpt, "--output", "many.png", "--model.sampler", "Heun")
     few, many = (np.asarray(Image.open(f"{name}.png").convert("RGB")).astype(int) for name in ("few", "many"))

@@ -20,7 +20,7 @@ from toy_score.catalog import entries
 from toy_score.data import HeartDataModule
 from toy_score.denoisers import ExactDenoiser, Guided
 from toy_score.distributions import Heart
-from toy_score.samplers import Sampler
+from toy_score.samplers import MapSteps, Sampler
 
 META = torch.device("meta")
 GENERATOR = SimpleNamespace(device=META)  # torch makes none for this device
@@ -54,7 +54,12 @@ def short(sampler):
 SAMPLERS = [short(sampler) for sampler in made("samplers") if not isinstance(sampler, ASKS)]
 KINDS = {"Heun", "EulerMaruyama", "DDPMAncestral"}
 WALKS = [
-    *zip(SAMPLERS, itertools.cycle(MODELS)),
+    *(
+        (sampler, model)
+        for sampler, model in zip(SAMPLERS, itertools.cycle(MODELS))
+        if not isinstance(sampler, MapSteps)
+    ),
+    (MapSteps(n_steps=3), toy_score.FlowMapModule()),
     *(
         (short(kind()), module)
         for kind in (toy_score.Heun, toy_score.EulerMaruyama, toy_score.DDPMAncestral)

@@ -17,10 +17,11 @@ QUICK += ["--pictures.frames", "0"]
 
 @pytest.fixture
 def blocks(tmp_path, monkeypatch):
-    """The page's two blocks of Python, the first as a module in an empty working directory."""
+    """The two blocks of Python of the page's last section, the first as a module in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    section = PAGE.read_text(encoding="utf-8").partition("## Your own distribution")[2]
+    blocks = re.findall(r"```python\n(.*?)```", section, flags=re.S)
     assert len(blocks) == 2
     Path("cross.py").write_text(blocks[0])
     return blocks

@@ -413,6 +413,7 @@ def test_samples_are_in_the_units_of_the_file_and_predict_does_not_need_the_file
     assert {f.name for f in (fitted / "lightning_logs/edm_points/version_0/pictures").iterdir()} == {
         "noise_to_data.gif",
         "samples.png",
+        "samples_and_trajectories.png",
         "trajectory.png",
         "vector_field.png",
         "summary.png",

@@ -15,23 +15,41 @@ from toy_score import (
     VE,
     DDPMAncestral,
     ExactDenoiser,
+    ExactFlowMap,
     GaussianMixture,
+    GridDensity,
     Guided,
     Heart,
     Heun,
     Karras,
+    LinearObservation,
+    LinearReward,
     Points,
+    Posterior,
     Rescheduled,
+    Rewarded,
+    ScaledScore,
     SplitNormal,
     Standardisation,
+    Tilt,
 )
 from toy_score.component import Component, from_config, to_config
 
 CLASSES = [getattr(toy_score, name) for name in toy_score.__all__ if name != "__version__"]
 CLASSES = [c for c in CLASSES if isinstance(c, type) and issubclass(c, Component) and not inspect.isabstract(c)]
 
+EXACT = ExactDenoiser(Heart(), VE())
+FIRST = LinearObservation([[1.0, 0.0]], [1.0], 0.3)
 ARGUMENTS = {
     ExactDenoiser: (Heart(), VE()),
+    ExactFlowMap: (Heart(), VE()),
+    GridDensity: ([Heart(), SplitNormal()], [2.0, -1.0]),
+    LinearObservation: ([[1.0, 0.0]], [1.0], 0.3),
+    LinearReward: ([1.0, -0.5],),
+    Posterior: (EXACT, FIRST),
+    Rewarded: (EXACT, LinearReward([1.0, -0.5])),
+    ScaledScore: (EXACT, 0.5),
+    Tilt: ([EXACT, ExactDenoiser(SplitNormal(), VE())], [2.0, -1.0]),
     GaussianMixture: ([[0.0, 1.0], [2.0, 0.0]], [0.2, 0.3]),
     Guided: (ExactDenoiser(Heart(), VE()), ExactDenoiser(SplitNormal(), VE()), 2.0),
     Points: (torch.tensor([[0.0, 1.0], [2.0, 0.5]]), torch.tensor([0, 1]), ["a", "b"]),
