@@ -820,7 +820,7 @@ def test_impossible_settings_are_refused_with_the_value(make, words):
 
 # What must be counted: Kolmogorov distances in the coordinates in which the truth is standard normal, against the DKW
 # threshold at level 1e-6. The settings leave the samplers a bias far below it. With two blocks of rows, 0.03, all the
-# planted errors are found.
+# planted errors are found; four blocks, 0.021, find smaller ones too, and only annealed Langevin is too slow for them.
 ROWS = 8_192
 
 
@@ -863,7 +863,8 @@ def distance(p, x):
 @pytest.mark.parametrize(("sampler", "schedule"), FOLLOW, ids=repr)
 @pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=repr)
 def test_with_the_exact_denoiser_samples_follow_the_distribution(p, sampler, schedule):
-    assert distance(p, sampler(ExactDenoiser(p, schedule), ROWS, generator(11))) < threshold(ROWS)
+    n = ROWS if isinstance(sampler, AnnealedLangevin) else 2 * ROWS
+    assert distance(p, sampler(ExactDenoiser(p, schedule), n, generator(11))) < threshold(n)
 
 
 class _LessNoise(DDPMAncestral):
