@@ -22,8 +22,8 @@ demo: $(READY) ## train a model, draw samples and measure them: about a minute
 	  "  tensorboard --logdir lightning_logs" \
 	  "  python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output heart.gif"
 
-test: $(READY) ## run the tests on all cores: about 15 minutes on two
-	@echo "Running the tests on all cores: about 15 minutes on two. Each dot is a passed test; the slowest ten are listed at the end."
+test: $(READY) ## run the tests on all cores: about nine minutes on two
+	@echo "Running the tests on all cores: about nine minutes on two. Each dot is a passed test; the slowest ten are listed at the end."
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
 
 # The settings of all four are in pyproject.toml.
@@ -64,7 +64,7 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.points --picture
 
 # Warnings are errors; nothing is loaded from the network while it builds.
-docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples, about five minutes
+docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples, about six minutes
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
