@@ -105,7 +105,11 @@ sphinx_gallery_conf = {
 # -- reference --------------------------------------------------------------------------------------------------------
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    "exclude-members": "set",  # which matplotlib writes for each class of figures, in its own dialect
+}
 autodoc_inherit_docstrings = False  # Lightning's refer to Lightning's own pages
 napoleon_use_rtype = False
 
