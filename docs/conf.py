@@ -151,7 +151,7 @@ def links_of_the_repository(app: Sphinx, page: str, source: list[str]) -> None:
 
 def first_model(app: Sphinx) -> None:
     """A trained model for the first page: once for each build folder, about a minute."""
-    page = BUILD / "extra/play.html"
+    page = BUILD / "extra/playground.html"
     if page.is_file() or app.builder.format != "html":
         return
     command = [sys.executable, "-m", "toy_score"]
