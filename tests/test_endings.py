@@ -234,3 +234,13 @@ def test_a_reader_that_leaves_is_no_defect(capsys):
     finally:
         sys.stdout = before
     assert (code, lines) == (141, [])
+
+
+def test_a_command_that_is_terminated_does_not_look_like_a_success(capsys):
+    """Lightning's exception of SIGTERM is an exit without a code, which is 0."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    with pytest.raises(SystemExit) as stop, one_line_errors():
+        raise SIGTERMException
+    assert stop.value.code == 143
+    assert capsys.readouterr().err == "stopped\n"

@@ -26,7 +26,7 @@ def refuse(message: str) -> int:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Exit with 2 after bad input, with 1 after a failure, with 130 after Ctrl-C, each explained in one line.
+    """Exit with 2 after bad input, 1 after a failure, 130 after Ctrl-C, 143 after SIGTERM, each explained in one line.
 
     With TOY_SCORE_DEBUG=1 in the environment, the traceback is shown instead.
     """
@@ -36,14 +36,14 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
         raise SystemExit(130) from None
-    except SystemExit as stop:  # Lightning's own, with code 1, after it has shut down
+    except SystemExit as stop:  # Lightning's own, after it has shut down: with code 1, or after SIGTERM with none
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise SystemExit(130) from None
-        raise
-    except Exception as error:
-        if _is("lightning.pytorch.utilities.exceptions", "SIGTERMException", error):
+        if _is("lightning.pytorch.utilities.exceptions", "SIGTERMException", stop):
             print("stopped", file=sys.stderr)
             raise SystemExit(143) from None
+        raise
+    except Exception as error:
         if os.environ.get("TOY_SCORE_DEBUG"):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -136,7 +136,7 @@ def _not_of_files(thread: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(thread)
 
 
-def _is(module: str, name: str, error: Exception) -> bool:
+def _is(module: str, name: str, error: BaseException) -> bool:
     """Whether an error is of a class whose module may not be imported yet."""
     return module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
 
