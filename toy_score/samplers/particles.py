@@ -7,6 +7,7 @@ population is as many times larger, and the last resampling draws the samples fr
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from toy_score.checks import check_at_least
 from toy_score.denoisers import Denoiser
 from toy_score.requests import block_size
 from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Start, Trajectory, draw_seed
+from toy_score.samplers.grids import Angular, Grid
 
 __all__ = ["ParticleSampler", "Population"]
 
@@ -49,6 +51,7 @@ class _Several(NoiseStream):
         return torch.cat([super(_Several, self)._draw(law) for _ in range(self._per_row)])
 
 
+@dataclass(frozen=True)
 class ParticleSampler(MultistepSampler[Population], GridSampler):
     """Particles with weights, in blocks; a subclass defines the steps, `multistep` and `multistep_last`.
 
@@ -62,8 +65,10 @@ class ParticleSampler(MultistepSampler[Population], GridSampler):
         ValueError: if an argument is out of range.
     """
 
-    threshold: float
-    per_sample: int
+    n_steps: int = 256
+    grid: Grid = Angular()
+    threshold: float = 0.5
+    per_sample: int = 1
 
     def __post_init__(self) -> None:
         check_at_least(1, n_steps=self.n_steps, per_sample=self.per_sample)

@@ -24,7 +24,6 @@ from torch import Tensor
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.ancestral import forward_step
 from toy_score.samplers.base import NoiseStream
-from toy_score.samplers.grids import Angular, Grid
 from toy_score.samplers.particles import ParticleSampler, Population
 from toy_score.schedules import Level
 from toy_score.tilts import Tilt
@@ -38,17 +37,8 @@ class FeynmanKacCorrector(ParticleSampler):
 
     With any other denoiser it is ancestral sampling.
 
-    Args:
-        n_steps: number of steps, >= 1, as many evaluations.
-        grid: at which times they begin.
-        threshold: resample a block when its effective sample size is below this share of its particles, in [0, 1].
-        per_sample: particles per sample, >= 1; the cost is proportional, the variance due to the weights falls as 1/M.
+    Its arguments are those of `ParticleSampler`.
     """
-
-    n_steps: int = 256
-    grid: Grid = Angular()
-    threshold: float = 0.5
-    per_sample: int = 1
 
     def multistep(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: Population | None

@@ -18,7 +18,6 @@ from toy_score.denoisers import Denoiser
 from toy_score.posteriors import Twist, Twisted
 from toy_score.samplers.ancestral import forward_step
 from toy_score.samplers.base import NoiseStream
-from toy_score.samplers.grids import Angular, Grid
 from toy_score.samplers.particles import ParticleSampler, Population
 from toy_score.schedules import Level
 
@@ -78,17 +77,8 @@ class TwistedDiffusion(_TwistedSampler):
 
     Exact for many particles, whatever rule corrects the denoiser; the rule decides how many are needed.
 
-    Args:
-        n_steps: number of steps, >= 1, as many evaluations.
-        grid: at which times they begin.
-        threshold: resample a block when its effective sample size is below this share of its particles, in [0, 1].
-        per_sample: particles per sample, >= 1; the cost is proportional, the variance due to the weights falls as 1/M.
+    Its arguments are those of `ParticleSampler`.
     """
-
-    n_steps: int = 256
-    grid: Grid = Angular()
-    threshold: float = 0.5
-    per_sample: int = 1
 
     def guided(self, twist: Twist, t: Level) -> Tensor:
         return twist.mean + t.ratio**2 * twist.gradient
@@ -100,17 +90,8 @@ class FeynmanKac(_TwistedSampler):
 
     It needs no gradient of `h_t`, and many more particles than `TwistedDiffusion`.
 
-    Args:
-        n_steps: number of steps, >= 1, as many evaluations.
-        grid: at which times they begin.
-        threshold: resample a block when its effective sample size is below this share of its particles, in [0, 1].
-        per_sample: particles per sample, >= 1; the cost is proportional, the variance due to the weights falls as 1/M.
+    Its arguments are those of `ParticleSampler`.
     """
-
-    n_steps: int = 256
-    grid: Grid = Angular()
-    threshold: float = 0.5
-    per_sample: int = 1
 
     def guided(self, twist: Twist, t: Level) -> Tensor:
         return twist.mean
