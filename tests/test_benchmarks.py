@@ -54,15 +54,27 @@ def test_busy_loops_run_as_long_as_the_block_and_no_longer():
     assert None not in [loop.poll() for loop in loops]
 
 
-def test_a_busy_machine_is_compared_with_a_quiet_one_and_one_thread_with_the_default(monkeypatch):
-    times = {(1, 0): 4.0, (1, 2): 6.0, (2, 0): 3.0, (2, 2): 60.0}
-    monkeypatch.setattr(busy, "milliseconds", lambda config, steps, threads, loops: times[threads, loops])
+def test_a_command_beside_others_is_compared_with_its_fair_share(monkeypatch):
+    seconds = {(1, 0): 4.0, (1, 1): 4.0, (1, 3): 10.0, (2, 0): 3.0, (2, 1): 9.0, (2, 3): 75.0}
+    beside = []
+
+    @contextlib.contextmanager
+    def loops(n):
+        beside.append(n)
+        yield
+
+    def timed(folder, *argv):
+        return timing.Run(seconds[argv[-1], beside[-1]], 0.0, "")
+
+    monkeypatch.setattr(busy, "busy_loops", loops)
+    monkeypatch.setattr(busy, "run", timed)
+    monkeypatch.setattr(busy, "commands", lambda folder, quick: {"fit": ["fit"]})
     monkeypatch.setattr(busy, "default_threads", lambda: 2)
     monkeypatch.setattr(busy.os, "cpu_count", lambda: 2)
     ((one, two),) = busy.measure(argparse.Namespace(quick=True, device="cpu")).values()
-    ratios = ["of one thread", "of one thread busy", "busy, of alone"]
-    assert [one[ratio] for ratio in ratios] == ["1.00", "1.00", "1.5"]
-    assert [two[ratio] for ratio in ratios] == ["0.75", "10.00", "20.0"]
+    shares = ["of its fair share, 1", "of its fair share, 3"]
+    assert [one[share] for share in shares] == ["1.00", "1.25"]
+    assert [two[share] for share in shares] == ["2.00", "10.00"]
 
 
 def test_tables_are_markdown():
