@@ -11,7 +11,8 @@ measured again as long as the config's settings stay the same, so an interrupted
 A value is the median over the seeds, with its range. `evaluations` is of the denoiser per sample. `floor` is the noise
 floor: the value that exact samples get. `KS` counts the draws of samples whose Gaussianised Kolmogorov-Smirnov test has
 p >= 0.01. `gap` is the cross-entropy gap that is farthest from that of exact samples, z in their standard deviations.
-`largest z` is the largest deviation of all metrics and seeds. Each metric is the mean of four draws of 20 000 samples.
+`largest z` is the largest deviation of all metrics and seeds. `invalid mass` is the share of samples where the density is
+zero; the lowest noise level alone puts some there. Each metric is the mean of four draws of 20 000 samples.
 CPU seconds are those of the whole `fit`, with its start and its pictures, on one thread.
 """
 
@@ -99,6 +100,7 @@ def row(config: str, runs: list[dict[str, Any]]) -> dict[str, str]:
         "KS": f"{sum(value >= ACCEPTED for value in p)} of {len(p)}",
         "gap, nats (z)": f"{gap['value']:+.4f} ({gap['z']:+.1f})",
         "largest z": f"{worst:+.1f} {name}",
+        "invalid mass": spread([m["invalid_mass"]["value"] for m in metrics], ".4f"),
     }
 
 

@@ -191,6 +191,7 @@ def test_a_row_counts_the_draws_that_pass_and_names_the_largest_deviation_of_all
             **table,
             "mode_weights": {"left": share},
             "score_error": {"mean": 1e-4},
+            "invalid_mass": {"value": 0.003},
             "title": "a, 45 evaluations",
         }
         return {"seconds": seconds, "cpu_seconds": 50.0, "metrics": metrics}
