@@ -5,8 +5,8 @@
 `fit`, `predict` and `test` run as whole commands, start-up included: alone, beside one and beside three processes that
 compute without end. All cases take turns; a time is the median of the rounds.
 
-Beside `n` others on `c` cores, `k` threads get the share `c / (k + n)` of the processor. With its *fair share* a command
-takes `max(1, (k + n) / c)` times as long as alone; more than that is time lost to waiting.
+Beside `n` others on `c` cores, `k` threads get the share `c / (k + n)` of the processor. With its *fair share* a
+command takes `max(1, (k + n) / c)` times as long as alone; more than that is time lost to waiting.
 """
 
 import argparse

@@ -11,8 +11,8 @@ measured again as long as the config's settings stay the same, so an interrupted
 A value is the median over the seeds, with its range. `evaluations` is of the denoiser per sample. `floor` is the noise
 floor: the value that exact samples get. `KS` counts the draws of samples whose Gaussianised Kolmogorov-Smirnov test has
 p >= 0.01. `gap` is the cross-entropy gap that is farthest from that of exact samples, z in their standard deviations.
-`largest z` is the largest deviation of all metrics and seeds. `invalid mass` is the share of samples where the density is
-zero; the lowest noise level alone puts some there. Each metric is the mean of four draws of 20 000 samples.
+`largest z` is the largest deviation of all metrics and seeds. `invalid mass` is the share of samples where the density
+is zero; the lowest noise level alone puts some there. Each metric is the mean of four draws of 20 000 samples.
 CPU seconds are those of the whole `fit`, with its start and its pictures, on one thread.
 """
 
