@@ -41,7 +41,6 @@ if SEED := int(os.environ.get("TOY_SCORE_SEED", "0")):  # `campaign/seeds.py`: t
 LOOK_AT_PICTURES = {
     "test_animation",
     "test_budget",
-    "test_dashboard",
     "test_names",
     "test_observed_models",
     "test_pictures",

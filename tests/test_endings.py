@@ -3,7 +3,6 @@
 import errno
 import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 import yaml
 from training import fit
 
+from campaign.children import start
 from toy_score import MLP, EDMModule, Heun, __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
 from toy_score.commands.errors import one_line_errors
@@ -197,21 +197,22 @@ def test_a_training_goes_on_only_from_its_whole_state(part, value, trained, caps
     assert "does not hold the state of a training that can go on; start a new run from the weights" in lines[0]
 
 
+def prints_into_the_pipe():
+    """In a process of its own: the standard output is a pipe of that name."""
+    os.dup2(os.open("pipe", os.O_WRONLY), 1)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes that break so")
 def test_a_training_whose_reader_leaves_is_saved_and_ends_quietly():
     """As in `fit | head -1`."""
-    command = [sys.executable, "-m", "toy_score", "fit", "--config", "tiny.yaml", "--trainer.max_steps", "1000000"]
-    command += ["--trainer.val_check_interval", "20", "--trainer.enable_progress_bar", "false"]
-    environment = os.environ | {"PYTHONPATH": str(Path(entry.__file__).parent.parent)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as run:
-        assert run.stdout is not None
-        assert run.stderr is not None
-        while (line := run.stdout.readline()) and not line.startswith(b"step"):
+    long = ["--trainer.max_steps", 1_000_000, "--trainer.val_check_interval", 20]
+    os.mkfifo("pipe")
+    run = start(Path.cwd(), "fit", "--config", "tiny.yaml", *long, prepare=prints_into_the_pipe)
+    with open("pipe") as reader:
+        while (line := reader.readline()) and not line.startswith("step"):
             pass
-        run.stdout.close()
-        said = run.stderr.read().decode()
-        run.wait(timeout=60)
-    assert (said, run.returncode != 0) == ("", True)
+    ended = run.wait()
+    assert (ended.err, ended.code != 0) == ("", True)
     saved = torch.load("lightning_logs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] >= 20
 

@@ -243,6 +243,18 @@ def test_a_noise_level_per_row_equals_one_for_all(p):
         assert torch.allclose(getattr(p, method)(x, sigma), rows, rtol=1e-10)
 
 
+@each(ZOO)
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_score_and_denoised_point_together_are_the_two_alone_bit_for_bit(p, dtype):
+    """At samples, near and far from them, without noise too where there is a density, and with levels by row."""
+    x = p.sample(64, torch.Generator().manual_seed(3)).to(dtype) * torch.logspace(-2, 4, 64, dtype=dtype)[:, None]
+    levels = torch.logspace(-3, 3, 64, dtype=dtype)[:, None]
+    for sigma in (*([0.0] if getattr(p, "_has_density", True) else []), 1e-3, 0.5, 1e3, levels):
+        together = p.score_and_denoise(x, sigma)
+        assert torch.equal(together[0], p.score(x, sigma))
+        assert torch.equal(together[1], p.denoise(x, sigma))
+
+
 def test_memory_is_bounded_by_chunks_which_change_nothing():
     p = EightGaussians()
     x = noisy_points(p, 1.0, 20_000)

@@ -19,7 +19,8 @@ def run(given: Given) -> None:
         trainer = trainer_of(settings["trainer"], [report], logger=False)
         with restoring(settings["ckpt_path"]):
             trainer.test(built.model, datamodule=built.data, ckpt_path=settings["ckpt_path"], verbose=False)
-        say(f"\n{verdict(report.path)}")
+        if trainer.is_global_zero:  # the file is written by the first process
+            say(f"\n{verdict(report.path)}")
 
 
 def verdict(path: Path) -> str:

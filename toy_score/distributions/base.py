@@ -89,6 +89,10 @@ class Distribution(Component, ABC):
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """`E[x0 | x0 + sigma eps = x]`, `(n, 2)`, for `sigma >= 0`."""
 
+    def score_and_denoise(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        """`score` and `denoise`, the same numbers bit for bit; most distributions compute what they share once."""
+        return self.score(x, sigma), self.denoise(x, sigma)
+
     @abstractmethod
     def entropy(self) -> float:
         """Differential entropy of the clean density, in nats: the least negative log-likelihood a model can reach."""
@@ -179,6 +183,11 @@ def positive(sigma: Tensor) -> Tensor:
 def infinite(values: Tensor) -> Tensor:
     """Float64 log densities or scores; values beyond 1.7e100 become their limits for `sigma -> 0`, +inf or -inf."""
     return values * SCALE * (1.0 / SCALE)  # exact, unless it overflows: half the time of two comparisons
+
+
+def pair(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """The two tensors `(n, 2)` that stand side by side in one, `(n, 4)`."""
+    return columns[:, :2], columns[:, 2:]
 
 
 def all_true(condition: Tensor) -> bool:

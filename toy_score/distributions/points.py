@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, by_rows, column, device_of
+from toy_score.distributions.base import Distribution, by_rows, column, device_of, pair
 from toy_score.distributions.reading import Table, read_table
 from toy_score.seeds import seed_of
 
@@ -136,6 +136,13 @@ class Points(Distribution):
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         middle = self._middle.to(x.device)
         return (self._by_rows(_mean, x, sigma) + middle).to(x.dtype)
+
+    def score_and_denoise(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        def both(y: Tensor, v: Tensor, columns: Tensor) -> Tensor:
+            mean = _mean(y, v, columns)
+            return torch.cat([(mean - y) / v, mean + self._middle.to(y.device)], dim=1)
+
+        return pair(self._by_rows(both, x, sigma).to(x.dtype))
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """`n` of the points, drawn with replacement, `(n, 2)` float32."""
