@@ -114,7 +114,7 @@ autodoc_inherit_docstrings = False  # Lightning's refer to Lightning's own pages
 napoleon_use_rtype = False
 
 
-SECTIONS = {f"{name}:" for name in ("Args", "Attributes", "Raises", "Returns")}  # napoleon's
+SECTIONS = {f"{name}:" for name in ("Args", "Attributes", "Example", "Raises", "Returns")}  # napoleon's
 
 
 def equations_are_code(app, what, name, obj, options, lines):

@@ -74,6 +74,11 @@ def fit(
     Raises:
         TypeError: if `model` is no model or `data` no data.
         ValueError: if a number is out of range, or the points are not as stated.
+
+    Example:
+        >>> model = fit(EDMModule(), Heart(), steps=20, progress=False)  # steps=2000 is some twenty seconds, and good
+        >>> model.sample(1000, seed=0).shape
+        torch.Size([1000, 2])
     """
     if not isinstance(model, ScoreModule):
         raise TypeError(f"fit trains a model such as EDMModule(), got {type(model).__name__}")
