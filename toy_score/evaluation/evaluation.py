@@ -159,7 +159,7 @@ class Evaluation:
         sampler: Sampler,
         guided: Denoiser | None = None,
         cause: str = "guidance",
-        tell: Callable[[str], None] = lambda progress: None,
+        tell: Callable[[str], None] | None = None,
     ) -> ErrorBudget:
         """Where the error of the reported samples comes from; `error_budget` describes the arguments.
 
