@@ -65,7 +65,7 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 
 # Warnings are errors; nothing is loaded from the network while it builds.
 docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples, about six minutes
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -j auto -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 campaign: $(READY) ## try kills, full disks, damaged input, odd numbers, other seeds and planted errors: some hours

@@ -15,8 +15,8 @@ from campaign.children import start
 from toy_score import MLP, EDMModule, Heun, __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
 from toy_score.commands.errors import one_line_errors
-from toy_score.commands.yaml_values import EndlessError, load
 from toy_score.files import replacing
+from toy_score.yaml_values import EndlessError, load
 
 TINY = """
 model: {class_path: EDMModule, init_args: {backbone: {class_path: MLP, init_args: {hidden: [8]}}, sampler: Heun}}

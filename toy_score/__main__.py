@@ -105,7 +105,8 @@ def _command(name: str, argv: list[str]) -> None:
         with _uncollected():
             command = importlib.import_module(f"toy_score.commands.{name}")
         if given.print_config:
-            from toy_score.commands.settings import checkpoint_settings, merged, written_out
+            from toy_score.commands.settings import checkpoint_settings, merged
+            from toy_score.training import written_out
 
             start = given.options.get("ckpt_path") or given.options.get("init_from")
             print(written_out(merged(given, checkpoint_settings(start))), end="")

@@ -19,8 +19,14 @@ __all__ = ["ExactDenoiser"]
 class ExactDenoiser(Component, Denoiser):
     """The truth: the closed-form answers of a distribution under a schedule.
 
-    Noise that a schedule adds to scaled data is noise of level `sigma / alpha` on the data itself:
-    `score(x, t) = score_sigma/alpha(x / alpha) / alpha`, and `D(x, t)` is the mean at the same rescaled point.
+    Noise that a schedule adds to scaled data is noise of level `r = sigma / alpha` on the data itself: `score(x, t) =
+    score_r(x / alpha) / alpha`, and `D(x, t)` is the mean at the same rescaled point.
+
+    Example:
+        >>> exact = ExactDenoiser(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> level = exact.schedule.level_at(0.5)
+        >>> exact.denoise(torch.tensor([[3.0, 0.0]]), level)
+        tensor([[2.1000, 0.6000]])
     """
 
     distribution: Distribution

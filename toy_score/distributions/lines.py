@@ -8,7 +8,7 @@ say that `u_i` has the mean and the variance
 So `p_sigma(x | y)` is `p` under the noise `N(0, C)`, at the point `m`, times a Gaussian in `u`. This noise is round
 noise of level `c = sqrt(C_1)`, which `p` knows, and noise of variance `t^2 = C_2 - C_1` along the axis `q_2` alone:
 
-    p_sigma(x | y) = const. prod_i (1 + sigma^2 l_i)^-1/2 exp(-1/2 l_i (u_i - e_i)^2 / (1 + sigma^2 l_i))
+    p_sigma(x | y) = const. prod_i (1 + sigma^2 l_i)^(-1/2) exp(-l_i (u_i - e_i)^2 / (2 + 2 sigma^2 l_i))
                      int p_c(m + r q_2) N(r; 0, t^2) dr,
 
 and the posterior mean is the same average of `D_c(m + r q_2)`. The integrand is a sum of Gaussians no narrower than

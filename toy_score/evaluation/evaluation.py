@@ -159,7 +159,7 @@ class Evaluation:
         sampler: Sampler,
         guided: Denoiser | None = None,
         cause: str = "guidance",
-        tell: Callable[[str], None] = lambda progress: None,
+        tell: Callable[[str], None] | None = None,
     ) -> ErrorBudget:
         """Where the error of the reported samples comes from; `error_budget` describes the arguments.
 
@@ -259,6 +259,12 @@ def evaluate(
     Raises:
         ValueError: if samples have another shape, if there are fewer than two, for the option `budget`, and as
             `Evaluation` says.
+
+    Example:
+        >>> x = Heart().sample(2000, torch.Generator().manual_seed(0))
+        >>> good, poor = evaluate(x, Heart()), evaluate(x + 0.2, Heart())
+        >>> [round(report.as_dict()["sliced_w1"]["ratio"], 1) for report in (good, poor)]  # 1 is the noise floor
+        [1.0, 6.1]
     """
     x = torch.as_tensor(samples)
     if x.dim() not in (2, 3) or x.shape[-1] != 2 or x.shape[-2] < 2 or not len(x):
