@@ -54,7 +54,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {}
 """Survivors that compute the same, (path, change), and why."""
 
 SLOWEST = 2.0  # seconds of CPU time of a test that is used; slower ones are left to those who have time
-PATIENCE = 30.0  # seconds of CPU time for the tests of a mutant
+PATIENCE = 8.0  # seconds of CPU time for the tests of a mutant
 OPTIONS = ["-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "-q", "-W", "ignore"]
 
 
