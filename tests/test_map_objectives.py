@@ -166,6 +166,22 @@ def test_an_error_planted_in_an_objective_moves_the_exact_map(planted):
     assert abs(mean) > 4.9 * scatter
 
 
+def test_the_loss_of_a_map_along_a_path_is_half_its_squared_derivative_with_the_gradient_of_a_regression():
+    """The derivative as a difference; the gradient is that of the map at its start, times the derivative."""
+    flow_map, g = GaussianMap(0.2), generator()
+    z, V = (torch.randn(6, 2, generator=g, dtype=f64) for _ in range(2))
+    phi = torch.tensor([1.5, 1.2, 0.9, 0.7, 0.4, 0.3], dtype=f64)[:, None]
+    psi = phi * torch.tensor([0.1, 0.5, 0.9, 0.2, 0.6, 0.3], dtype=f64)[:, None]
+    h = 1e-5
+    ends = [flow_map.turn(z + step * V, phi + step, psi) for step in (h, -h)]
+    slope = ((ends[0] - ends[1]) / (2 * h)).detach()
+    loss = towards_constancy(flow_map, z, phi, psi, V)
+    assert torch.allclose(loss, slope.square().mean(dim=1), rtol=1e-6)
+    regression = (2.0 * slope * flow_map.turn(z, phi, psi) / (phi - psi).sin()).mean(dim=1).sum()
+    wanted, got = (torch.autograd.grad(value, flow_map.error)[0] for value in (regression, loss.sum()))
+    assert torch.allclose(got, wanted, rtol=1e-6)
+
+
 # What they share
 
 

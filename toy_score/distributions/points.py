@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, by_rows, column, device_of, pair
+from toy_score.distributions.base import Distribution, by_rows, column, device_of, pair, wide
 from toy_score.distributions.reading import Table, read_table
 from toy_score.seeds import seed_of
 
@@ -212,7 +212,7 @@ class Points(Distribution):
     ) -> Tensor:
         """`function(points, variances, columns)`, computed in chunks of rows to bound the memory."""
         middle, columns = self._middle.to(x.device), self._columns.to(x.device)
-        x = x.double()
+        x = wide(x)
         if not (column(sigma, x) > 0).all():
             raise ValueError("a set of points has no density without noise; sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self)
