@@ -84,8 +84,9 @@ class PathLoss(MapLoss):
         k, n = z.shape[:2]
         u = torch.rand(4, self.n_maps, generator=generator, device=z.device)
         path = torch.randint(n, (self.n_maps,), generator=generator, device=z.device)
-        i = torch.where(u[0] < self.from_noise, 0.0, u[1] * (k - 1)).long()
-        j = torch.where(u[2] < self.to_data, k - 1.0, i + 1.0 + u[3] * (k - 1 - i)).long()
+        # A number just below 1 makes a product or a sum that rounds to the integer above: hence the bounds.
+        i = torch.where(u[0] < self.from_noise, 0.0, u[1] * (k - 1)).long().clamp(max=k - 2)
+        j = torch.where(u[2] < self.to_data, k - 1.0, i + 1.0 + u[3] * (k - 1 - i)).long().clamp(max=k - 1)
         phi, psi = angles[i, None], angles[j, None]
         return mean_square(flow_map.turn(z[i, path], phi, psi) - z[j, path], phi, psi)
 
