@@ -32,7 +32,7 @@ DETERMINISTIC = [
     Progressive(),
     Consistency(n_steps=512, distill=True),
     MapRegression(n_paths=512),
-    TrajectoryDistillation(),
+    TrajectoryDistillation(n_steps=6),
 ]
 RANDOM = [MeanFlow(), Consistency()]
 
@@ -210,6 +210,14 @@ def test_random_numbers_that_round_to_one_choose_no_point_beyond_the_end_of_a_pa
             patch.setattr(torch, "rand", largest)
             loss = replace(objective, n_steps=n_steps, from_noise=0.0, to_data=0.0).maps(maps, batch)
         assert loss.isfinite().all()
+
+
+def test_a_condition_has_so_many_maps_and_no_more_than_the_batch_has_points():
+    net = network()
+    for n_maps, rows in ((48, 48), (1024, 64)):
+        assert len(Lagrangian(n_maps=n_maps).maps(net, context(64))) == rows
+    with pytest.raises(ValueError, match="n_maps must be at least 1, got 0"):
+        Consistency(n_maps=0)
 
 
 def test_an_objective_of_maps_refuses_a_denoiser_without_one_and_regression_an_unknown_truth():

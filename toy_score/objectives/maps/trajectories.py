@@ -103,13 +103,14 @@ class TrajectoryDistillation(PathLoss):
     so no error of theirs adds up; every path serves for many maps.
 
     Args:
-        n_paths: paths of a step, >= 1, at most the points of a batch. n_steps: steps of the solver from noise to data,
-        >= 1, four evaluations each. Where they begin is random, so that
-            maps between all levels are seen.
+        n_paths: paths of a step, >= 1, at most the points of a batch.
+        n_steps: steps of the solver from noise to data, >= 1, four evaluations each, and one more step, since where
+            they begin is random, so that maps between all levels are seen. With four, the end of an exact path of the
+            heart is wrong by 1e-6 to 2e-5 in units of the map error, a tenth of what networks reach.
     """
 
     n_paths: int = 128
-    n_steps: int = 6
+    n_steps: int = 4
 
     def paths(self, flow_map: FlowMap, context: Context) -> Paths:
         x0, generator = context.x0[: self.n_paths], context.generator
