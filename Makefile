@@ -40,6 +40,7 @@ readme: $(READY) ## run every command of the README in a fresh clone: about ten 
 # Each line can be run alone.
 bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.flow_maps
 	$(BIN)/python -m benchmarks.time_to_quality
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.sampling

@@ -22,6 +22,7 @@ import json
 import re
 import resource
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,14 +50,29 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     return {title: [row(config, of_seeds) for config, of_seeds in runs.items()]}
 
 
-def kept(config: str, seed: int, folder: Path) -> dict[str, Any]:
-    """The run of a config from a seed: the one that was measured before, or a new one."""
-    path = folder / f"{config.replace('/', '_')}-{seed}.json"
-    settings = merged(parse("fit", ["--config", config]), {})
+def kept(
+    config: str,
+    seed: int,
+    folder: Path,
+    measure: Callable[[str, int], dict[str, Any]] | None = None,
+    flags: Sequence[str] = (),
+    name: str | None = None,
+) -> dict[str, Any]:
+    """The run of a config from a seed: the one that was measured before, or a new one.
+
+    Args:
+        config, seed: of the run.
+        folder: where it is kept, under its name.
+        measure: makes a new one, by default `measured`.
+        flags: of `fit`, that change the config.
+        name: of the run; by default that of the config.
+    """
+    path = folder / f"{name or config.replace('/', '_')}-{seed}.json"
+    settings = merged(parse("fit", ["--config", config, *flags]), {})
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
     if path.exists() and (run := json.loads(path.read_text()))["settings"] == digest:
         return run
-    run = {"config": config, "seed": seed, "settings": digest, **measured(config, seed)}
+    run = {"config": config, "seed": seed, "settings": digest, **(measure or measured)(config, seed)}
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(run, indent=1) + "\n")
     return run

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import math
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 
 from benchmarks import (
     busy,
+    flow_maps,
     growth,
     optimisations,
     oracles,
@@ -25,7 +27,7 @@ from benchmarks import (
     timing,
 )
 from benchmarks.timing import interleaved, markdown, run
-from toy_score import Heart, HeartDataModule, Heun, NCSNModule, __main__ as entry
+from toy_score import Checkerboard, Heart, HeartDataModule, Heun, NCSNModule, __main__ as entry
 from toy_score.callbacks import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,8 +155,8 @@ def test_scores_a_second_are_measured_for_every_distribution():
     assert all(set(row) == {"distribution", "1 thread", "2 threads"} for row in rows)
 
 
-def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
-    """The commands run within this process, and without long pictures."""
+def in_this_process(monkeypatch):
+    """`command` without a process of its own, and without long pictures."""
     short = {"fit": ["--pictures.frames", "0", "--pictures.n_samples", "10", "--data.n_val", "64"], "test": []}
 
     def command(folder, name, *argv):
@@ -163,7 +165,12 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
             entry.main([name, *map(str, argv), *short[name], "--trainer.accelerator", "cpu"])
         return printed.getvalue()
 
-    monkeypatch.setattr(quality, "command", command)
+    return command
+
+
+def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
+    """The commands run within this process."""
+    monkeypatch.setattr(quality, "command", in_this_process(monkeypatch))
     ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"], seeds=1)).values()
     assert row["config"] == "`edm_heart`"
     assert float(row["sliced W1 / floor"]) > 1  # 20 steps do not do
@@ -181,6 +188,35 @@ def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeyp
     monkeypatch.setattr(quality, "merged", lambda *_: changed)
     quality.kept("edm_heart", 0, tmp_path)
     assert trained[3:] == [("edm_heart", 0)]
+
+
+def test_the_histograms_of_exact_samples_differ_by_their_scatter_and_empty_fields_cost_much():
+    """The expected KL of two histograms of n points in K bins is near `(K - 1) / n`; with seven fields of eight, the
+    share of the eighth is lost to bins that count as 1e-10."""
+    p, n = Checkerboard(side=1.0), 100_000
+    real, other = (p.sample(n, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert flow_maps.histogram_kl(real, other) == pytest.approx(8 * 144 / n, rel=0.1)
+    one = (real[:, 0] < -1) & (real[:, 1] < -1)
+    share = one.double().mean().item()
+    lost = share * (math.log(share / 144 / 1e-10)) + (1 - share) * math.log(1 - share)
+    assert flow_maps.histogram_kl(real, real[~one]) == pytest.approx(lost, rel=0.02)
+    outside = torch.cat([real, torch.full_like(real, 9.0)])
+    assert flow_maps.histogram_kl(real, outside) == pytest.approx(math.log(2.0))
+
+
+def test_flow_maps_are_measured_by_every_objective_and_beside_the_published_checkerboard(monkeypatch):
+    """Ten steps do not do. The commands run within this process; `Lagrangian` stands for all objectives."""
+    monkeypatch.setattr(flow_maps, "command", in_this_process(monkeypatch))
+    monkeypatch.setattr(flow_maps, "OBJECTIVES", {"Lagrangian": 10})
+    parts = ["checkerboard", "objectives"]
+    options = argparse.Namespace(quick=True, parts=parts, seeds=1, runs=None, device="cpu")
+    board, (objective,) = flow_maps.measure(options).values()
+    assert objective["objective"] == "`Lagrangian`"
+    assert all(float(objective[column]) > 1.5 for column in flow_maps.SAMPLERS)
+    ours, published, exact = board
+    for evaluations in map(str, flow_maps.PUBLISHED):
+        assert float(ours[evaluations]) > float(published[evaluations]) > 0
+        assert float(exact[evaluations]) > 0
 
 
 def test_a_row_counts_the_draws_that_pass_and_names_the_largest_deviation_of_all_seeds():

@@ -195,6 +195,26 @@ def test_the_measured_noise_floor_agrees_with_theory(p):
     assert 0.5 * law["energy sd"] < energy.sd < 2 * law["energy sd"]
 
 
+@every
+def test_the_expected_sliced_distance_is_the_mean_over_draws(p):
+    """100 draws of 200, of the exact law and of a wrong one, within 5 standard errors: a false alarm below 1e-6."""
+    n, draws = 200, 100
+    assert SlicedWasserstein(p).noise_floor(n).item() == pytest.approx(laws(p, n)["sliced_w1 mean"], rel=2e-3)
+    for wrong in (0.0, 0.05):
+        metric, pool, values = SlicedWasserstein(p), SlicedWasserstein(p), []
+        for draw in range(draws):
+            x = (1.0 + wrong) * p.sample(n, generator(draw)) + wrong
+            values.append(value(metric, x))
+            metric.reset()
+            pool.update(x)
+        mean, error = torch.stack(values).mean(), torch.stack(values).std() / draws**0.5
+        assert abs(pool.expected(n) - mean) < 5 * error
+        assert pool.expected(n) > pool.compute() + error  # the noise of a draw counts
+        assert pool.expected(draws * n).item() == pytest.approx(pool.compute().item())
+    with pytest.raises(ValueError, match="n must be from 1 to the 20000 samples seen, got 20001; update with more"):
+        pool.expected(draws * n + 1)
+
+
 @pytest.mark.parametrize("far", [60.0, -60.0, 1e20])
 def test_samples_beyond_the_window_count_on_their_side_with_their_distance(far):
     """5 % of the samples far away at one place; brute force by sorting and by all pairs."""
