@@ -35,7 +35,13 @@ __all__ = ["AdaptiveDormandPrince", "DormandPrince", "EDMStochastic", "Euler", "
 
 
 def to_data(denoiser: Denoiser, x: Tensor, t: Level) -> Tensor:
-    """The flow's last step, from a low level `t` to the data: `y - (r / 2) noise`."""
+    """The flow's last step, from a low level `t` to the data: `y - (r / 2) noise`.
+
+    From a source, the slope at the data is not 0 but the mean of the source points that are paired with a data point.
+    The step is Euler's then, the denoised point.
+    """
+    if denoiser.source is not None:
+        return denoiser.denoise(x, t)
     return x / t.alpha - 0.5 * t.ratio * denoiser.noise(x, t)
 
 
@@ -56,6 +62,8 @@ class Euler(GridSampler):
         grid: at which times they begin.
     """
 
+    follows_flow = True
+
     n_steps: int = 100
     grid: Grid = Karras()
 
@@ -72,6 +80,7 @@ class Heun(GridSampler):
         grid: at which times they begin.
     """
 
+    follows_flow = True
     evaluations_per_step = 2
 
     n_steps: int = 18
@@ -93,6 +102,7 @@ class RungeKutta4(GridSampler):
         grid: at which times they begin.
     """
 
+    follows_flow = True
     evaluations_per_step = 4
 
     n_steps: int = 5
@@ -124,6 +134,7 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
         grid: at which times they begin.
     """
 
+    follows_flow = True
     evaluations_per_step = 6  # the last slope of a step is the first of the next
 
     n_steps: int = 6
@@ -159,7 +170,7 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
             nonlocal error
             error = error if memory is None else memory.error
 
-        x = self.walk(denoiser, self.start(denoiser.schedule, noise), noise, observe=observe)
+        x = self.walk(denoiser, self.begin(denoiser, noise), noise, observe=observe)
         return x, error
 
 
@@ -176,6 +187,8 @@ class AdaptiveDormandPrince(Sampler):
     Raises:
         ValueError: if `tolerance` is not positive.
     """
+
+    follows_flow = True
 
     tolerance: float = 1e-3
 
