@@ -57,6 +57,7 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.gallery
 	$(BIN)/python -m docs.figures.framework
 	$(BIN)/python -m docs.figures.flow_maps
+	$(BIN)/python -m docs.figures.couplings
 	$(BIN)/python -m docs.figures.pictures
 	$(BIN)/python -m docs.figures.samplers
 	$(BIN)/python -m docs.figures.budget

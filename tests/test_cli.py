@@ -524,6 +524,7 @@ def test_version_and_lists_print_what_exists(capsys):
 
 def test_the_catalog_lists_exactly_the_classes_that_exist():
     from toy_score.backbones import Backbone
+    from toy_score.couplings import Coupling
     from toy_score.distributions import Distribution
     from toy_score.modules import ScoreModule
     from toy_score.objectives import Loss
@@ -538,7 +539,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
 
     kinds = {"distributions": Distribution, "samplers": Sampler, "schedules": Schedule, "modules": ScoreModule}
     kinds |= {"grids": Grid, "objectives": Loss, "parameterisations": Parameterisation, "backbones": Backbone}
-    kinds |= {"rules": PosteriorRule}
+    kinds |= {"rules": PosteriorRule, "couplings": Coupling}
     for kind, base in kinds.items():
         concrete = {c for c in family(base) - {base} if not inspect.isabstract(c)}
         concrete = {c for c in concrete if c.__name__ in toy_score.__all__ or not c.__subclasses__()}
@@ -551,7 +552,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
 # Bad input: (arguments, what the line must name)
 MISTAKES = {
     "an unknown command": (["fitt"], ["fitt", "fit"]),
-    "an unknown list": (["list", "colours"], ["colours", "samplers"]),
+    "an unknown list": (["list", "pictures"], ["pictures", "samplers"]),
     "a missing config": (["fit", "--config", "heart.yml"], ["heart.yml", "ncsn_heart"]),
     "an unknown class": (["fit", "--config", "ncsn_heart", "--model", "NCSM"], ["NCSM"]),
     "an unknown sampler": (["fit", "--config", "ncsn_heart", "--model.sampler", "Huen"], ["Huen"]),

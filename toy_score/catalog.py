@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent
 ROOMS = (
     "backbones",
     "callbacks",
+    "couplings",
     "data",
     "distributions",
     "modules",
@@ -35,6 +36,7 @@ KINDS: dict[str, tuple[str, str] | None] = {
     "objectives": ("Loss", "objectives"),
     "parameterisations": ("Parameterisation", "parameterisations"),
     "rules": ("PosteriorRule", "posteriors"),
+    "couplings": ("Coupling", "couplings"),
     "backbones": ("Backbone", "backbones"),
     "runs": None,
 }

@@ -71,6 +71,11 @@ class SampleWriter(BasePredictionWriter):
             raise TypeError(
                 "SampleWriter writes the samples that a data module of toy_score requests; give the trainer one"
             )
+        if self.path.suffix == ".gif" and score_module(pl_module).denoiser.source is not None:
+            raise ValueError(
+                f"{str(self.path)!r}: animations begin with Gaussian noise, samples of a bridge at points of a source; "
+                "choose .png, or .npz for the trajectories"
+            )
         self._n_samples, device = data.n_samples, trainer.strategy.root_device
         self._settings = {
             "n_samples": data.n_samples,

@@ -1,5 +1,6 @@
 """Metrics between samples and the truth, and between denoisers; all reduce over processes."""
 
+from toy_score.metrics.bridges import BRIDGE_TIMES, Bridges, VelocityError, follow, squared_w2
 from toy_score.metrics.counts import (
     InvalidMass,
     ModeReverseKL,
@@ -24,10 +25,12 @@ from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
 from toy_score.metrics.transport import ExactW2
 
 __all__ = [
+    "BRIDGE_TIMES",
     "EVALUATIONS",
     "INNER_LEVELS",
     "MMD",
     "STUDY_LEVELS",
+    "Bridges",
     "CrossEntropyGap",
     "EnergyDistance",
     "ExactPaths",
@@ -52,8 +55,11 @@ __all__ = [
     "ScoreError",
     "SlicedWasserstein",
     "Straightness",
+    "VelocityError",
     "check_finite",
     "finite_or_null",
+    "follow",
     "noise_floors",
     "sample_metrics",
+    "squared_w2",
 ]
