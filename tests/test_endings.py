@@ -16,6 +16,7 @@ import yaml
 from training import fit
 
 from campaign.children import start
+from campaign.commands import brief
 from toy_score import MLP, EDMModule, Heun, __main__ as entry
 from toy_score.callbacks import EMA, Checkpoint
 from toy_score.commands.errors import one_line_errors
@@ -202,7 +203,8 @@ def test_a_training_goes_on_only_from_its_whole_state(part, value, trained, caps
 
 
 def prints_into_the_pipe():
-    """In a process of its own: the standard output is a pipe of that name."""
+    """In a process of its own: the standard output is a pipe of that name, and pictures are a pixel."""
+    brief()
     os.dup2(os.open("pipe", os.O_WRONLY), 1)
 
 

@@ -223,7 +223,7 @@ def test_score_is_differentiable_in_forward_mode(p):
         assert torch.allclose(slope, (f(x + h * direction, 0.3) - f(x - h * direction, 0.3)) / (2 * h), atol=1e-5)
 
 
-@each(ZOO)
+@each([*ZOO, SplitNormal(shift=0.4)])
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
 def test_nothing_overflows_within_a_distance_of_ten_thousand(p, dtype):
     side = torch.tensor([-1e4, -300.0, -1.0, 0.0, 1.0, 77.0, 1e4], dtype=dtype)
