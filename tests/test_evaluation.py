@@ -67,6 +67,10 @@ def test_evaluate_prints_the_table_of_test_for_the_same_samples(checkpoint, tmp_
     assert [re.sub(r"[\d.+-]+", "", line) for line in table] == [
         re.sub(r"[\d.+-]+", "", line) for line in printed[: len(table)]
     ]
+    assert [line for line in printed if "again: the schedule ends here" in line] == [
+        line for line in table if "again: the schedule ends here" in line
+    ]
+    assert str(report).count("again: the schedule ends here") == 1  # 0.01 is below the schedule, 0.02 its end
     mine = report.as_dict()
     for name in ("sliced_w1", "energy", "cross_entropy_gap", "gaussianised_ks"):
         of_draws = mine[name].pop("p_values", []), metrics[name].pop("p_values", [])

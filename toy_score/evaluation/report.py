@@ -182,10 +182,14 @@ class Report:
         levels = zip(self.levels, self.score_error, self.score_error_se, strict=True)
         return [
             "noise level sigma   normalised score error",
-            *[f"{s:17.3g}   {e:.6f} +- {se:.6f}" for s, e, se in levels],
+            *[f"{s:17.3g}   {e:.6f} +- {se:.6f}{self._end(k)}" for k, (s, e, se) in enumerate(levels)],
             f"{'mean':>17}   {mean:.6f}",
             "",
         ]
+
+    def _end(self, k: int) -> str:
+        """What is said of a level that stands there twice: the schedule does not reach the one that was asked for."""
+        return "   again: the schedule ends here" if self.levels[k] in self.levels[:k] else ""
 
     def _likelihood_lines(self) -> list[str]:
         if self.likelihood is None:
