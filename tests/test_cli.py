@@ -217,7 +217,7 @@ def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, ca
         assert yaml.safe_load(once)["model"]["init_args"][part]["class_path"].startswith("toy_score.")
 
 
-def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampler_of_an_ode():
+def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampler_of_the_flow():
     for model in ("ncsn", "ddpm", "edm", "energy", "flow", "vp", "subvp", "ve", "original/ncsn", "original/ddpm"):
         heart, split = (settings_of(f"{model}_{toy}") for toy in ("heart", "split_normal"))
         kinds = [settings.pop("data") for settings in (heart, split)]
@@ -226,7 +226,7 @@ def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampl
         assert shared[0] == shared[1]
         edges = [settings["model"]["init_args"]["backbone"]["init_args"].pop("edges") for settings in (heart, split)]
         assert edges == ([0, 0] if "original" in model else [0, 16])
-        if model in ("edm", "energy", "flow"):
+        if model == "flow":
             kinds = [settings["model"]["init_args"].pop("sampler")["class_path"] for settings in (heart, split)]
             assert kinds == ["toy_score.RungeKutta4", "toy_score.StochasticMidpoint"]
         assert heart == split

@@ -489,3 +489,15 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--samplers" in done.stdout
     assert done.stdout.strip().endswith("False")
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_the_key_of_the_figure_lies_within_it_however_long_the_names_are(panels):
+    names = ["RungeKutta4(grid=Angular(scale=0.3))", "DPMSolver2M(grid=Trailing())", "mine.TwoStep", "Heun", "its own"]
+    lines = [Line(name, [9, 19], [8.0, 1.1], "#123456", "star" if name == "its own" else "line") for name in names]
+    figure = comparison([Panel("a", lines, 0.1)] * panels, "evaluations", "title")
+    figure.draw_without_rendering()
+    key = figure.legends[0].get_window_extent()
+    assert key.x0 >= 0
+    assert key.x1 <= figure.bbox.width
+    assert key.y0 >= figure.axes[0].get_window_extent().y1

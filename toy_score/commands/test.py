@@ -25,7 +25,8 @@ def run(given: Given) -> None:
 
 def verdict(path: Path) -> str:
     """What the figures in a file say in one sentence: how far the samples are from exact ones."""
-    figures = json.loads(path.read_text(encoding="utf-8"))["sliced_w1"]
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    figures, budget = metrics["sliced_w1"], "error_budget" in metrics
     value, floor, z = figures["value"], figures["floor"], figures["z"]
     if value is None or floor is None:
         return "Verdict: there are not enough finite samples to judge."
@@ -36,7 +37,8 @@ def verdict(path: Path) -> str:
             f"Verdict: by sliced W1, the samples cannot be told from exact ones (distance {value:.4f}, "
             f"noise floor {floor:.4f})."
         )
+    causes = "the error budget has the causes" if budget else "`test --budget` measures the causes"
     return (
         f"Verdict: the sliced W1 distance of the samples is {value / floor:.1f} times that of exact samples "
-        f"({value:.4f}, noise floor {floor:.4f}); `test --budget` measures the causes."
+        f"({value:.4f}, noise floor {floor:.4f}); {causes}."
     )
