@@ -297,6 +297,7 @@ def test_predict_and_test_work_from_the_checkpoint(runs, command, tmp_path):
     assert code == 0
     assert "Error of the velocity" in said
     assert "normalised path energy" in said
+    assert "--budget" not in said
     figures = json.loads((tmp_path / "m.json").read_text())["bridge"]
     assert len(figures["velocity_error"]) == 5
     assert all(0 < e < 2 for e in figures["velocity_error"])
@@ -306,6 +307,18 @@ def test_predict_and_test_work_from_the_checkpoint(runs, command, tmp_path):
     )
     assert code == 0
     assert "Error of the velocity" not in said  # not known for these ends
+
+
+def test_fit_keeps_the_pictures_of_a_bridge_and_names_only_commands_that_take_it(command, tmp_path):
+    few = ("--trainer.max_steps", 2, "--model.n_pairs", 512, "--data.n_val", 64, "--trainer.accelerator", "cpu")
+    code, said, error = command("fit", "--config", "flow_moons_to_eight_gaussians", *few)
+    assert code == 0, error
+    (run,) = tmp_path.glob("lightning_logs/*/version_0")
+    pictures = {path.stem for path in (run / "pictures").iterdir()}
+    assert {"samples", "trajectory", "velocity_field", "pairs"} <= pictures
+    assert not {"vector_field", "score_error", "noise_to_data"} & pictures
+    assert "toy_score test --ckpt_path" in said
+    assert "toy_score play" not in said
 
 
 @pytest.mark.parametrize(
