@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import (
     busy,
+    couplings,
     flow_maps,
     growth,
     optimisations,
@@ -174,6 +175,27 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
     ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"], seeds=1)).values()
     assert row["config"] == "`edm_heart`"
     assert float(row["sliced W1 / floor"]) > 1  # 20 steps do not do
+
+
+def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured():
+    options = argparse.Namespace(quick=True, parts=["normal_to_moons"], seeds=1, methods=list(couplings.METHODS))
+    (rows,) = couplings.measure(options).values()
+    assert [row["method"] for row in rows] == list(couplings.METHODS)
+    for row in rows:
+        assert float(row["W2"]) > float(row["noise floor"]) > 0  # 20 steps do not do
+        assert float(row["path energy"]) >= 0
+
+
+def test_the_result_of_a_coupling_is_kept_until_its_settings_change(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(couplings, "measured", lambda *case: trained.append(case) or {"w2": 1.0})
+    for _ in range(2):
+        couplings.kept("normal_to_moons", "optimal", 0, tmp_path)
+        couplings.kept("normal_to_moons", "exact", 0, tmp_path)
+    assert trained == [("normal_to_moons", "optimal", 0), ("normal_to_moons", "exact", 0)]
+    monkeypatch.setattr(couplings, "STEPS", 7)
+    couplings.kept("normal_to_moons", "optimal", 0, tmp_path)
+    assert len(trained) == 3
 
 
 def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeypatch):

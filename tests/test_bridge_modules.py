@@ -21,6 +21,7 @@ from toy_score import (
     GaussianBridge,
     GaussianMixture,
     GaussianMixtureDataModule,
+    Heun,
     IndependentCoupling,
     LinearObservation,
     Moons,
@@ -30,7 +31,9 @@ from toy_score import (
     Trailing,
     __main__ as entry,
 )
-from toy_score.modules.pairs import PairPool, paired
+from toy_score.metrics import follow
+from toy_score.modules.pairs import PairPool, of_flow, paired, pairs_of_data
+from toy_score.samplers import NoiseStream
 
 
 def small(**arguments):
@@ -73,7 +76,7 @@ def weights(model):
 
 def test_a_pool_holds_the_first_points_of_the_data_each_once_and_draws_each_pair_once_an_epoch():
     source = data()
-    pool = PairPool(source.batch, Moons(), OptimalTransport(32), 600, 0, torch.device("cpu"), torch.float32)
+    pool = PairPool(*pairs_of_data(source.batch, Moons(), OptimalTransport(32), 600, 0), 0)
     batches = [pool(k, 60) for k in range(10)]
     drawn = torch.cat([x0 for x0, _ in batches])
     first = torch.cat([source.batch(k).x for k in range(10)])[:600]
@@ -86,7 +89,7 @@ def test_a_pool_holds_the_first_points_of_the_data_each_once_and_draws_each_pair
 
 
 def test_a_pool_smaller_than_a_batch_repeats_its_pairs():
-    pool = PairPool(data().batch, Moons(), OptimalTransport(32), 40, 0, torch.device("cpu"), torch.float32)
+    pool = PairPool(*pairs_of_data(data().batch, Moons(), OptimalTransport(32), 40, 0), 0)
     x0, x1 = pool(7, 64)
     assert x0.shape == x1.shape == (64, 2)
     assert len(x0.unique(dim=0)) == 40
@@ -141,6 +144,40 @@ def test_pairs_have_the_marginals_of_the_two_ends():
         # 4096 points of the moons, some of them twice: within 6 standard errors for twice the variance
         difference = y1.double().mean(dim=0) - Moons().reference(8192).mean(dim=0)
         assert (difference.abs() < 6 * (2 * y1.double().var(dim=0) / 4096).sqrt()).all()
+
+
+def test_the_pairs_of_a_flow_are_its_samples_and_where_they_started():
+    exact, sampler = ExactBridge(EightGaussians(), Moons(std=0.5), BridgeModule().schedule), Heun(10, Trailing())
+    x0, x1 = of_flow(exact, sampler, 300, 0)
+    assert torch.equal(x0, sampler(exact, 300, generator()))
+    ends = sampler.walk(exact, exact.schedule.prior_sigma * x1, NoiseStream(0, 0, 300))
+    assert torch.allclose(ends, x0, atol=1e-4)
+    with pytest.raises(ValueError, match="are made by a solver of the flow, not by BridgeSDE"):
+        of_flow(exact, BridgeSDE(5), 10, 0)
+
+
+def test_a_flow_on_the_pairs_of_a_flow_is_straighter(tmp_path):
+    """Rectified flow, from a curved flow between two Gaussian clusters and two others across them."""
+    ends = {"means": [[-2.0, -2.0], [2.0, 2.0]], "stds": 0.3}
+    source = GaussianMixture([[-2.0, 2.0], [2.0, -2.0]], 0.3)
+
+    def trained(name, **arguments):
+        torch.manual_seed(0)
+        model = BridgeModule(source, **small(backbone=MLP((32, 32), "silu"), **arguments))
+        trainer = trainer_of(tmp_path, 300, limit_val_batches=0)
+        trainer.fit(model, GaussianMixtureDataModule(**ends, batch_size=256, n_train=25_600))
+        trainer.save_checkpoint(tmp_path / name)
+        x1 = source.sample(1000, generator())
+        x0, energy = follow(model.denoiser, x1)
+        return 1.0 - ((x1 - x0).square().sum(dim=1).mean() / energy.mean()).item()
+
+    first = trained("first.ckpt")
+    second = trained("second.ckpt", reflow=str(tmp_path / "first.ckpt"), n_pairs=4096)
+    assert second < 0.5 * first
+    with pytest.raises(ValueError, match="give both the same source and data"):
+        BridgeModule(reflow=str(tmp_path / "first.ckpt"), **small())._of_flow(10, 0)
+    with pytest.raises(ValueError, match="leave out one"):
+        BridgeModule(coupling=OptimalTransport(), reflow="first.ckpt")
 
 
 # What is known
@@ -215,7 +252,7 @@ def runs(tmp_path_factory):
     torch.manual_seed(0)
     models = {
         "independent": BridgeModule(Moons(std=0.5), **small()),
-        "schroedinger": SchrodingerBridgeModule(1.0, Moons(), EntropicTransport(2.0, 32), 640, **small()),
+        "schroedinger": SchrodingerBridgeModule(1.0, Moons(), EntropicTransport(2.0, 32), n_pairs=640, **small()),
     }
     for name, model in models.items():
         trainer = trainer_of(folder, 5)
@@ -260,6 +297,7 @@ def test_predict_and_test_work_from_the_checkpoint(runs, command, tmp_path):
     assert code == 0
     assert "Error of the velocity" in said
     assert "normalised path energy" in said
+    assert "--budget" not in said
     figures = json.loads((tmp_path / "m.json").read_text())["bridge"]
     assert len(figures["velocity_error"]) == 5
     assert all(0 < e < 2 for e in figures["velocity_error"])
@@ -269,6 +307,18 @@ def test_predict_and_test_work_from_the_checkpoint(runs, command, tmp_path):
     )
     assert code == 0
     assert "Error of the velocity" not in said  # not known for these ends
+
+
+def test_fit_keeps_the_pictures_of_a_bridge_and_names_only_commands_that_take_it(command, tmp_path):
+    few = ("--trainer.max_steps", 2, "--model.n_pairs", 512, "--data.n_val", 64, "--trainer.accelerator", "cpu")
+    code, said, error = command("fit", "--config", "flow_moons_to_eight_gaussians", *few)
+    assert code == 0, error
+    (run,) = tmp_path.glob("lightning_logs/*/version_0")
+    pictures = {path.stem for path in (run / "pictures").iterdir()}
+    assert {"samples", "trajectory", "velocity_field", "pairs"} <= pictures
+    assert not {"vector_field", "score_error", "noise_to_data"} & pictures
+    assert "toy_score test --ckpt_path" in said
+    assert "toy_score play" not in said
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Flows between two distributions: flow matching from any source, with any coupling."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -14,22 +13,20 @@ from toy_score.bridges import (
     GaussianBridge,
     KnownBridge,
     NetworkBridge,
-    NetworkSchrodingerBridge,
 )
 from toy_score.checks import check_at_least
-from toy_score.couplings import Coupling, EntropicTransport, IndependentCoupling, OptimalTransport
+from toy_score.couplings import Coupling, IndependentCoupling, OptimalTransport
 from toy_score.data import data_module
 from toy_score.distributions import Distribution, GaussianMixture
 from toy_score.evaluation import Finding, diagnose_bridge
 from toy_score.metrics import VelocityError
 from toy_score.modules.base import ScoreModule
 from toy_score.modules.batches import batches_of, conditioned, in_float32
-from toy_score.modules.pairs import PairPool, paired
+from toy_score.modules.pairs import PairPool, of_flow, paired, pairs_of_data
 from toy_score.objectives import (
     ConditionalFlowMatching,
     Context,
     Loss,
-    ScoreAndFlowMatching,
     TrainingTimes,
     UniformTimes,
 )
@@ -41,7 +38,7 @@ from toy_score.seeds import seed_of
 if TYPE_CHECKING:
     from toy_score.plotting import Picture
 
-__all__ = ["BridgeModule", "SchrodingerBridgeModule"]
+__all__ = ["BridgeModule", "is_gaussian"]
 
 PICTURED_TIMES = (0.1, 0.5, 0.9)
 
@@ -59,6 +56,8 @@ class BridgeModule(ScoreModule):
         n_pairs: pairs that are made before the training and drawn from in random order, >= 1, unless the points of a
             pair are independent: then each step draws new source points. Without a data module of this package, each
             batch is paired when it comes.
+        reflow: checkpoint of a model from the same source, whose samples and their starting points are the pairs, in
+            the place of a coupling: rectified flow (Liu et al. 2023), which is straighter than that model's.
 
     Raises:
         ValueError: if an argument is out of range, for guidance or an observation, and for class labels with a coupling
@@ -72,6 +71,7 @@ class BridgeModule(ScoreModule):
         source: Distribution = STANDARD_NORMAL,
         coupling: Coupling = IndependentCoupling(),
         n_pairs: int = 40_960,
+        reflow: str | None = None,
         schedule: LinearFlow = LinearFlow(sigma_min=1e-3, sigma_max=1e3),
         parameterisation: Parameterisation = FlowPrediction(),
         conditioning: Conditioning = Time(),
@@ -87,12 +87,16 @@ class BridgeModule(ScoreModule):
                 f"guidance and observations need Gaussian noise, which a {self.name} does not remove; choose "
                 "--model FlowMatchingModule, or leave them out"
             )
-        if self.backbone.n_labels and not coupling.is_independent:
+        if reflow is not None and not coupling.is_independent:
             raise ValueError(
-                f"with {type(coupling).__name__} the points of a class come from a part of the source; leave out "
-                "backbone.n_labels, or choose --model.coupling IndependentCoupling"
+                f"the pairs are those of the flow of {reflow!r} or by {type(coupling).__name__}; leave out one"
             )
-        self.source, self.coupling, self.n_pairs = source, coupling, n_pairs
+        if self.backbone.n_labels and not (coupling.is_independent and reflow is None):
+            raise ValueError(
+                "the points of a class come from a part of the source, unless pairs are independent; leave out "
+                "backbone.n_labels, or choose --model.coupling IndependentCoupling without reflow"
+            )
+        self.source, self.coupling, self.n_pairs, self.reflow = source, coupling, n_pairs, reflow
         parts = (self.backbone, self.schedule, self.parameterisation, self.conditioning)
         self.denoiser = NetworkBridge(*parts, source=source)
         self._pool: PairPool | None = None
@@ -108,7 +112,7 @@ class BridgeModule(ScoreModule):
         """The exact flow for the pairs of the coupling, of the label's class; None if it is not known."""
         data = self.target
         exact = None if data is None else data.exact
-        return None if exact is None else self._exact_bridge(exact)
+        return None if exact is None or self.reflow is not None else self._exact_bridge(exact)
 
     def _exact_bridge(self, distribution: Distribution) -> KnownBridge | None:
         p, q = distribution, self.source
@@ -173,6 +177,8 @@ class BridgeModule(ScoreModule):
         return {"velocity_field": field, **pairs}
 
     def _pictured_pairs(self, real: Tensor) -> tuple[Tensor, Tensor]:
+        if self.reflow is not None:
+            return self._of_flow(len(real), seed_of("pictured pairs"))
         generator = torch.Generator().manual_seed(seed_of("pictured pairs"))
         return paired(real, self.source, self.coupling, generator)
 
@@ -180,12 +186,26 @@ class BridgeModule(ScoreModule):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        data = data_module(self.trainer)
+        data, seed = data_module(self.trainer), self.noise_seed
         self._pool = None
-        if data is not None and not self.coupling.is_independent:
-            self._pool = PairPool(
-                data.batch, self.source, self.coupling, self.n_pairs, self.noise_seed, self.device, self._float
+        if self.reflow is not None:
+            self._pool = self._pooled(*self._of_flow(self.n_pairs, seed_of("pairs", seed)))
+        elif data is not None and not self.coupling.is_independent:
+            self._pool = self._pooled(*pairs_of_data(data.batch, self.source, self.coupling, self.n_pairs, seed))
+
+    def _pooled(self, x0: Tensor, x1: Tensor) -> PairPool:
+        return PairPool(x0.to(self.device, self._float), x1.to(self.device, self._float), self.noise_seed)
+
+    def _of_flow(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Pairs of the flow of the model `reflow`."""
+        first = ScoreModule.load_from_checkpoint(str(self.reflow), guide=None, guidance=1.0)
+        begins = STANDARD_NORMAL if first.denoiser.source is None else first.denoiser.source
+        if begins != self.source or first.standardisation != self.standardisation:
+            raise ValueError(
+                f"{self.reflow!r} goes from {begins!r} with standardisation {first.standardisation}, this model from "
+                f"{self.source!r} with {self.standardisation}; give both the same source and data"
             )
+        return of_flow(first.sampling_denoiser, first.sampler, n, seed)
 
     def ends(self, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         if self._pool is None:
@@ -200,8 +220,7 @@ class BridgeModule(ScoreModule):
         denoiser = conditioned(self.denoiser, labels)
         kept = self._validation_pairs
         if kept is None or len(kept[0]) != len(x0) or not torch.equal(kept[0], x0):
-            generator = self._generator(seed_of("validation pairs", self.noise_seed))
-            kept = self._validation_pairs = (x0, *paired(x0, self.source, self.coupling, generator))
+            kept = self._validation_pairs = (x0, *self._pairs_to_validate(x0))
         _, x0, x1 = kept
         generator = self._generator(seed_of("validation noise", self.noise_seed))
         t = self.times(len(x0), self.schedule, generator)
@@ -216,56 +235,16 @@ class BridgeModule(ScoreModule):
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.trainer.global_step)
 
+    def _pairs_to_validate(self, x0: Tensor) -> tuple[Tensor, Tensor]:
+        seed = seed_of("validation pairs", self.noise_seed)
+        if self.reflow is None:
+            return paired(x0, self.source, self.coupling, self._generator(seed))
+        ends = self._of_flow(len(x0), seed)
+        return ends[0].to(x0), ends[1].to(x0)
+
     def teardown(self, stage: str) -> None:
         super().teardown(stage)
         self._pool = self._validation_pairs = None
-
-
-class SchrodingerBridgeModule(BridgeModule):
-    """[SF]2M: the flow and the score of a Schroedinger bridge, learned from entropic pairs without simulation (Tong et
-    al. 2024, "Simulation-free Schroedinger bridges via score and flow matching").
-
-    The pairs of a Schroedinger bridge are those of `EntropicTransport(epsilon=2 sigma^2)`. With `OptimalTransport`, it
-    is the paper's [SF]2M-Exact. Solvers of the flow and `BridgeSDE` sample; the two have the same marginals. The score
-    has a second network like the first. Further arguments are those of `BridgeModule`.
-
-    Args:
-        sigma: standard deviation of the Brownian motion after unit time, > 0.
-
-    Raises:
-        ValueError: if `sigma` is not positive, and as `BridgeModule` says.
-    """
-
-    denoiser_type = NetworkSchrodingerBridge
-
-    def __init__(
-        self,
-        sigma: float = 1.0,
-        source: Distribution = STANDARD_NORMAL,
-        coupling: Coupling = EntropicTransport(epsilon=2.0),
-        n_pairs: int = 40_960,
-        objective: Loss = ScoreAndFlowMatching(),
-        **kwargs: Any,
-    ):
-        super().__init__(source, coupling, n_pairs, objective=objective, **kwargs)
-        net = self.denoiser
-        score_backbone = net.score_backbone if isinstance(net, NetworkSchrodingerBridge) else None
-        parts = (self.backbone, self.schedule, self.parameterisation, self.conditioning)
-        self.denoiser = NetworkSchrodingerBridge(*parts, None, source, score_backbone, sigma)
-
-    @property
-    def sigma(self) -> float:
-        """Standard deviation of the Brownian motion after unit time."""
-        return self.denoiser.sigma if isinstance(self.denoiser, NetworkSchrodingerBridge) else 0.0
-
-    def _exact_bridge(self, distribution: Distribution) -> KnownBridge | None:
-        pairs, p, q = self.coupling, distribution, self.source
-        entropic = isinstance(pairs, EntropicTransport) and math.isclose(pairs.epsilon, 2.0 * self.sigma**2)
-        return GaussianBridge(p, q, self.sigma, self.line) if entropic and is_gaussian(p) and is_gaussian(q) else None
-
-    def doctor(self) -> list[Finding]:
-        p = self.distribution
-        return [] if p is None else diagnose_bridge(p, self.source, self.schedule, self.coupling, self.sigma)
 
 
 def is_gaussian(distribution: Distribution) -> TypeGuard[GaussianMixture]:

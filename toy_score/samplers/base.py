@@ -140,16 +140,15 @@ class Sampler(Component, ABC):
         return self.start(schedule, noise) if source is None else schedule.prior_sigma * noise.points(source.sample)
 
     def check(self, denoiser: Denoiser) -> None:
-        """Check that it can use a denoiser; each one can whose source is normal, unless the sampler says otherwise.
+        """Check that it can use a denoiser: unless the sampler says otherwise, any whose source is normal.
 
         Raises:
             ValueError: if it cannot.
         """
         if denoiser.source is not None and not self.follows_flow:
-            raise ValueError(
-                f"{type(self).__name__} removes Gaussian noise, but samples of {type(denoiser).__name__} begin at "
-                "points of a source; choose a solver of the flow such as Euler, Heun or RungeKutta4"
-            )
+            name, of = type(self).__name__, type(denoiser).__name__
+            begin = f"{name} removes Gaussian noise, but samples of {of} begin at points of a source"
+            raise ValueError(f"{begin}; choose a solver of the flow such as Euler, Heun or RungeKutta4")
 
     def stream(self, seed: int, first: int, n: int, device: torch.device) -> NoiseStream:
         """The noise of the rows `first ... first + n - 1`."""
