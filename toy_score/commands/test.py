@@ -25,8 +25,8 @@ def run(given: Given) -> None:
 
 OTHERS = {"energy": "energy distance", "gaussianised_ks": "Gaussianised KS", "cross_entropy_gap": "cross-entropy gap"}
 FAR = 5.0
-"""Standard deviations from which another metric contradicts the sliced W1: in one of 2000 draws by chance, since the law
-of the KS is skew."""
+"""Standard deviations from which another metric contradicts the sliced W1: in one of 2000 draws by chance, for the KS,
+whose law is skew."""
 
 
 def verdict(path: Path) -> str:
