@@ -146,7 +146,8 @@ class Pictures(pl.Callback):
                 plotting.in_units(figure, owner.standardisation)
         if exact is not None:
             self.errors[step] = self._errors(model, exact, real)
-            figures["score_error"] = plotting.score_errors(STUDY_LEVELS, self.errors, title)
+            levels = [exact.schedule.level_at(sigma).ratio for sigma in STUDY_LEVELS]  # the nearest that it has
+            figures["score_error"] = plotting.score_errors(levels, self.errors, title)
             if isinstance(exact, ExactFlowMap) and isinstance(model.denoiser, FlowMap):
                 error = self._map_error(model.denoiser, exact, real[:N_MAPPED].to(model.device), self._generator(model))
                 figures["map_error"] = plotting.map_error(error.levels, error.compute().tolist(), title)

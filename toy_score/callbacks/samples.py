@@ -36,7 +36,7 @@ class SampleWriter(BasePredictionWriter):
 
     While they are made, the samples are in `PATH.part`, and `PATH.part.state` holds their settings and which chunks are
     there. The same command goes on from there, also after a kill; which processes made which chunk does not
-    matter.
+    matter. After SIGTERM it stops at the end of a chunk, after Ctrl-C at once.
 
     Args:
         path: `.npy`, a float32 array `(n, 2)`; `.csv`, with the columns of the file that was trained on, or
@@ -168,6 +168,8 @@ class SampleWriter(BasePredictionWriter):
             self._marks.flush()
         except OSError as error:
             raise OSError(f"cannot write {str(self._part)!r}: {error.strerror or error}") from error
+        if trainer.received_sigterm:  # Lightning's loops of training and test look at it, that of prediction does not
+            raise SIGTERMException
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()

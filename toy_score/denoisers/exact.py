@@ -1,7 +1,9 @@
 """The truth."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 from typing_extensions import Self
 
@@ -17,8 +19,14 @@ __all__ = ["ExactDenoiser"]
 class ExactDenoiser(Component, Denoiser):
     """The truth: the closed-form answers of a distribution under a schedule.
 
-    Noise that a schedule adds to scaled data is noise of level `sigma / alpha` on the data itself:
-    `score(x, t) = score_sigma/alpha(x / alpha) / alpha`, and `D(x, t)` is the mean at the same rescaled point.
+    Noise that a schedule adds to scaled data is noise of level `r = sigma / alpha` on the data itself: `score(x, t) =
+    score_r(x / alpha) / alpha`, and `D(x, t)` is the mean at the same rescaled point.
+
+    Example:
+        >>> exact = ExactDenoiser(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> level = exact.schedule.level_at(0.5)
+        >>> exact.denoise(torch.tensor([[3.0, 0.0]]), level)
+        tensor([[2.1000, 0.6000]])
     """
 
     distribution: Distribution
@@ -35,6 +43,19 @@ class ExactDenoiser(Component, Denoiser):
     def noise(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)
         return -level.sigma * self.score(x, level)
+
+    def velocity(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        R = torch.hypot(level.alpha, level.sigma)
+        score, D = self.distribution.score_and_denoise(x / level.alpha, level.ratio)
+        noise = -level.sigma * (score / level.alpha)
+        return level.alpha / R * noise - level.sigma / R * D
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A subclass with a score, noise or denoised point of its own has the velocity that is made of them."""
+        super().__init_subclass__(**kwargs)
+        if not {"score", "noise", "denoise"}.isdisjoint(vars(cls)) and "velocity" not in vars(cls):
+            cls.velocity = Denoiser.velocity  # type: ignore[method-assign]
 
     def conditioned_on(self, label: int) -> Self:
         """The truth of one class."""

@@ -21,7 +21,7 @@ from toy_score.metrics.maps import EVALUATIONS, INNER_LEVELS, ExactPaths, MapErr
 from toy_score.metrics.memorisation import Memorisation
 from toy_score.metrics.partition import PartitionKL
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
-from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
+from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError, study_levels
 from toy_score.metrics.transport import ExactW2
 
 __all__ = [
@@ -62,4 +62,5 @@ __all__ = [
     "noise_floors",
     "sample_metrics",
     "squared_w2",
+    "study_levels",
 ]

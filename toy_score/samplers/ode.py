@@ -78,6 +78,14 @@ class Heun(GridSampler):
     Args:
         n_steps: number of steps, >= 1; `2 n_steps - 1` evaluations.
         grid: at which times they begin.
+
+    Example:
+        >>> exact = ExactDenoiser(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> sampler = Heun(n_steps=12)
+        >>> sampler.nfe(exact.schedule)  # evaluations of the denoiser for a sample
+        23
+        >>> sampler(exact, n=1000, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([1000, 2])
     """
 
     follows_flow = True
@@ -100,6 +108,12 @@ class RungeKutta4(GridSampler):
     Args:
         n_steps: number of steps, >= 1; `4 n_steps - 3` evaluations.
         grid: at which times they begin.
+
+    Example:
+        >>> exact = ExactDenoiser(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> x = RungeKutta4(n_steps=5)(exact, n=1000, generator=torch.Generator().manual_seed(0))
+        >>> evaluate(x, Heart()).as_dict()["sliced_w1"]["ratio"] < 1.5  # of the value that exact samples get
+        True
     """
 
     follows_flow = True
