@@ -1,5 +1,6 @@
 """The truth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -36,6 +37,6 @@ class ExactDenoiser(Component, Denoiser):
         level = self._level(x, t)
         return -level.sigma * self.score(x, level)
 
-    def conditioned_on(self, label: int) -> Self:
-        """The truth of one class."""
+    def conditioned_on(self, label: int | Sequence[float]) -> Self:
+        """The truth of one class, or given a condition."""
         return replace(self, distribution=self.distribution.conditioned_on(label))

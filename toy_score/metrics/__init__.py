@@ -1,5 +1,6 @@
 """Metrics between samples and the truth, and between denoisers; all reduce over processes."""
 
+from toy_score.metrics.classifier import C2ST
 from toy_score.metrics.counts import (
     InvalidMass,
     ModeReverseKL,
@@ -24,6 +25,7 @@ from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
 from toy_score.metrics.transport import ExactW2
 
 __all__ = [
+    "C2ST",
     "EVALUATIONS",
     "INNER_LEVELS",
     "MMD",
