@@ -440,6 +440,17 @@ def test_the_best_cell_is_the_cheapest_that_is_not_significantly_worse_than_the_
     assert best([row(1, None)]) is None
 
 
+@pytest.mark.parametrize("name", ["energy_z", "cross_entropy_gap_z", "mode_weights_worst_z"])
+def test_the_best_cell_is_none_in_which_another_metric_raises_an_alarm_if_there_is_another(name):
+    alarming, dearer, unknown = (
+        {**row(9, 0.0100), name: -5.1},
+        {**row(19, 0.0110), name: 4.9},
+        {**row(29, 0.01), name: None},
+    )
+    assert best([alarming, dearer, unknown]) is dearer
+    assert best([alarming]) is alarming
+
+
 def test_names_come_from_runs_and_are_unique():
     paths = ["a/heart/version_3/checkpoints/last.ckpt", "b/heart/version_3/checkpoints/last.ckpt", "x/model.ckpt"]
     assert unique_names(list(map(Path, paths))) == ["heart v3", "heart v3 #2", "model"]
