@@ -201,26 +201,3 @@ def test_torch_is_imported_without_collections_and_its_objects_are_not_collected
         assert gc.get_freeze_count() > before
     finally:
         gc.unfreeze()
-
-
-def test_the_verdict_names_a_metric_that_contradicts_sliced_w1(tmp_path):
-    w1 = {"value": 0.009, "floor": 0.0086, "z": 0.3}
-    quiet = {
-        "sliced_w1": w1,
-        "cross_entropy_gap": {"z": 1.0},
-        "mode_weights": {"left": {"z": 4.9}, "right": {"z": None}},
-    }
-    path = tmp_path / "m.json"
-    for other, said in (
-        ({}, "noise floor 0.0086)."),
-        ({"cross_entropy_gap": {"z": -11.6}}, "but by the cross-entropy gap, nats they can: z = -11.6."),
-        ({"mode_weights": {"left": {"z": 7.0}}}, "but by the share of the mode left they can: z = 7.0."),
-    ):
-        path.write_text(json.dumps(quiet | other))
-        assert verdict(path).endswith(said)
-    for budget, said in (
-        ({}, "`test --budget` measures the causes."),
-        ({"error_budget": {}}, "the error budget has the causes."),
-    ):
-        path.write_text(json.dumps(quiet | budget | {"sliced_w1": {**w1, "z": 9.0}}))
-        assert verdict(path).endswith(said)
