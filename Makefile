@@ -11,7 +11,7 @@ DOCS := $(VENV)/.ready-docs
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s%s\n", $$1, $$2 }'
 
-demo: $(READY) ## train a model, draw samples and measure them: about a minute
+demo: $(READY) ## train a model, draw samples and measure them: about two minutes
 	$(BIN)/python -m toy_score fit --config configs/ncsn_heart.yaml
 	@run=$$(ls -td lightning_logs/ncsn_heart/version_* | head -n 1) && \
 	$(BIN)/python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output $$run/samples.npy && \
@@ -40,6 +40,7 @@ readme: $(READY) ## run every command of the README in a fresh clone: about ten 
 # Each line can be run alone.
 bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.flow_maps
 	$(BIN)/python -m benchmarks.time_to_quality
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.sampling
@@ -49,6 +50,7 @@ bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.optimisations
+	$(BIN)/python -m benchmarks.couplings
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.power
 
@@ -56,16 +58,18 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.gallery
 	$(BIN)/python -m docs.figures.framework
 	$(BIN)/python -m docs.figures.flow_maps
+	$(BIN)/python -m docs.figures.couplings
 	$(BIN)/python -m docs.figures.pictures
 	$(BIN)/python -m docs.figures.samplers
 	$(BIN)/python -m docs.figures.budget
+	$(BIN)/python -m docs.figures.compare
 	$(BIN)/python -m docs.figures.section3
 	$(BIN)/python -m docs.figures.points
 	$(BIN)/python -m docs.figures.points --picture
 
 # Warnings are errors; nothing is loaded from the network while it builds.
 docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples, about six minutes
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -j auto -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 campaign: $(READY) ## try kills, full disks, damaged input, odd numbers, other seeds and planted errors: some hours
@@ -77,6 +81,7 @@ campaign: $(READY) ## try kills, full disks, damaged input, odd numbers, other s
 	$(BIN)/python -m campaign.mutants
 
 $(READY): pyproject.toml
+	@echo "Installing into $(VENV), once: torch alone is some hundred megabytes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@

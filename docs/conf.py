@@ -15,13 +15,20 @@ from pathlib import Path
 from docutils import nodes
 from docutils.utils.math import latex2mathml
 from sphinx.application import Sphinx
-
-import toy_score
+from sphinx.errors import ExtensionError
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+import toy_score  # noqa: E402
+from docs.docstrings import rewritten  # noqa: E402
+
 BUILD = HERE / "_build"
-(BUILD / "extra").mkdir(parents=True, exist_ok=True)
+PLAYGROUND = BUILD / "extra/playground.html"
+COMMAND = [sys.executable, "-m", "toy_score"]
+training: list[subprocess.Popen] = []
+PLAYGROUND.parent.mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("PYTHONPATH", str(ROOT))  # for the kernels that run the tutorials
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -57,7 +64,7 @@ myst_linkify_fuzzy_links = False
 suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold a function
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(BUILD / "cache")
-nb_execution_timeout = 300
+nb_execution_timeout = 1800  # a cell takes ten seconds; on a busy machine many times as long
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True  # what a page writes is not kept
 nb_output_stderr = "remove"  # progress bars
@@ -114,21 +121,9 @@ autodoc_inherit_docstrings = False  # Lightning's refer to Lightning's own pages
 napoleon_use_rtype = False
 
 
-SECTIONS = {f"{name}:" for name in ("Args", "Attributes", "Raises", "Returns")}  # napoleon's
-
-
-def equations_are_code(app, what, name, obj, options, lines):
-    """Indented blocks of a docstring are equations and code, as in Markdown, and tables stay as they are."""
-    out, section, literal = [], False, False
-    for before, line in zip(["", *lines], lines, strict=False):
-        table = line.startswith("|") and (not before.strip() or before.startswith("|"))
-        if line and not line.startswith("    ") and not table:
-            section, literal = line in SECTIONS, False
-        elif line and not section and not literal and not before.strip():
-            out += [".. code-block:: text", ""]
-            literal = True
-        out.append("    " + line if table else line)
-    lines[:] = out
+def rewrite_docstring(app, what, name, obj, options, lines):
+    """Formulas, tables and code of docstrings, in place."""
+    lines[:] = rewritten(lines)
 
 
 def inline_formula(visitor, node) -> None:
@@ -149,15 +144,22 @@ def links_of_the_repository(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\(\.\./(SECURITY|CONTRIBUTING)\.md", lambda found: f"({found[1].lower()}.md", text)
 
 
-def first_model(app: Sphinx) -> None:
-    """A trained model for the first page: once for each build folder, about a minute."""
-    page = BUILD / "extra/playground.html"
-    if page.is_file() or app.builder.format != "html":
+def begin_first_model(app: Sphinx) -> None:
+    """Train a model for the first page, once for each build folder, while the pages are read."""
+    if PLAYGROUND.is_file() or app.builder.format != "html":
         return
-    command = [sys.executable, "-m", "toy_score"]
-    steps = os.environ.get("TOY_SCORE_DOCS_STEPS", "3000")
-    subprocess.run([*command, "fit", "--config", "ncsn_heart", "--trainer.max_steps", steps], check=True, cwd=BUILD)
-    subprocess.run([*command, "play", "latest", "--output", str(page)], check=True, cwd=BUILD)
+    steps = os.environ.get("TOY_SCORE_DOCS_STEPS", "1500")
+    fit = [*COMMAND, "fit", "--config", "ncsn_heart", "--trainer.max_steps", steps, "--pictures.frames", "0"]
+    training.append(subprocess.Popen(fit, cwd=BUILD, stdout=subprocess.DEVNULL))
+
+
+def end_first_model(app: Sphinx, env: object) -> None:
+    """Its page, when the training has ended."""
+    for process in training:
+        if process.wait():
+            raise ExtensionError("the model of the first page was not trained; its messages are above")
+        subprocess.run([*COMMAND, "play", "latest", "--output", str(PLAYGROUND)], check=True, cwd=BUILD)
+    training.clear()
 
 
 def llms_txt(app: Sphinx, error: Exception | None) -> None:
@@ -170,10 +172,12 @@ def llms_txt(app: Sphinx, error: Exception | None) -> None:
     (Path(app.outdir) / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Connect what is defined above."""
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
-    app.connect("autodoc-process-docstring", equations_are_code, priority=100)
+    app.connect("autodoc-process-docstring", rewrite_docstring, priority=100)
     app.connect("source-read", links_of_the_repository)
-    app.connect("builder-inited", first_model)
+    app.connect("builder-inited", begin_first_model)
+    app.connect("env-updated", end_first_model)
     app.connect("build-finished", llms_txt)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -73,6 +73,7 @@ def blank():
 draw = Pictures._draw
 
 
+@functools.wraps(draw)
 def drawn_after_steps(pictures, trainer, *what):
     """Draw as usual, but not before the first step."""
     if trainer.global_step > 0:

@@ -21,8 +21,9 @@ from toy_score import (
     RungeKutta4,
     SplitNormal,
     plotting,
+    progress,
 )
-from toy_score.evaluation import METRICS, ErrorBudget, Report, Row, error_budget
+from toy_score.evaluation import METRICS, ErrorBudget, Report, Row, budget as budgets, error_budget
 from toy_score.evaluation.budget import _Draws, _fine, _noised_data
 from toy_score.metrics import Floor, noise_floors, sample_metrics
 from toy_score.samplers import NoiseStream
@@ -169,6 +170,20 @@ def test_metrics_already_computed_by_test_are_those_of_the_budget(floors, wrong_
     assert given.as_dict() == wrong_network.as_dict()
     assert not any(progress.startswith("network,") for progress in told)
     assert "prior, 3 of 3" in told
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_bar_counts_the_draws_of_a_budget_where_somebody_is_watching(floors, watched, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "is_watched", lambda: watched)
+    monkeypatch.setattr(budgets, "PATIENCE", 0.0)
+    points = HEART.sample(50, torch.Generator().manual_seed(0))
+    truth = ExactDenoiser(HEART, WIDE)
+    for options in ({}, {"points": points}, {"guided": ScaledNoise(HEART, WIDE)}):
+        error_budget(truth, truth, Heun(4), n=20, seeds=(1, 2), floors=floors, **options)
+        shown = capsys.readouterr().err
+        rows = 5 + ("points" in options) + 2 * ("guided" in options)
+        assert (f"{2 * rows - 1}/{2 * rows} [" in shown) == watched  # at the beginning of the last
+        assert ("network alone, 2 of 2" in shown) == watched
 
 
 def test_the_error_of_the_fine_flow_is_below_any_noise_floor():

@@ -217,7 +217,7 @@ def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, ca
         assert yaml.safe_load(once)["model"]["init_args"][part]["class_path"].startswith("toy_score.")
 
 
-def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampler_of_an_ode():
+def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampler_of_the_flow():
     for model in ("ncsn", "ddpm", "edm", "energy", "flow", "vp", "subvp", "ve", "original/ncsn", "original/ddpm"):
         heart, split = (settings_of(f"{model}_{toy}") for toy in ("heart", "split_normal"))
         kinds = [settings.pop("data") for settings in (heart, split)]
@@ -226,7 +226,7 @@ def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampl
         assert shared[0] == shared[1]
         edges = [settings["model"]["init_args"]["backbone"]["init_args"].pop("edges") for settings in (heart, split)]
         assert edges == ([0, 0] if "original" in model else [0, 16])
-        if model in ("edm", "energy", "flow"):
+        if model == "flow":
             kinds = [settings["model"]["init_args"].pop("sampler")["class_path"] for settings in (heart, split)]
             assert kinds == ["toy_score.RungeKutta4", "toy_score.StochasticMidpoint"]
         assert heart == split
@@ -524,6 +524,7 @@ def test_version_and_lists_print_what_exists(capsys):
 
 def test_the_catalog_lists_exactly_the_classes_that_exist():
     from toy_score.backbones import Backbone
+    from toy_score.couplings import Coupling
     from toy_score.distributions import Distribution
     from toy_score.modules import ScoreModule
     from toy_score.objectives import Loss
@@ -538,7 +539,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
 
     kinds = {"distributions": Distribution, "samplers": Sampler, "schedules": Schedule, "modules": ScoreModule}
     kinds |= {"grids": Grid, "objectives": Loss, "parameterisations": Parameterisation, "backbones": Backbone}
-    kinds |= {"rules": PosteriorRule}
+    kinds |= {"rules": PosteriorRule, "couplings": Coupling}
     for kind, base in kinds.items():
         concrete = {c for c in family(base) - {base} if not inspect.isabstract(c)}
         concrete = {c for c in concrete if c.__name__ in toy_score.__all__ or not c.__subclasses__()}
@@ -551,7 +552,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
 # Bad input: (arguments, what the line must name)
 MISTAKES = {
     "an unknown command": (["fitt"], ["fitt", "fit"]),
-    "an unknown list": (["list", "colours"], ["colours", "samplers"]),
+    "an unknown list": (["list", "pictures"], ["pictures", "samplers"]),
     "a missing config": (["fit", "--config", "heart.yml"], ["heart.yml", "ncsn_heart"]),
     "an unknown class": (["fit", "--config", "ncsn_heart", "--model", "NCSM"], ["NCSM"]),
     "an unknown sampler": (["fit", "--config", "ncsn_heart", "--model.sampler", "Huen"], ["Huen"]),

@@ -81,6 +81,7 @@ def runs(tmp_path_factory):
             few = ["--trainer.max_steps", "10", "--trainer.accelerator", "cpu", "--data.n_val", "64"]
             fast = ["--model.sampler", "RungeKutta4", "--model.sampler.n_steps", "2", "--pictures.n_samples", "20"]
             fast += ["--pictures.frames", "0"]
+            fast += ["--model.sampler.grid", "Angular", "--model.sampler.grid.scale", "0.3"] * (config == "edm_heart")
             entry.main(["fit", "--config", config, *few, *fast, "--pictures.every_n_steps", "1000000"])
     finally:
         os.chdir(here)
@@ -116,7 +117,7 @@ def test_every_cell_is_evaluated_and_no_temporary_file_remains(heart):
     for name in models | exact:
         chosen = [row["sampler"] for row in rows if row["model"] == name]
         grid = [f"{s}n_steps={n}{t})" for s, t in (("Heun(", ""), ("DDIM(", ", eta=0.5")) for n in STEPS]
-        own = ", grid=Angular(scale=0.3)" if "edm" in name else ""  # of a config with this sampler
+        own = ", grid=Angular(scale=0.3)" if "edm" in name else ""  # the grid of its own
         assert sorted(chosen) == sorted([f"RungeKutta4(n_steps=2{own})", *grid])
     assert len([row for row in rows if row["model"] == "exact, wide schedule"]) == 4
     assert len(rows) == 4 * 5 + 4
@@ -439,6 +440,17 @@ def test_the_best_cell_is_the_cheapest_that_is_not_significantly_worse_than_the_
     assert best([row(1, None)]) is None
 
 
+@pytest.mark.parametrize("name", ["energy_z", "cross_entropy_gap_z", "mode_weights_worst_z"])
+def test_the_best_cell_is_none_in_which_another_metric_raises_an_alarm_if_there_is_another(name):
+    alarming, dearer, unknown = (
+        {**row(9, 0.0100), name: -5.1},
+        {**row(19, 0.0110), name: 4.9},
+        {**row(29, 0.01), name: None},
+    )
+    assert best([alarming, dearer, unknown]) is dearer
+    assert best([alarming]) is alarming
+
+
 def test_names_come_from_runs_and_are_unique():
     paths = ["a/heart/version_3/checkpoints/last.ckpt", "b/heart/version_3/checkpoints/last.ckpt", "x/model.ckpt"]
     assert unique_names(list(map(Path, paths))) == ["heart v3", "heart v3 #2", "model"]
@@ -488,3 +500,15 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--samplers" in done.stdout
     assert done.stdout.strip().endswith("False")
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_the_key_of_the_figure_lies_within_it_however_long_the_names_are(panels):
+    names = ["RungeKutta4(grid=Angular(scale=0.3))", "DPMSolver2M(grid=Trailing())", "mine.TwoStep", "Heun", "its own"]
+    lines = [Line(name, [9, 19], [8.0, 1.1], "#123456", "star" if name == "its own" else "line") for name in names]
+    figure = comparison([Panel("a", lines, 0.1)] * panels, "evaluations", "title")
+    figure.draw_without_rendering()
+    key = figure.legends[0].get_window_extent()
+    assert key.x0 >= 0
+    assert key.x1 <= figure.bbox.width
+    assert key.y0 >= figure.axes[0].get_window_extent().y1

@@ -234,8 +234,9 @@ def test_labels_change_the_output_and_no_label_adds_nothing():
         assert torch.allclose(each[labels == label], model.conditioned_on(label).noise(x, t)[labels == label])
     assert torch.allclose(model.conditioned_on(-1).noise(x, t), model.noise(x, t))
     assert not torch.allclose(model.conditioned_on(0).noise(x, t), model.conditioned_on(1).noise(x, t))
-    with pytest.raises(ValueError, match="labels go from 0 to 1"):
-        model.conditioned_on(2)
+    for label in (2, -2):
+        with pytest.raises(ValueError, match="labels go from 0 to 1"):
+            model.conditioned_on(label)
     with pytest.raises(ValueError, match="knows no labels"):
         NetworkDenoiser(MLP(), VP(), NoisePrediction(), LogSigma()).conditioned_on(0)
 

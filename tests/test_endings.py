@@ -3,9 +3,13 @@
 import errno
 import io
 import os
+import re
+import shutil
+import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,10 +18,10 @@ from training import fit
 from campaign.children import start
 from campaign.commands import brief
 from toy_score import MLP, EDMModule, Heun, __main__ as entry
-from toy_score.callbacks import EMA, Checkpoint
+from toy_score.callbacks import EMA, Checkpoint, Pictures
 from toy_score.commands.errors import one_line_errors
-from toy_score.commands.yaml_values import EndlessError, load
 from toy_score.files import replacing
+from toy_score.yaml_values import EndlessError, load
 
 TINY = """
 model: {class_path: EDMModule, init_args: {backbone: {class_path: MLP, init_args: {hidden: [8]}}, sampler: Heun}}
@@ -219,6 +223,36 @@ def test_a_training_whose_reader_leaves_is_saved_and_ends_quietly():
     assert saved["global_step"] >= 20
 
 
+@pytest.mark.usefixtures("foreground_signals")
+def test_a_run_whose_folder_is_removed_while_it_trains_ends_in_one_line_or_well(monkeypatch, capsys):
+    """TensorBoard's thread may find no folder for its file; its traceback is not shown, nor its path in bytes.
+
+    If its file was open before, the folder is made again, and the training ends well.
+    """
+    step = EDMModule.training_step
+
+    def removing(*arguments):
+        shutil.rmtree("lightning_logs", ignore_errors=True)
+        return step(*arguments)
+
+    monkeypatch.setattr(EDMModule, "training_step", removing)
+    monkeypatch.setattr(Pictures, "_draw", Pictures._draw.__wrapped__)  # before the first step, too
+    handler = signal.getsignal(signal.SIGINT)
+    code = 0
+    try:
+        entry.main(["fit", "--config", "tiny.yaml"])
+    except SystemExit as stop:
+        code = stop.code
+    lines = capsys.readouterr().err.splitlines()
+    if code:
+        assert (code, len(lines)) == (2, 1)
+        assert re.match("error: 'lightning_logs/tiny/version_0/.*': No such file or directory$", lines[0])
+    else:
+        assert lines == []
+        assert torch.load("lightning_logs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+    assert signal.getsignal(signal.SIGINT) is handler  # as after a training that ends well
+
+
 def test_a_reader_that_leaves_is_no_defect(capsys):
     class Closed(io.StringIO):
         def write(self, text):
@@ -247,3 +281,31 @@ def test_a_command_that_is_terminated_does_not_look_like_a_success(capsys):
         raise SIGTERMException
     assert stop.value.code == 143
     assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize(("number", "code", "kept"), [(signal.SIGTERM, 143, b"xx.."), (signal.SIGINT, 130, b"x...")])
+@pytest.mark.usefixtures("foreground_signals")
+def test_a_predict_that_is_stopped_keeps_its_chunks_and_the_same_command_goes_on(
+    number, code, kept, trained, monkeypatch, capsys
+):
+    """SIGTERM ends it after the chunk in which it comes, Ctrl-C at once; the samples are those without interruption."""
+    argv = ["predict", "--ckpt_path", str(trained), "--n_samples", str(4 * 4096), "--model.sampler.n_steps", "2"]
+    entry.main([*argv, "--output", "whole.npy"])
+    sample, calls = EDMModule.predict_step, []
+
+    def stopped(model, *batch):
+        calls.append(batch)
+        if len(calls) == 2:
+            signal.raise_signal(number)
+        return sample(model, *batch)
+
+    monkeypatch.setattr(EDMModule, "predict_step", stopped)
+    argv += ["--output", "x.npy"]
+    assert ended(capsys, entry.main, argv) == (code, ["stopped"] if code == 143 else [])
+    assert Path("x.npy.part.state").read_bytes().endswith(b"\n" + kept)
+    assert not Path("x.npy").exists()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning lets it be ignored for the rest of a process
+    entry.main(argv)
+    assert len(calls) == 2 + kept.count(b".")
+    assert np.array_equal(np.load("x.npy"), np.load("whole.npy"))
+    assert not list(Path().glob("x.npy.*"))

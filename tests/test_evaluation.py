@@ -27,7 +27,7 @@ from toy_score import (
 )
 from toy_score.distributions import Points
 from toy_score.evaluation import Evaluation
-from toy_score.metrics import Memorisation, noise_floors
+from toy_score.metrics import STUDY_LEVELS, Memorisation, noise_floors, study_levels
 from toy_score.modules import ScoreModule
 from toy_score.requests import SampleRequest, draw_seeds
 
@@ -193,3 +193,8 @@ def test_what_is_known_of_the_data_is_computed_once():
     with pytest.raises(AttributeError):
         known.distribution = Moons()
     assert HeartDataModule().known().training is None
+
+
+def test_levels_that_a_schedule_does_not_reach_are_counted_once():
+    assert study_levels(EDM(0.01, 500.0)) == pytest.approx(STUDY_LEVELS)
+    assert study_levels(EDM(0.02, 500.0)) == pytest.approx([*STUDY_LEVELS[:-2], 0.02])  # not 0.0199 and 0.01

@@ -12,10 +12,12 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import toy_score as ts
-from toy_score import plotting, progress
+from toy_score import __main__ as entry, plotting, progress
 from toy_score.callbacks import EMA, Pictures
 from toy_score.metrics import noise_floors
+from toy_score.modules import read_checkpoint
 from toy_score.plotting import style
+from toy_score.yaml_values import load
 
 PAGE = Path(__file__).parents[1] / "docs/notebook.md"
 PNG = b"\x89PNG"
@@ -191,6 +193,44 @@ def test_a_run_is_kept_where_commands_find_it_and_without_a_name_nothing_is_writ
     checkpoint = tmp_path / "lightning_logs/mine/version_0/checkpoints/last.ckpt"
     assert ts.ScoreModule.load_from_checkpoint(checkpoint).distribution == ts.Heart()
     assert (checkpoint.parents[1] / "pictures/samples.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "data", [ts.HeartDataModule(n_val=64, batch_size=32), ts.Moons(std=0.2)], ids=["module", "object"]
+)
+def test_the_commands_take_a_run_from_python_up_where_it_stopped(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ts.fit(small(), data, 5, run="mine", callbacks=[Pictures(n_samples=20, frames=0, sigmas=[0.5])])
+    run = tmp_path / "lightning_logs/mine/version_0"
+    entry.main(["fit", "--config", f"{run}/config.yaml", "--ckpt_path", str(run), "--trainer.max_steps", "10"])
+    again = run.with_name("version_1")
+    steps = [read_checkpoint(f"{folder}/checkpoints/last.ckpt")["global_step"] for folder in (run, again)]
+    assert steps == [5, 10]
+    entry.main(["test", "--ckpt_path", str(run), "--n_samples", "64"])
+    assert (run / "metrics.json").is_file()
+
+
+def test_the_settings_of_a_run_from_python_are_those_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn = {"n_samples": 20, "frames": 0, "sigmas": [0.5]}
+    ts.fit(ts.EDMModule(), ts.HeartDataModule(), 1, run="mine", callbacks=[Pictures(**drawn)])
+    flags = [word for name, value in drawn.items() for word in (f"--pictures.{name}", str(value))]
+    entry.main(
+        [
+            "fit",
+            "--model",
+            "EDMModule",
+            "--data",
+            "HeartDataModule",
+            "--name",
+            "mine",
+            "--trainer.max_steps",
+            "1",
+            *flags,
+        ]
+    )
+    python, command = (load(Path(f"lightning_logs/mine/version_{k}/config.yaml").read_text()) for k in (0, 1))
+    assert python == command
 
 
 @pytest.mark.parametrize(

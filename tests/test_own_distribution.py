@@ -1,5 +1,6 @@
 """The examples of docs/distributions.md and docs/your_own_classes.md, as a user would follow them."""
 
+import ast
 import json
 import re
 import sys
@@ -10,9 +11,14 @@ import pytest
 from toy_score import __main__ as entry
 
 PAGE = Path(__file__).parents[1] / "docs/distributions.md"
-CLASSES = Path(__file__).parents[1] / "docs/your_own_classes.md"
+PAGE_OF_CLASSES = (Path(__file__).parents[1] / "docs/your_own_classes.md").read_text(encoding="utf-8")
 QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--data.n_val", "64", "--pictures.n_samples", "50"]
 QUICK += ["--pictures.frames", "0"]
+
+
+def classes_blocks():
+    """The blocks of Python of the page; the first is the file `mine.py`."""
+    return re.findall(r"```python\n(.*?)```", PAGE_OF_CLASSES, flags=re.S)
 
 
 @pytest.fixture
@@ -53,8 +59,7 @@ def test_a_distribution_of_the_users_own_is_trained_and_tested_by_the_command_li
 @pytest.fixture
 def mine(blocks, monkeypatch):
     """A run with the classes of both pages; their modules are as good as never imported."""
-    (block,) = re.findall(r"```python\n(.*?)```", CLASSES.read_text(encoding="utf-8"), flags=re.S)
-    Path("mine.py").write_text(block)
+    Path("mine.py").write_text(classes_blocks()[0])
     own = ["--data", "cross.CrossDataModule", "--model.sampler", "mine.Midpoint"]
     own += ["--model.objective.weighting", "mine.MinSNR", "--model.objective.weighting.gamma", "3"]
     own += ["--model.backbone", "mine.Residual", "--model.backbone.width", "8"]
@@ -105,6 +110,17 @@ def test_a_network_of_ones_own_gets_one_number_and_one_label_for_each_point():
     assert all(torch.allclose(answer, answers[0], atol=1e-6) for answer in answers)
 
 
+def test_own_classes_are_listed_after_those_of_the_package(blocks, capsys):
+    Path("my_samplers.py").write_text("".join(classes_blocks()[:2]))
+    entry.main(["list", "samplers", "objectives", "backbones", "--import", "my_samplers"])
+    said = capsys.readouterr().out
+    samplers, rest = said.split("objectives")
+    assert samplers.index("my_samplers.TwoStep(n_steps=20, grid=Angular())") > samplers.index("  TwistedDiffusion(")
+    assert "\n      The flow by the two-step method of Adams and Bashforth" in samplers
+    assert "my_samplers.Residual(width=64, n_blocks=2)" in rest
+    assert said.count("my_samplers") == 3
+
+
 def test_own_samplers_are_compared_on_ones_own_distribution(mine):
     few = ["--n_steps", "3,6", "--n_samples", "200", "--seeds", "1", "--device", "cpu"]
     samplers = ["--samplers", "Euler,mine.Midpoint,mine.Midpoint(n_steps=4)"]
@@ -123,14 +139,30 @@ def test_a_module_that_cannot_be_imported_is_reported_in_one_line(given, capsys)
     assert said.count("\n") == 1
 
 
-def test_the_documented_sampler_has_the_order_it_states(blocks):
-    import torch
-
-    from toy_score import EDM, ExactDenoiser, Heart
-
+def test_the_documented_samplers_have_the_order_they_state(capsys):
     names = {}
-    exec(re.findall(r"```python\n(.*?)```", CLASSES.read_text(encoding="utf-8"), flags=re.S)[0], names)
-    truth, flow = ExactDenoiser(Heart(), EDM(0.05, 80.0)), names["Midpoint"]
-    x = [flow(n)(truth, 200, torch.Generator().manual_seed(0)) for n in (20, 40, 640)]
-    errors = [(y - x[2]).norm(dim=1).mean().item() for y in x[:2]]
-    assert 3.0 < errors[0] / errors[1] < 6.0
+    for block in classes_blocks():
+        exec(block, names)
+    (printed,) = capsys.readouterr().out.splitlines()
+    assert (
+        f"print(errors(Midpoint, [40, 80, 160]))  # {', '.join(map(in_tens, ast.literal_eval(printed)))}"
+        in PAGE_OF_CLASSES
+    )
+    for cls in (names["Midpoint"], names["TwoStep"]):
+        coarse, fine = names["errors"](cls, [160, 320])
+        assert 3.4 < coarse / fine < 4.2
+
+
+def test_without_a_last_step_of_its_own_the_documented_sampler_is_worse():
+    names = {}
+    blocks = classes_blocks()
+    exec(blocks[0], names)
+    del names["Midpoint"].last
+    for block in blocks[1:]:
+        exec(block, names)
+    assert 3e-4 < names["errors"](names["Midpoint"], [320])[0] < 5e-4
+
+
+def in_tens(value):
+    """2.4e-3, as people write it."""
+    return f"{value:.1e}".replace("e-0", "e-")

@@ -12,9 +12,10 @@ from toy_score import EDMModule, ScoreModule
 from toy_score.commands.arguments import Text, parse
 from toy_score.commands.build import instantiated
 from toy_score.commands.complete import complete, complete_arguments
-from toy_score.commands.settings import merged, written_out
-from toy_score.commands.yaml_values import dump, load
+from toy_score.commands.settings import merged
 from toy_score.component import check_config, from_config, to_config
+from toy_score.training import written_out
+from toy_score.yaml_values import dump, load
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ _ROOMS = {
         "SCurve",
         "SplitNormal",
         "SwissRoll",
+        "TwoMoonsInference",
         "TwoSpirals",
     ],
     "schedules": ["DDPM", "EDM", "VE", "VP", "Cosine", "LinearFlow", "Schedule", "SubVP"],
@@ -55,6 +56,16 @@ _ROOMS = {
         "VelocityPrediction",
     ],
     "denoisers": ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"],
+    "bridges": [
+        "Bridge",
+        "ExactBridge",
+        "GaussianBridge",
+        "KnownBridge",
+        "NetworkBridge",
+        "NetworkSchrodingerBridge",
+        "SchrodingerBridge",
+    ],
+    "couplings": ["Coupling", "EntropicTransport", "IndependentCoupling", "OptimalTransport"],
     "flow_maps": ["ExactFlowMap", "FlowMap", "NetworkFlowMap"],
     "posteriors": ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule", "Rewarded"],
     "tilts": ["ScaledScore", "Tilt"],
@@ -65,6 +76,7 @@ _ROOMS = {
         "AdaptiveDormandPrince",
         "Angular",
         "AnnealedLangevin",
+        "BridgeSDE",
         "ConsistentAnnealedSampling",
         "Corrector",
         "DDPMAncestral",
@@ -98,6 +110,7 @@ _ROOMS = {
     ],
     "objectives": [
         "AllLevels",
+        "ConditionalFlowMatching",
         "Consistency",
         "Context",
         "DenoisingScoreMatching",
@@ -113,6 +126,7 @@ _ROOMS = {
         "OutputWeighting",
         "Progressive",
         "RandomLevels",
+        "ScoreAndFlowMatching",
         "SigmaSquared",
         "SlicedScoreMatching",
         "StableTarget",
@@ -144,14 +158,17 @@ _ROOMS = {
         "SplitNormalDataModule",
         "SwissRollDataModule",
         "ToyDataModule",
+        "TwoMoonsInferenceDataModule",
         "TwoSpiralsDataModule",
     ],
     "modules": [
+        "BridgeModule",
         "DDPMModule",
         "EDMModule",
         "FlowMapModule",
         "FlowMatchingModule",
         "NCSNModule",
+        "SchrodingerBridgeModule",
         "ScoreModule",
         "ScoreSDEModule",
         "WarmupCosine",
@@ -173,6 +190,21 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         PotentialMLP as PotentialMLP,
         Raw as Raw,
     )
+    from toy_score.bridges import (
+        Bridge as Bridge,
+        ExactBridge as ExactBridge,
+        GaussianBridge as GaussianBridge,
+        KnownBridge as KnownBridge,
+        NetworkBridge as NetworkBridge,
+        NetworkSchrodingerBridge as NetworkSchrodingerBridge,
+        SchrodingerBridge as SchrodingerBridge,
+    )
+    from toy_score.couplings import (
+        Coupling as Coupling,
+        EntropicTransport as EntropicTransport,
+        IndependentCoupling as IndependentCoupling,
+        OptimalTransport as OptimalTransport,
+    )
     from toy_score.data import (
         AnisotropicGaussiansDataModule as AnisotropicGaussiansDataModule,
         CheckerboardDataModule as CheckerboardDataModule,
@@ -193,6 +225,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         SplitNormalDataModule as SplitNormalDataModule,
         SwissRollDataModule as SwissRollDataModule,
         ToyDataModule as ToyDataModule,
+        TwoMoonsInferenceDataModule as TwoMoonsInferenceDataModule,
         TwoSpiralsDataModule as TwoSpiralsDataModule,
     )
     from toy_score.denoisers import (
@@ -225,6 +258,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         SCurve as SCurve,
         SplitNormal as SplitNormal,
         SwissRoll as SwissRoll,
+        TwoMoonsInference as TwoMoonsInference,
         TwoSpirals as TwoSpirals,
     )
     from toy_score.evaluation import (
@@ -241,17 +275,20 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
     )
     from toy_score.likelihood import ProbabilityFlow as ProbabilityFlow
     from toy_score.modules import (
+        BridgeModule as BridgeModule,
         DDPMModule as DDPMModule,
         EDMModule as EDMModule,
         FlowMapModule as FlowMapModule,
         FlowMatchingModule as FlowMatchingModule,
         NCSNModule as NCSNModule,
+        SchrodingerBridgeModule as SchrodingerBridgeModule,
         ScoreModule as ScoreModule,
         ScoreSDEModule as ScoreSDEModule,
         WarmupCosine as WarmupCosine,
     )
     from toy_score.objectives import (
         AllLevels as AllLevels,
+        ConditionalFlowMatching as ConditionalFlowMatching,
         Consistency as Consistency,
         Context as Context,
         DenoisingScoreMatching as DenoisingScoreMatching,
@@ -267,6 +304,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         OutputWeighting as OutputWeighting,
         Progressive as Progressive,
         RandomLevels as RandomLevels,
+        ScoreAndFlowMatching as ScoreAndFlowMatching,
         SigmaSquared as SigmaSquared,
         SlicedScoreMatching as SlicedScoreMatching,
         StableTarget as StableTarget,
@@ -303,6 +341,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         AdaptiveDormandPrince as AdaptiveDormandPrince,
         Angular as Angular,
         AnnealedLangevin as AnnealedLangevin,
+        BridgeSDE as BridgeSDE,
         ConsistentAnnealedSampling as ConsistentAnnealedSampling,
         Corrector as Corrector,
         DDPMAncestral as DDPMAncestral,

@@ -67,7 +67,7 @@ def _main(given: list[str]) -> None:
         print(f"toy_score {__version__}")
     elif argv[0] == "list":
         with _short_readers():
-            _list(argv[1:])
+            _list(argv[1:], _taken(given, "--import")[0])
     elif argv[0] == "completion":
         from toy_score.commands import completion
 
@@ -105,7 +105,8 @@ def _command(name: str, argv: list[str]) -> None:
         with _uncollected():
             command = importlib.import_module(f"toy_score.commands.{name}")
         if given.print_config:
-            from toy_score.commands.settings import checkpoint_settings, merged, written_out
+            from toy_score.commands.settings import checkpoint_settings, merged
+            from toy_score.training import written_out
 
             start = given.options.get("ckpt_path") or given.options.get("init_from")
             print(written_out(merged(given, checkpoint_settings(start))), end="")
@@ -183,7 +184,7 @@ def _taken(argv: list[str], flag: str) -> tuple[list[str], list[str]]:
     return values, others
 
 
-def _list(kinds: list[str]) -> None:
+def _list(kinds: list[str], own: list[str]) -> None:
     from toy_score.catalog import KINDS, entries
 
     if {"-h", "--help"} & set(kinds):
@@ -194,7 +195,7 @@ def _list(kinds: list[str]) -> None:
             _refuse(f"there is no list of {kind!r}{_advice(kind, KINDS)}")
     for kind in kinds or KINDS:
         print(kind)
-        for entry in entries(kind):
+        for entry in entries(kind, own):
             print(f"  {entry.name}\n      {entry.summary}" if entry.summary else f"  {entry.name}")
 
 

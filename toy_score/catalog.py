@@ -3,6 +3,8 @@
 import ast
 import functools
 import inspect
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ ROOT = Path(__file__).parent
 ROOMS = (
     "backbones",
     "callbacks",
+    "couplings",
     "data",
     "distributions",
     "modules",
@@ -35,6 +38,7 @@ KINDS: dict[str, tuple[str, str] | None] = {
     "objectives": ("Loss", "objectives"),
     "parameterisations": ("Parameterisation", "parameterisations"),
     "rules": ("PosteriorRule", "posteriors"),
+    "couplings": ("Coupling", "couplings"),
     "backbones": ("Backbone", "backbones"),
     "runs": None,
 }
@@ -56,8 +60,13 @@ class Argument(NamedTuple):
     about: str
 
 
-def entries(kind: str) -> list[Entry]:
-    """All there is of a kind, by name: the public classes that can be built, the configs, or the runs."""
+def entries(kind: str, own: Sequence[str] = ()) -> list[Entry]:
+    """All there is of a kind, by name: the public classes that can be built, the configs, or the runs.
+
+    Args:
+        kind: one of `KINDS`.
+        own: modules of the user's that are imported; what they define of the kind comes last.
+    """
     if kind == "configs":
         return [Entry(_config_name(path), _first_comment(path)) for path in sorted(configs_folder().rglob("*.yaml"))]
     if kind == "runs":
@@ -67,27 +76,35 @@ def entries(kind: str) -> list[Entry]:
     place = KINDS[kind]
     if place is None:
         raise ValueError(f"{kind} are not classes")
-    root, classes = place[0], _classes(place[1])
+    root, modules = place[0], {m: _defined(Path(f)) for m in own if (f := getattr(sys.modules[m], "__file__", None))}
+    classes = {**_classes(place[1]), **{name: node for defined in modules.values() for name, node in defined.items()}}
     bases = {name: {_base_name(base) for base in node.bases} for name, node in classes.items()}
 
     def is_subclass(name: str) -> bool:
         return any(base == root or (base in classes and is_subclass(base)) for base in bases[name])
 
     concrete = (set(classes) - set().union(*bases.values())) | (set(classes) & set(toy_score.__all__))
-    chosen = [classes[name] for name in sorted(concrete) if is_subclass(name) and not name.startswith("_")]
-    return [Entry(_call(node), _summary(node)) for node in chosen]
+    known, where = {**_all_classes(), **classes}, {name: f"{m}." for m, defined in modules.items() for name in defined}
+    chosen = [name for name in sorted(concrete) if is_subclass(name) and not name.startswith("_")]
+    chosen.sort(key=where.__contains__)
+    return [Entry(where.get(name, "") + _call(classes[name], known), _summary(classes[name])) for name in chosen]
 
 
-def arguments(name: str) -> list[Argument]:
-    """The arguments of a public class of the package in order, those that it hands to its base last.
+def arguments(name: str, classes: Mapping[str, ast.ClassDef] | None = None) -> list[Argument]:
+    """The arguments of a class in order, those that it hands to its base last.
+
+    Args:
+        name: of the class.
+        classes: those that there are, by name; the public ones of the package if None.
 
     Raises:
         KeyError: if there is no such class.
     """
-    node = _all_classes()[name]
+    classes = _all_classes() if classes is None else classes
+    node = classes[name]
     of = next((ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "of"), None)
     if of is not None:  # the data module of a distribution
-        return [*arguments(of), *arguments(_base_name(node.bases[0]))]
+        return [*arguments(of, classes), *arguments(_base_name(node.bases[0]), classes)]
     about, init = _abouts(node), _constructor(node)
     if init is None:
         own = [Argument(ast.unparse(f.target), ast.unparse(f.value) if f.value else None, "") for f in _fields(node)]
@@ -98,8 +115,9 @@ def arguments(name: str) -> list[Argument]:
         own = [Argument(name, default, "") for name, default in zip(names, defaults, strict=True)]
         handed_on = init.args.kwarg is not None
     bases = [_base_name(base) for base in node.bases]
-    inherited = [a for base in bases if base in _all_classes() and handed_on for a in arguments(base)]
-    texts = {a.name: a.about for base in bases if base in _all_classes() for a in arguments(base)} | about
+    of_bases = [a for base in bases if base in classes for a in arguments(base, classes)]
+    inherited = of_bases if handed_on else []
+    texts = {a.name: a.about for a in of_bases} | about
     own = [a._replace(about=texts.get(a.name, "")) for a in own]
     inherited = [a for a in inherited if a.name not in {mine.name for mine in own}]
     return inherited + own if init is None else own + inherited  # a dataclass has the fields of its base first
@@ -109,12 +127,13 @@ def arguments(name: str) -> list[Argument]:
 def _classes(place: str) -> dict[str, ast.ClassDef]:
     """The classes of a room, by name."""
     files = sorted((ROOT / place).rglob("*.py")) if (ROOT / place).is_dir() else [(ROOT / place).with_suffix(".py")]
-    return {
-        node.name: node
-        for file in files
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.ClassDef)
-    }
+    return {name: node for file in files for name, node in _defined(file).items()}
+
+
+def _defined(file: Path) -> dict[str, ast.ClassDef]:
+    """The classes that a file defines, by name."""
+    nodes = ast.parse(file.read_text(encoding="utf-8")).body
+    return {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
 
 
 @functools.cache
@@ -180,9 +199,9 @@ def _base_name(base: ast.expr) -> str:
     return _base_name(base.value) if isinstance(base, ast.Subscript) else ast.unparse(base)
 
 
-def _call(node: ast.ClassDef) -> str:
+def _call(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> str:
     """`Heun(n_steps=18, grid=Karras())`: the constructor with its defaults, without what it hands on by `**kwargs`."""
-    own = arguments(node.name)
+    own = arguments(node.name, classes)
     if (init := _constructor(node)) is not None:
         own = own[: len(init.args.args) - 1]
     return f"{node.name}({', '.join(a.name if a.default is None else f'{a.name}={a.default}' for a in own)})"

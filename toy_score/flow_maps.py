@@ -38,7 +38,16 @@ __all__ = ["ExactFlowMap", "FlowMap", "NetworkFlowMap"]
 
 
 class FlowMap(Denoiser):
-    """A denoiser that knows the flow map as well."""
+    """A denoiser that knows the flow map as well.
+
+    Example:
+        >>> flow_map = ExactFlowMap(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> x = torch.tensor([[300.0, 400.0]], dtype=torch.float64)
+        >>> there = flow_map.map(x, 1.0, 0.001)  # from the noise, sigma = 500, to sigma = 0.5 at once
+        >>> halfway = flow_map.map(x, 1.0, 0.01)  # in two parts it is the same
+        >>> torch.allclose(flow_map.map(halfway, 0.01, 0.001), there, atol=1e-5)
+        True
+    """
 
     @abstractmethod
     def map(self, x: Tensor, t: At, s: At) -> Tensor:

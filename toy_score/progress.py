@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-__all__ = ["bar", "in_notebook", "is_watched", "watched"]
+__all__ = ["PATIENCE", "bar", "in_notebook", "is_watched", "watched"]
 
-PATIENCE = 2.0  # seconds before a bar appears
+PATIENCE = 2.0
+"""Seconds before the bar of something that may be short appears."""
 
 Item = TypeVar("Item")
 

@@ -38,6 +38,13 @@ class Tilt(Component, Denoiser):
 
     Raises:
         ValueError: if the exponents are not as stated.
+
+    Example:
+        >>> exact = ExactDenoiser(GaussianMixture(means=[[0.0, 0.0]], stds=1.0), EDM())
+        >>> cold = Tilt([exact], [4.0])  # p^4: a quarter of the variance
+        >>> x = RungeKutta4(n_steps=8)(cold, n=4000, generator=torch.Generator().manual_seed(0))
+        >>> x.std().round(decimals=1)
+        tensor(0.5000)
     """
 
     denoisers: Sequence[Denoiser]

@@ -10,15 +10,27 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from toy_score.callbacks import EMA, Checkpoint, Dashboard, Pictures, ProgressBar, RunReport
-from toy_score.data import DistributionDataModule, PointsDataModule, ToyDataModule
+from toy_score.callbacks import EMA, Checkpoint, Dashboard, Pictures, ProgressBar, RunReport, run_folder
+from toy_score.component import defaults, to_config
+from toy_score.data import DistributionDataModule, PointsDataModule, ToyDataModule, typed
 from toy_score.distributions import Distribution, Points
+from toy_score.files import replacing
 from toy_score.modules import ScoreModule
 from toy_score.progress import is_watched
 from toy_score.quiet import silenced
 from toy_score.runs import LOGS, next_version
+from toy_score.yaml_values import dump
 
-__all__ = ["TRAINER_DEFAULTS", "RunLogger", "fit", "groups_per_validation", "is_first_process"]
+__all__ = [
+    "PARTS",
+    "TRAINER_DEFAULTS",
+    "RunLogger",
+    "fit",
+    "groups_per_validation",
+    "is_first_process",
+    "keep_settings",
+    "written_out",
+]
 
 Model = TypeVar("Model", bound=ScoreModule)
 
@@ -33,6 +45,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "inference_mode": False,  # energies and divergences are derivatives, in validation and sampling too
 }
 """What differs from Lightning's own defaults."""
+
+PARTS = {"trainer": pl.Trainer, "ema": EMA, "checkpoint": Checkpoint, "pictures": Pictures}
+"""The sections of a config, besides `model` and `data`, whose class does not change."""
 
 
 class RunLogger(TensorBoardLogger):
@@ -65,7 +80,8 @@ def fit(
             data module, for settings such as `HeartDataModule(batch_size=256)` or `PointsDataModule.of(x, labels)`.
         steps: of the optimizer, >= 1.
         run: name of the run. Then it is kept as the command `fit` keeps one, in `lightning_logs/RUN/version_N`: the
-            checkpoint, the logs for TensorBoard and the pictures. If None, nothing is written.
+            checkpoint, the settings as `config.yaml`, the logs for TensorBoard and the pictures. If None, nothing is
+            written. Of a `DataLoader` of your own there are no settings to keep.
         callbacks: of Lightning. Weights are averaged by `EMA()`, unless there is an EMA among these; so it is with the
             `Checkpoint`, the `Pictures` and the `RunReport` of a run.
         progress: whether to show a bar; if None, on a terminal and in a notebook.
@@ -74,6 +90,11 @@ def fit(
     Raises:
         TypeError: if `model` is no model or `data` no data.
         ValueError: if a number is out of range, or the points are not as stated.
+
+    Example:
+        >>> model = fit(EDMModule(), Heart(), steps=20, progress=False)  # steps=2000 is some twenty seconds, and good
+        >>> model.sample(1000, seed=0).shape
+        torch.Size([1000, 2])
     """
     if not isinstance(model, ScoreModule):
         raise TypeError(f"fit trains a model such as EDMModule(), got {type(model).__name__}")
@@ -96,6 +117,9 @@ def fit(
     model.train()
     with silenced():
         trained = pl.Trainer(**arguments | {"callbacks": own, "enable_progress_bar": bar} | trainer)
+        if run is not None and isinstance(source, ToyDataModule):
+            source.setup("fit")  # data that cannot be read are refused before there is a folder
+            keep_settings(_settings(run, model, source, own, {"max_steps": steps, **trainer}), trained)
         if isinstance(source, ToyDataModule):
             trained.fit(model, datamodule=source)
         else:
@@ -118,6 +142,39 @@ def _source(data: Any) -> "ToyDataModule | DataLoader[Any]":
     raise TypeError(
         f"fit takes a distribution, points (n, 2), a DataLoader or a data module, got {type(data).__name__}"
     )
+
+
+def _settings(
+    run: str, model: ScoreModule, data: ToyDataModule, callbacks: Sequence[pl.Callback], trainer: dict[str, Any]
+) -> dict[str, Any]:
+    """The settings with which the command `fit` would do the same; objects among those of the trainer have no text."""
+    plain = {name: value for name, value in trainer.items() if isinstance(value, (bool, int, float, str, type(None)))}
+    settings = {"name": run, "seed_everything": 0, "model": to_config(model), "data": to_config(data)}
+    settings["trainer"] = {**defaults(pl.Trainer)["init_args"], **TRAINER_DEFAULTS, **plain}
+    for section, cls in PARTS.items():
+        for callback in callbacks:
+            if isinstance(callback, cls):
+                settings[section] = {name: to_config(getattr(callback, name)) for name in defaults(cls)["init_args"]}
+    return {**settings, "ckpt_path": None, "init_from": None}
+
+
+def keep_settings(settings: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
+    log_dir = run_folder(trainer)
+    if log_dir is None or typed(trainer).fast_dev_run or not trainer.is_global_zero:
+        return
+    folder = Path(log_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"config-{n}.yaml" if (n := len(list(folder.glob("config*.yaml")))) else "config.yaml"
+    with replacing(folder / name) as file:
+        file.write(written_out(settings).encode("utf-8"))
+
+
+def written_out(settings: dict[str, Any]) -> str:
+    """The settings as YAML, complete: a config that gives the same command again."""
+    order = ("name", "seed_everything", "model", "data", *PARTS)
+    rest = [name for name in settings if name not in order]
+    return dump({name: settings[name] for name in (*order, *rest) if name in settings})
 
 
 def groups_per_validation(

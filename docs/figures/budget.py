@@ -19,13 +19,14 @@ from docs.figures.parts import IMAGES, TABLES, trained
 
 NARROW = ("--model.schedule.sigma_max", "5", "--trainer.max_steps", "3000")
 HEUN = ("--model.sampler", "Heun", "--model.sampler.n_steps", "40")
-FEWER = ("--n_samples", "5000")  # a thousand evaluations a sample
-COARSE = ("--model.sampler.n_levels", "40", "--model.sampler.eps", "0.0001")
+CHAIN = ("--model.sampler", "DDPMAncestral", "--model.sampler.variance", "forward", "--n_samples", "5000")
+LANGEVIN = ("--model.sampler", "AnnealedLangevin", "--model.sampler.steps_per_level", "10")
+COARSE = (*LANGEVIN, "--model.sampler.n_levels", "40", "--model.sampler.eps", "0.0001")
 UNIFORM = (*COARSE, "--model.sampler.uniform_start", "1.5", "--n_samples", "2000")
 CASES = {
     "edm_heart": ("edm_heart", (), ()),
     "ncsn_heart": ("ncsn_heart", (), COARSE),
-    "ddpm_heart": ("ddpm_heart", (), FEWER),
+    "ddpm_heart": ("ddpm_heart", (), CHAIN),
     "narrow_heun": ("ncsn_heart", NARROW, HEUN),
     "narrow_uniform": ("ncsn_heart", NARROW, UNIFORM),
 }

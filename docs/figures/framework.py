@@ -2,7 +2,7 @@
 
     python -m docs.figures.framework [--runs DIR]
 
-Trains the four networks (20 s each) unless their runs are in DIR already, and writes into `docs/images/`.
+Trains the four networks (a minute each) unless their runs are in DIR already, and writes into `docs/images/`.
 """
 
 import argparse
@@ -50,7 +50,9 @@ def main() -> None:
         "schedules": schedules(),
         "walks": walks(),
         "ddpm_is_ncsn": crossed(models["ncsn_heart"], models["ddpm_heart"]),
-        "density": plotting.density(edm.denoiser, ExactDenoiser(Heart(), edm.schedule), "EDM on the heart, 20 s"),
+        "density": plotting.density(
+            edm.denoiser, ExactDenoiser(Heart(), edm.schedule), "EDM on the heart, a minute of training"
+        ),
         "guidance": guidance(models["edm_split_normal_labels"]),
     }
     for name, figure in figures.items():

@@ -2,7 +2,7 @@
 
     python -m docs.figures.pictures [--runs DIR]
 
-Trains NCSN and EDM on the heart (20 s each) unless runs of them are in DIR already, and writes into `docs/images/`.
+Trains NCSN and EDM on the heart (a minute each) unless runs of them are in DIR already, and writes into `docs/images/`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--runs", default=None)
     runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
     edm = model("edm_heart", runs)
-    exact, title = ExactDenoiser(Heart(), edm.schedule), "EDM on the heart, 20 s of training"
+    exact, title = ExactDenoiser(Heart(), edm.schedule), "EDM on the heart, a minute of training"
     files = {
         "learned_and_exact.gif": learned_and_exact(model("ncsn_heart", runs)),
         "noise_to_data.gif": moving(edm, exact, title),

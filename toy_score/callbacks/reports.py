@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from toy_score.files import digest, replacing
 from toy_score.metrics import check_finite, finite_or_null
 from toy_score.modules import ScoreModule, read_checkpoint, score_module
 from toy_score.modules.batches import in_float32
+from toy_score.progress import is_watched
 from toy_score.requests import SampleRequest
 from toy_score.seeds import seed_of
 from toy_score.version import __version__
@@ -166,6 +166,7 @@ class TestReport(pl.Callback):
             self.options,
             data.data_seed,
             model.device,
+            model.exact_bridge,
         )
 
     def on_test_batch_end(
@@ -252,16 +253,16 @@ def metrics_path(ckpt_path: str) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}_metrics.json")
 
 
-def _progress(trainer: pl.Trainer) -> Callable[[str], None]:
-    """How the rows of a budget are announced: in one changing line where there is a progress bar, else once each."""
-    printed = set()
+def _progress(trainer: pl.Trainer) -> Callable[[str], None] | None:
+    """How the rows of a budget are announced: by a bar where there is one, else each in a line with the time so far."""
+    if trainer.progress_bar_callback is not None and is_watched():
+        return None
+    begin, printed = time.monotonic(), set()
 
     def tell(progress: str) -> None:
         row = progress.split(",")[0]
-        if trainer.progress_bar_callback is not None:
-            print(f"\rerror budget: {progress:<40}", end="", file=sys.stderr, flush=True)
-        elif row not in printed:
-            print(f"error budget: {row} ...", flush=True)
+        if row not in printed:
+            print(f"error budget: {row} ... ({time.monotonic() - begin:.0f} s)", flush=True)
         printed.add(row)
 
     return tell

@@ -14,9 +14,9 @@ import yaml
 
 from toy_score.catalog import config_file, entries
 from toy_score.commands.options import OPTIONS, SECTIONS
-from toy_score.commands.yaml_values import EndlessError, load
 from toy_score.runs import checkpoint_file
 from toy_score.words import did_you_mean
+from toy_score.yaml_values import EndlessError, load
 
 __all__ = ["Given", "Text", "parse"]
 

@@ -17,7 +17,6 @@ from torch.optim import Optimizer
 import toy_score
 from toy_score.catalog import KINDS
 from toy_score.commands.arguments import Text
-from toy_score.commands.yaml_values import load
 from toy_score.component import (
     Described,
     argument_type,
@@ -28,6 +27,7 @@ from toy_score.component import (
     to_config,
 )
 from toy_score.words import did_you_mean
+from toy_score.yaml_values import load
 
 __all__ = ["UnknownArgumentError", "complete", "complete_arguments"]
 

@@ -14,18 +14,16 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
-from toy_score.callbacks import EMA, Checkpoint, Dashboard, Pictures, RunReport, checkpoint_path, run_folder
+from toy_score.callbacks import EMA, Checkpoint, Dashboard, Pictures, RunReport, checkpoint_path
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
 from toy_score.commands.build import Built, instantiated, restoring, say, trainer_of
 from toy_score.commands.complete import complete
-from toy_score.commands.settings import written_out
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
-from toy_score.files import replacing
 from toy_score.modules import Constant, ScoreModule, read_checkpoint
 from toy_score.runs import LOGS
-from toy_score.training import RunLogger, groups_per_validation
+from toy_score.training import RunLogger, groups_per_validation, keep_settings
 
 __all__ = ["run", "run_name"]
 
@@ -48,14 +46,15 @@ def run(given: Given) -> None:
         model.check_units(known)
     if settings["init_from"] is not None:
         _take_weights(settings["init_from"], model, data)
-    _keep_settings(settings, trainer)
+    keep_settings(settings, trainer)
     with restoring(settings["ckpt_path"]):
         trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
     say(verdict(trainer))
     if checkpoint := checkpoint_path(trainer):
         path = shlex.quote(os.path.relpath(checkpoint))
         say(f"next:        python -m toy_score test --ckpt_path {path}")
-        say(f"             python -m toy_score play {path} --output play.html")
+        if model.denoiser.source is None:  # the page removes Gaussian noise
+            say(f"             python -m toy_score play {path} --output play.html")
 
 
 def check_name(name: str) -> None:
@@ -123,18 +122,6 @@ def _logger(described: Any) -> Any:
     if isinstance(logger, CSVLogger) and described["init_args"].get("version") is None:
         warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")  # config.yaml is there
     return logger
-
-
-def _keep_settings(settings: dict[str, Any], trainer: pl.Trainer) -> None:
-    """Keep the full config in the run's folder; that of a resumed run becomes `config-1.yaml`, and so on."""
-    log_dir = run_folder(trainer)
-    if log_dir is None or typed(trainer).fast_dev_run or not trainer.is_global_zero:
-        return
-    folder = Path(log_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"config-{n}.yaml" if (n := len(list(folder.glob("config*.yaml")))) else "config.yaml"
-    with replacing(folder / name) as file:
-        file.write(written_out(settings).encode("utf-8"))
 
 
 def _check_length(trainer: pl.Trainer, model: ScoreModule, data: ToyDataModule) -> None:

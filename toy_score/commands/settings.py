@@ -6,19 +6,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from toy_score.callbacks import EMA, Checkpoint, Pictures
 from toy_score.commands.arguments import Given
 from toy_score.commands.complete import UnknownArgumentError, complete, complete_arguments
-from toy_score.commands.yaml_values import dump
 from toy_score.component import check_config, defaults
 from toy_score.data import ToyDataModule
 from toy_score.modules import ScoreModule, read_checkpoint
-from toy_score.training import TRAINER_DEFAULTS
+from toy_score.training import PARTS, TRAINER_DEFAULTS
 
-__all__ = ["PARTS", "checkpoint_settings", "merged", "written_out"]
-
-PARTS = {"trainer": pl.Trainer, "ema": EMA, "checkpoint": Checkpoint, "pictures": Pictures}
-"""The sections whose class does not change."""
+__all__ = ["checkpoint_settings", "merged"]
 
 
 def merged(given: Given, stored: dict[str, Any]) -> dict[str, Any]:
@@ -84,10 +79,3 @@ def checkpoint_settings(path: str | None, named_anew: bool = False) -> dict[str,
     if data:
         described["data"] = complete(data, ToyDataModule, None, "data")
     return described
-
-
-def written_out(settings: dict[str, Any]) -> str:
-    """The settings as YAML, complete: a config that gives the same command again."""
-    order = ("name", "seed_everything", "model", "data", *PARTS)
-    rest = [name for name in settings if name not in order]
-    return dump({name: settings[name] for name in (*order, *rest) if name in settings})

@@ -36,7 +36,8 @@ def parser() -> Parser:
         default=DEFAULT_SAMPLERS,
         metavar="LIST",
         help="names or calls as in `list samplers`, e.g. 'Heun,DDIM(eta=0.5)'; own is the one that a model came with; "
-        "what has no steps, or has them written out, as Heun(n_steps=7), is evaluated once (default: %(default)s)",
+        "what has no steps, or has them written out, as Heun(n_steps=7), is evaluated once; with --import mine also "
+        "mine.Midpoint (default: %(default)s)",
     )
     p.add_argument(
         "--n_steps",

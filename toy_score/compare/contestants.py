@@ -103,7 +103,12 @@ def _load(path: Path, name: str, device: str, paths: Sequence[Path]) -> Contesta
     named = guide is not None and Path(guide).resolve() in {other.resolve() for other in paths}
     arguments = {"guide": guide} if named else {}
     model = ScoreModule.load_from_checkpoint(path, map_location=device, **arguments).to(device)
-    known = known if model.class_label is None else known.of_class(model.class_label)
+    if model.denoiser.source is not None:
+        raise ValueError(
+            f"compare and play take models that remove Gaussian noise; {str(path)!r} is a {model.name} from "
+            f"{model.denoiser.source!r}: measure it with test"
+        )
+    known = known if model.told is None else known.of_class(model.told)
     observation = model.observation_in_units
     truth = (known if observation is None else known.after(observation)).distribution
     return Contestant(name, NETWORK, model.sampling_denoiser, truth, (model.sampler,), digest(path))

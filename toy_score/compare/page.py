@@ -17,7 +17,7 @@ from toy_score.compare.contestants import NETWORK, Cell
 from toy_score.compare.grid import Protocol, draw
 from toy_score.compare.samplers import OWN
 from toy_score.compare.store import Store, write
-from toy_score.compare.summary import Entry, Group, Row, headline, protocol_text
+from toy_score.compare.summary import ALARM, Entry, Group, Row, headline, protocol_text
 from toy_score.compare.tables import READING, as_csv, as_markdown, number
 from toy_score.plotting.comparison import limits_of
 from toy_score.plotting.style import darken
@@ -32,8 +32,6 @@ N_POINTS, N_COLOURS, DPI = 3000, 256, 150
 EXACT_ROW = ' class="exact"'
 WIDEST = 6.0
 """The multiple of the floor at which the bars of the ranking end."""
-ALARM = 5.0
-"""Standard deviations from which on a figure is marked."""
 
 
 def write_all(groups: Sequence[Group], store: Store, protocol: Protocol) -> None:

@@ -8,9 +8,14 @@ from typing import Any
 from toy_score.compare.contestants import NETWORK, OWN_SCHEDULE, WIDE, Cell, Contestant, distinct
 from toy_score.distributions import Distribution
 
-__all__ = ["Entry", "Group", "best", "headline", "protocol_text", "summarise"]
+__all__ = ["ALARM", "Entry", "Group", "best", "headline", "protocol_text", "summarise"]
 
 Row = dict[str, Any]
+
+ALARM = 5.0
+"""Standard deviations from the noise floor beyond which a metric raises an alarm."""
+ALARMING = ("energy_z", "cross_entropy_gap_z", "mode_weights_worst_z")
+"""Metrics of errors that sliced W1 misses."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def best(rows: Sequence[Row]) -> Row | None:
     """The row with the fewest evaluations among those that do not differ significantly from the lowest sliced W1.
 
     Two means over the seeds differ significantly if they differ by more than two standard deviations of their
-    difference.
+    difference. Rows in which another metric raises an alarm are left out, unless all do.
     """
     rows = [row for row in rows if row["sliced_w1"] is not None and not row["nonfinite"]]
     if not rows:
@@ -106,6 +111,7 @@ def best(rows: Sequence[Row]) -> Row | None:
     least = min(rows, key=lambda row: row["sliced_w1"])
     tie = 2.0 * math.sqrt(2.0) * least["sliced_w1_floor_sd"]
     alike = [row for row in rows if row["sliced_w1"] <= least["sliced_w1"] + tie]
+    alike = [row for row in alike if not any(abs(row.get(name) or 0.0) > ALARM for name in ALARMING)] or alike
     return min(alike, key=lambda row: (row["nfe"], row["sliced_w1"]))
 
 

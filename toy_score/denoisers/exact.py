@@ -1,5 +1,6 @@
 """The truth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +20,14 @@ __all__ = ["ExactDenoiser"]
 class ExactDenoiser(Component, Denoiser):
     """The truth: the closed-form answers of a distribution under a schedule.
 
-    Noise that a schedule adds to scaled data is noise of level `sigma / alpha` on the data itself:
-    `score(x, t) = score_sigma/alpha(x / alpha) / alpha`, and `D(x, t)` is the mean at the same rescaled point.
+    Noise that a schedule adds to scaled data is noise of level `r = sigma / alpha` on the data itself: `score(x, t) =
+    score_r(x / alpha) / alpha`, and `D(x, t)` is the mean at the same rescaled point.
+
+    Example:
+        >>> exact = ExactDenoiser(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> level = exact.schedule.level_at(0.5)
+        >>> exact.denoise(torch.tensor([[3.0, 0.0]]), level)
+        tensor([[2.1000, 0.6000]])
     """
 
     distribution: Distribution
@@ -51,6 +58,6 @@ class ExactDenoiser(Component, Denoiser):
         if not {"score", "noise", "denoise"}.isdisjoint(vars(cls)) and "velocity" not in vars(cls):
             cls.velocity = Denoiser.velocity  # type: ignore[method-assign]
 
-    def conditioned_on(self, label: int) -> Self:
-        """The truth of one class."""
+    def conditioned_on(self, label: int | Sequence[float]) -> Self:
+        """The truth of one class, or given a condition."""
         return replace(self, distribution=self.distribution.conditioned_on(label))

@@ -9,6 +9,7 @@ The score and the posterior mean determine each other by Tweedie's formula, `sco
 large sigma. Each therefore has a formula of its own.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ __all__ = [
     "evenly_spread",
     "infinite",
     "positive",
+    "wide",
 ]
 
 SMALLEST = 1e-140  # replaces `sigma = 0`: the square of any length divided by it is still finite in float64
@@ -40,6 +42,7 @@ FAR = -1e4
 """A point is far from a part where the part's log density is lower. Above it, rounding changes no weight of a part by
 more than 1e-12; below it, differences of the log densities must not be taken from their rounded values."""
 LARGE = 1e300  # in the place of infinity: multiplied by a weight of 0 it is 0
+FARTHEST = 1e150  # coordinates whose squares are finite in float64
 SCALE = 2.0**691  # values beyond `2^1024 / SCALE = 1.7e100` become infinite, as at `sigma = 0`; no usable level has any
 
 
@@ -57,8 +60,8 @@ class Distribution(Component, ABC):
       coordinates that lead to the support.
 
     A distribution without a density, such as `Points`, raises a ValueError at `sigma = 0`. Results are computed in
-    float64 and rounded once to the dtype of `x`. None is NaN for any point and level that float32 can hold; beyond
-    1e150, which only float64 can hold, squares overflow.
+    float64 and rounded once to the dtype of `x`. None is NaN for any finite point and level; coordinates beyond 1e150,
+    whose squares overflow, are taken as 1e150.
     """
 
     bounds: float = 4.0
@@ -69,6 +72,9 @@ class Distribution(Component, ABC):
 
     n_labels: int = 0
     """Number of classes, 0 if the points have no labels. Class k is mode k of `mode_weights`."""
+
+    n_conditions: int = 0
+    """How many numbers are observed with each point, on which it can be conditioned; 0 if there are none."""
 
     name: str = ""
     """Name in titles and file names: lower case, words joined by underscores."""
@@ -98,16 +104,27 @@ class Distribution(Component, ABC):
         """Differential entropy of the clean density, in nats: the least negative log-likelihood a model can reach."""
 
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """The points that `sample` draws, `(n, 2)`, and the class of each, `(n,)` int64; 0 if there are no classes."""
+        """The points that `sample` draws, `(n, 2)`, and the class of each, `(n,)` int64; 0 if there are no classes.
+
+        Where conditions are observed, they take the place of the classes, `(n, n_conditions)` float32.
+        """
         x = self.sample(n, generator)
         return x, torch.zeros(n, dtype=torch.long, device=x.device)
 
-    def conditioned_on(self, label: int) -> "Distribution":
-        """The exact distribution of one class, whose share is entry `label` of `mode_weights`.
+    def conditioned_on(self, label: int | Sequence[float]) -> "Distribution":
+        """The exact distribution of one class, whose share is entry `label` of `mode_weights`, or given a condition.
+
+        Args:
+            label: the number of the class; or the condition, `n_conditions` numbers.
 
         Raises:
-            ValueError: if there is no class of that label.
+            ValueError: if there is no class of that label, or no such condition.
         """
+        if isinstance(label, Sequence):
+            if len(label) != self.n_conditions or not all(map(math.isfinite, label)):
+                takes = f"it takes {self.n_conditions} finite numbers" if self.n_conditions else "it takes none"
+                raise ValueError(f"{self!r} cannot be conditioned on {list(label)}: {takes}")
+            return self._given(tuple(map(float, label)))
         self._check_label(label)
         return self._conditioned_on(int(label))
 
@@ -125,6 +142,9 @@ class Distribution(Component, ABC):
 
     def _conditioned_on(self, label: int) -> "Distribution":
         raise NotImplementedError(f"{type(self).__name__} has labels, so it must define `_conditioned_on(label)`")
+
+    def _given(self, condition: tuple[float, ...]) -> "Distribution":
+        raise NotImplementedError(f"{type(self).__name__} has conditions, so it must define `_given(condition)`")
 
     def reference(self, n: int = 65_536) -> Tensor:
         """A fixed set of points, `(n, 2)` float64, that represents the distribution in comparisons with samples."""
@@ -216,6 +236,13 @@ def evenly_spread(n: int, dimensions: int, purpose: str = "reference points") ->
     """
     sobol = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed_of(purpose) % 2**31)
     return sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Points in float64; coordinates beyond 1e150, which only float64 can hold, become 1e150; infinity stays."""
+    if x.dtype != torch.float64:
+        return x.double()
+    return torch.where(x.isfinite(), x.clamp(-FARTHEST, FARTHEST), x)
 
 
 def by_rows(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor, rows: int) -> Tensor:

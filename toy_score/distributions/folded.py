@@ -102,6 +102,14 @@ class SplitNormal(FoldedNormal):
 
     Raises:
         ValueError: if `shift` is not positive.
+
+    Example:
+        >>> p = SplitNormal(shift=1.0)
+        >>> p.mode_weights
+        {'left': 0.5, 'right': 0.5}
+        >>> p.score(torch.tensor([[0.2, 0.0], [-0.2, 0.0]]), sigma=0.3)  # in the gap it points to the nearer half
+        tensor([[ 9.7068,  0.0000],
+                [-9.7068,  0.0000]])
     """
 
     bounds = 5.0
@@ -136,7 +144,15 @@ class SplitNormal(FoldedNormal):
 
 @dataclass(frozen=True)
 class Heart(FoldedNormal):
-    """A correlated Gaussian, mirrored: `y = z M` with `M = [[1, 1/2], [1/2, 1]]`, then `(y_0, sign(y_0) y_1)`."""
+    """A correlated Gaussian, mirrored: `y = z M` with `M = [[1, 1/2], [1/2, 1]]`, then `(y_0, sign(y_0) y_1)`.
+
+    Example:
+        >>> heart = Heart()
+        >>> heart.sample(1000).shape
+        torch.Size([1000, 2])
+        >>> heart.denoise(torch.tensor([[3.0, 0.0]]), sigma=0.5)  # the mean of the clean points behind a noisy one
+        tensor([[2.1000, 0.6000]])
+    """
 
     bounds = 4.5
     name = "heart"

@@ -213,6 +213,11 @@ class GaussianMixture(Gaussians):
 
     Raises:
         ValueError: if the numbers do not describe a mixture.
+
+    Example:
+        >>> p = GaussianMixture(means=[[-2.0, 0.0], [2.0, 0.0]], stds=0.5, weights=[1.0, 3.0])
+        >>> p.log_prob(torch.tensor([[-2.0, 0.0], [2.0, 0.0]])).exp()
+        tensor([0.1592, 0.4775])
     """
 
     name = "gaussian_mixture"

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import FAR, LARGE, Distribution, all_true, by_rows, infinite, pair, positive
+from toy_score.distributions.base import FAR, LARGE, Distribution, all_true, by_rows, infinite, pair, positive, wide
 from toy_score.distributions.tails import LOG_2PI, log_ndtr_and_hazard
 
 __all__ = ["HalfPlaneGaussians", "HalfPlaneParts"]
@@ -104,7 +104,7 @@ class HalfPlaneGaussians(Distribution):
 
     def _by_rows(self, function: Callable[["_Parts"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
         rows = CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK
-        return by_rows(lambda y, s: function(_Parts(self, y, s)), x.double(), sigma, rows).to(x.dtype)
+        return by_rows(lambda y, s: function(_Parts(self, y, s)), wide(x), sigma, rows).to(x.dtype)
 
     @staticmethod
     def _score(p: "_Parts") -> Tensor:

@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, OneClass, by_rows, column, device_of, evenly_spread, pair
+from toy_score.distributions.base import Distribution, OneClass, by_rows, column, device_of, evenly_spread, pair, wide
 from toy_score.distributions.tails import LOG_2PI
 
 __all__ = ["Gaussians", "Mixture", "checked", "isotropic"]
@@ -213,7 +213,7 @@ class Gaussians(Distribution):
         if not self._has_density and not (column(sigma, x) > 0).all():
             raise ValueError("a covariance is singular, so there is no density without noise; sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // columns.shape[-1]
-        return by_rows(lambda y, s: function(_Components(columns, y, s.square())), x.double(), sigma, rows)
+        return by_rows(lambda y, s: function(_Components(columns, y, s.square())), wide(x), sigma, rows)
 
 
 class _Components:

@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, by_rows, column, device_of, pair
+from toy_score.distributions.base import Distribution, by_rows, column, device_of, pair, wide
 from toy_score.distributions.reading import Table, read_table
 from toy_score.seeds import seed_of
 
@@ -195,12 +195,14 @@ class Points(Distribution):
             return super().modes(x)
         return self.labels.to(x.device, torch.long)[self.nearest(x)[1]]
 
-    def conditioned_on(self, label: int) -> "Points":
+    def conditioned_on(self, label: int | Sequence[float]) -> "Points":
         """The points of one class, without their labels.
 
         Raises:
-            ValueError: if there is none, or no such class.
+            ValueError: if there is none, or no such class; for a condition, which points do not have.
         """
+        if isinstance(label, Sequence):
+            raise ValueError(f"{self.name} cannot be conditioned on {list(label)}: they come without conditions")
         self._check_label(label)
         rows, name = self.labels == label, list(self.mode_weights)[label]
         if not torch.as_tensor(rows).any():
@@ -212,7 +214,7 @@ class Points(Distribution):
     ) -> Tensor:
         """`function(points, variances, columns)`, computed in chunks of rows to bound the memory."""
         middle, columns = self._middle.to(x.device), self._columns.to(x.device)
-        x = x.double()
+        x = wide(x)
         if not (column(sigma, x) > 0).all():
             raise ValueError("a set of points has no density without noise; sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self)

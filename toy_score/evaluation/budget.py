@@ -51,6 +51,7 @@ from toy_score.metrics import (
     SlicedWasserstein,
     noise_floors,
 )
+from toy_score.progress import PATIENCE, bar
 from toy_score.samplers import Angular, DormandPrince, Grid, MapSteps, NoiseStream, Sampler, Start
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
@@ -78,7 +79,7 @@ def error_budget(
     readings: Sequence[dict[str, Tensor]] | None = None,
     title: str = "",
     device: torch.device | str = "cpu",
-    tell: Callable[[str], None] = lambda progress: None,
+    tell: Callable[[str], None] | None = None,
 ) -> ErrorBudget:
     """Measure the budget of a trained denoiser and a sampler.
 
@@ -95,7 +96,7 @@ def error_budget(
         readings: what `sample_metrics` computed for the trained denoiser's samples of these seeds; measured if None.
         title: for table and picture; distribution and sampler if empty.
         device: where the denoiser lives.
-        tell: called with a line of text before every draw.
+        tell: called with a line of text before every draw; if None, a bar counts them where somebody is watching.
 
     Raises:
         ValueError: if there is no seed, or the denoisers' schedules differ.
@@ -107,7 +108,9 @@ def error_budget(
     if isinstance(truth, ExactFlowMap):  # samples need no finer paths, and these are quicker
         truth = replace(truth, tolerance=max(truth.tolerance, PATH_TOLERANCE))
     p, begin = truth.distribution, sampler.times(truth.schedule)[:1]
-    draws = _Draws(p, n, seeds, tell)
+    measured = 4 + 2 * (guided is not None) + (readings is None) + (points is not None)
+    measured += isinstance(denoiser, FlowMap) and isinstance(sampler, MapSteps)
+    draws = _Draws(p, n, seeds, tell, measured * len(seeds))
 
     def samples(asked: Denoiser, by: Sampler, start: Callable[[int], Start]) -> Callable[[int], Tensor]:
         return lambda seed: by(asked, n, torch.Generator(device).manual_seed(seed), start=start(seed))
@@ -151,14 +154,20 @@ def error_budget(
         else:
             note += ", sampled exactly:\nthe points are resampled, because this sampler would take too long"
             rows += [draws.row("finite data", "optimal", "exact", "", "floor", lambda seed: _again(known, n, seed))]
+    draws.shown.close()
     return ErrorBudget(title or f"{p.name}, {sampler!r}", n, rows, note)
 
 
 class _Draws:
-    """Draws of `n` samples for each of the seeds, measured against the truth `p`."""
+    """Draws of `n` samples for each of the seeds, `total` in all, measured against the truth `p`."""
 
-    def __init__(self, p: Distribution, n: int, seeds: Sequence[int], tell: Callable[[str], None]):
-        self.p, self.n, self.seeds, self.tell = p, n, seeds, tell
+    def __init__(
+        self, p: Distribution, n: int, seeds: Sequence[int], tell: Callable[[str], None] | None = None, total: int = 0
+    ):
+        self.p, self.n, self.seeds = p, n, seeds
+        options = {} if tell is None else {"disable": True}
+        self.shown = bar(total, "draws", "error budget", delay=PATIENCE, leave=False, **options)
+        self.tell = self.shown.set_postfix_str if tell is None else tell
         self.metrics = {  # by the names of `sample_metrics`
             "sliced_w1": SlicedWasserstein(p, sync_on_compute=False),  # measured by one process, without the others
             "energy": EnergyDistance(p, sync_on_compute=False),
@@ -183,6 +192,7 @@ class _Draws:
         for k, seed in enumerate(self.seeds):
             self.tell(f"{name}, {k + 1} of {len(self.seeds)}")
             readings.append(self.read(samples(seed).cpu()))
+            self.shown.update(1)
         return readings
 
     def read(self, x: Tensor) -> dict[str, Tensor]:

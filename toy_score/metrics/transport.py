@@ -4,8 +4,8 @@ Between `n` samples `x` and `n` fresh points `y` of the truth,
 
     W2^2 = min over permutations  mean_i |x_i - y_pi(i)|^2.
 
-It is biased upwards, and its floor falls slowly: like `n^-1/2`, and across a gap in the support like `n^-1/4`, since a
-chance surplus of `n^-1/2` in one half has to cross it. Compare only values of the same `n`.
+It is biased upwards, and its floor falls slowly: like `n^(-1/2)`, and across a gap in the support like `n^(-1/4)`,
+since a chance surplus of `n^(-1/2)` in one half has to cross it. Compare only values of the same `n`.
 """
 
 import importlib.util

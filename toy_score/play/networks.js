@@ -57,27 +57,29 @@ const ACTIVATIONS = { // each with its derivative
   relu: [(h) => Math.max(h, 0), (h) => (h > 0 ? 1 : 0)],
 };
 
-// y = x W' + b for n rows. Four rows go through a layer together: each weight is read once for the four.
+// y = x W' + b for n rows. Blocks of four rows and two outputs: each number that is read is used two or four times.
 function linear(x, n, { W, b, inputs, outputs }) {
-  const y = new Float64Array(n * outputs);
+  const y = new Float64Array(n * outputs), even = outputs - outputs % 2;
   let i = 0;
   for (; i + 4 <= n; i += 4) {
     const x0 = i * inputs, x1 = x0 + inputs, x2 = x1 + inputs, x3 = x2 + inputs;
-    for (let j = 0; j < outputs; j++) {
-      let s0 = b[j], s1 = s0, s2 = s0, s3 = s0;
-      for (let k = 0, w = j * inputs; k < inputs; k++, w++) {
-        const weight = W[w];
-        s0 += weight * x[x0 + k]; s1 += weight * x[x1 + k]; s2 += weight * x[x2 + k]; s3 += weight * x[x3 + k];
+    for (let j = 0; j < even; j += 2) {
+      let s0 = b[j], s1 = s0, s2 = s0, s3 = s0, r0 = b[j + 1], r1 = r0, r2 = r0, r3 = r0;
+      for (let k = 0, w = j * inputs, v = w + inputs; k < inputs; k++, w++, v++) {
+        const p = W[w], q = W[v], a0 = x[x0 + k], a1 = x[x1 + k], a2 = x[x2 + k], a3 = x[x3 + k];
+        s0 += p * a0; s1 += p * a1; s2 += p * a2; s3 += p * a3;
+        r0 += q * a0; r1 += q * a1; r2 += q * a2; r3 += q * a3;
       }
-      const y0 = i * outputs + j;
-      y[y0] = s0; y[y0 + outputs] = s1; y[y0 + 2 * outputs] = s2; y[y0 + 3 * outputs] = s3;
+      const y0 = i * outputs + j, y1 = y0 + outputs, y2 = y1 + outputs, y3 = y2 + outputs;
+      y[y0] = s0; y[y1] = s1; y[y2] = s2; y[y3] = s3;
+      y[y0 + 1] = r0; y[y1 + 1] = r1; y[y2 + 1] = r2; y[y3 + 1] = r3;
     }
   }
-  for (; i < n; i++) {
-    for (let j = 0; j < outputs; j++) {
+  for (let row = 0; row < n; row++) { // what is left: the last outputs of these rows, and the last rows
+    for (let j = row < i ? even : 0; j < outputs; j++) {
       let sum = b[j];
-      for (let k = 0; k < inputs; k++) sum += W[j * inputs + k] * x[i * inputs + k];
-      y[i * outputs + j] = sum;
+      for (let k = 0; k < inputs; k++) sum += W[j * inputs + k] * x[row * inputs + k];
+      y[row * outputs + j] = sum;
     }
   }
   return y;

@@ -17,6 +17,8 @@ __all__ = ["Line", "Panel", "comparison"]
 WIDTH, HEIGHT, LEFT, FOOT, GAP = 3.7, 3.3, 0.62, 0.5, 0.42
 """Size of a panel's axes, room at its left and below it, and above it for its title, in inches."""
 HEAD, KEY_ROW = 0.5, 0.24
+SIGN, LETTER = 0.6, 0.068
+"""Width of a sign of the key, and of a letter of its names."""
 
 Limits = tuple[tuple[float, float], tuple[float, float]]
 """The lowest and the highest x, and y."""
@@ -86,11 +88,13 @@ def comparison(
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     handles = _key(panels) if key else []
-    per_row = 2 * columns
+    width = columns * (LEFT + WIDTH) + 0.2
+    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    per_row = max(min(2 * columns, int(width / (SIGN + longest * LETTER))), 1)  # the key is as wide as the figure
     key_height = KEY_ROW * math.ceil(len(handles) / per_row)
     lines = textwrap.wrap(title, 42 * columns)
     head = (HEAD + 0.2 * (len(lines) - 1) if title else 0.08) + key_height
-    width, height = columns * (LEFT + WIDTH) + 0.2, rows * (GAP + HEIGHT + FOOT) + head
+    height = rows * (GAP + HEIGHT + FOOT) + head
     figure = Picture(figsize=(width, height), dpi=DPI)
     if title:
         figure.suptitle(literal("\n".join(lines)), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")

@@ -48,6 +48,11 @@ def plot(shown: Any, **options: Any) -> Picture:
 
     Raises:
         TypeError: for any other object.
+
+    Example:
+        >>> figure = plot(Heart(), sigmas=[0.0, 0.5])
+        >>> [ax.get_title() for ax in figure.axes]
+        ['without noise', 'noise level sigma = 0.5']
     """
     raise TypeError(
         f"plot shows a distribution, a schedule, a report or an error budget, got {type(shown).__name__}; "

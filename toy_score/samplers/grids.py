@@ -27,7 +27,11 @@ class Grid(Component, ABC):
 
 @dataclass(frozen=True)
 class Uniform(Grid):
-    """Evenly spaced in time, from `t_max` to `t_min`: DDPM's chain, and NCSN's where time is `log sigma`."""
+    """Evenly spaced in time, from `t_max` to `t_min`: DDPM's chain, and NCSN's where time is `log sigma`.
+
+    For schedules whose time is spread over the noise levels, such as DDPM's, VP's and VE's. On `EDM` time is sigma
+    itself: nearly all steps are then far above the data.
+    """
 
     def __call__(self, schedule: Schedule, n: int) -> Tensor:
         return torch.linspace(schedule.t_max, schedule.t_min, n, dtype=torch.float64)
@@ -38,7 +42,7 @@ class Trailing(Grid):
     """Evenly spaced in time, the last step, to the data at `t = 0`, as long as the others (Lin et al. 2024, table 2).
 
     Ten steps of DDPM's 1000 begin at 1000, 900, ..., 100. With so many steps that the last would begin below `t_min`,
-    it begins at `t_min`.
+    it begins at `t_min`. As `Uniform`, it is not for `EDM`.
     """
 
     def __call__(self, schedule: Schedule, n: int) -> Tensor:

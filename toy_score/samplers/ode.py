@@ -35,7 +35,13 @@ __all__ = ["AdaptiveDormandPrince", "DormandPrince", "EDMStochastic", "Euler", "
 
 
 def to_data(denoiser: Denoiser, x: Tensor, t: Level) -> Tensor:
-    """The flow's last step, from a low level `t` to the data: `y - (r / 2) noise`."""
+    """The flow's last step, from a low level `t` to the data: `y - (r / 2) noise`.
+
+    From a source, the slope at the data is not 0 but the mean of the source points that are paired with a data point.
+    The step is Euler's then, the denoised point.
+    """
+    if denoiser.source is not None:
+        return denoiser.denoise(x, t)
     return x / t.alpha - 0.5 * t.ratio * denoiser.noise(x, t)
 
 
@@ -56,6 +62,8 @@ class Euler(GridSampler):
         grid: at which times they begin.
     """
 
+    follows_flow = True
+
     n_steps: int = 100
     grid: Grid = Karras()
 
@@ -70,8 +78,17 @@ class Heun(GridSampler):
     Args:
         n_steps: number of steps, >= 1; `2 n_steps - 1` evaluations.
         grid: at which times they begin.
+
+    Example:
+        >>> exact = ExactDenoiser(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> sampler = Heun(n_steps=12)
+        >>> sampler.nfe(exact.schedule)  # evaluations of the denoiser for a sample
+        23
+        >>> sampler(exact, n=1000, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([1000, 2])
     """
 
+    follows_flow = True
     evaluations_per_step = 2
 
     n_steps: int = 18
@@ -91,8 +108,15 @@ class RungeKutta4(GridSampler):
     Args:
         n_steps: number of steps, >= 1; `4 n_steps - 3` evaluations.
         grid: at which times they begin.
+
+    Example:
+        >>> exact = ExactDenoiser(Heart(), EDM(sigma_min=0.02, sigma_max=500.0))
+        >>> x = RungeKutta4(n_steps=5)(exact, n=1000, generator=torch.Generator().manual_seed(0))
+        >>> evaluate(x, Heart()).as_dict()["sliced_w1"]["ratio"] < 1.5  # of the value that exact samples get
+        True
     """
 
+    follows_flow = True
     evaluations_per_step = 4
 
     n_steps: int = 5
@@ -124,6 +148,7 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
         grid: at which times they begin.
     """
 
+    follows_flow = True
     evaluations_per_step = 6  # the last slope of a step is the first of the next
 
     n_steps: int = 6
@@ -159,7 +184,7 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
             nonlocal error
             error = error if memory is None else memory.error
 
-        x = self.walk(denoiser, self.start(denoiser.schedule, noise), noise, observe=observe)
+        x = self.walk(denoiser, self.begin(denoiser, noise), noise, observe=observe)
         return x, error
 
 
@@ -176,6 +201,8 @@ class AdaptiveDormandPrince(Sampler):
     Raises:
         ValueError: if `tolerance` is not positive.
     """
+
+    follows_flow = True
 
     tolerance: float = 1e-3
 

@@ -26,6 +26,10 @@ class VE(Schedule):
 
     Raises:
         ValueError: if `0 < sigma_min < sigma_max` fails, or `n_levels < 2`.
+
+    Example:
+        >>> VE(sigma_min=0.1, sigma_max=10.0).sigma(torch.tensor([0.0, 0.5, 1.0]))
+        tensor([ 0.1000,  1.0000, 10.0000])
     """
 
     sigma_min: float = 0.01
@@ -70,6 +74,13 @@ class EDM(Schedule):
 
     Raises:
         ValueError: if `0 < sigma_min < sigma_max` fails.
+
+    Example:
+        >>> schedule = EDM(sigma_min=0.02, sigma_max=80.0)
+        >>> schedule.sigma(torch.tensor([0.25, 0.5, 1.0]))
+        tensor([20., 40., 80.])
+        >>> schedule.time(torch.tensor(20.0))  # the inverse
+        tensor(0.2500)
     """
 
     sigma_min: float = 0.01

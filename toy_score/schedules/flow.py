@@ -26,6 +26,11 @@ class LinearFlow(Schedule):
 
     Raises:
         ValueError: if `0 < sigma_min < sigma_max <= 1e12` fails.
+
+    Example:
+        >>> alpha, sigma = LinearFlow()(torch.tensor([0.1, 0.5, 0.9]))
+        >>> alpha, sigma
+        (tensor([0.9000, 0.5000, 0.1000]), tensor([0.1000, 0.5000, 0.9000]))
     """
 
     sigma_min: float = 0.01

@@ -66,6 +66,13 @@ class VP(_VariancePreserving):
 
     Raises:
         ValueError: if `0 < beta_min < beta_max` fails, or the noise never exceeds `sigma_min`.
+
+    Example:
+        >>> alpha, sigma = VP()(torch.tensor([0.1, 0.5, 0.9]))
+        >>> alpha
+        tensor([0.9467, 0.2812, 0.0170])
+        >>> (alpha**2 + sigma**2).round(decimals=4)
+        tensor([1., 1., 1.])
     """
 
     widest: ClassVar[str] = "beta_max"
@@ -105,6 +112,11 @@ class SubVP(VP):
     """Sub-VP: the signal of `VP` with less noise, `sigma = 1 - alpha^2` (Song et al. 2021, eqs. 12 and 29).
 
     `g^2 = beta (1 - alpha^4)`. The arguments are those of `VP`.
+
+    Example:
+        >>> t = torch.tensor([0.1, 0.5, 0.9])
+        >>> SubVP().sigma(t), VP().sigma(t)
+        (tensor([0.1037, 0.9209, 0.9997]), tensor([0.3221, 0.9597, 0.9999]))
     """
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,6 +145,10 @@ class Cosine(_VariancePreserving):
 
     Raises:
         ValueError: if `s` is not positive or `0 < sigma_min < sigma_max <= 1e6` fails.
+
+    Example:
+        >>> Cosine().alpha(torch.tensor([0.1, 0.5, 0.9]))
+        tensor([0.9859, 0.7027, 0.1552])
     """
 
     s: float = 0.008
@@ -191,6 +207,11 @@ class DDPM(_VariancePreserving):
 
     Raises:
         ValueError: if `0 < beta_min <= beta_max < 1` fails, or `n_steps < 2`.
+
+    Example:
+        >>> schedule = DDPM(n_steps=1000)
+        >>> schedule.alpha(torch.tensor([0.001, 0.1, 0.5, 1.0]))  # after 1, 100, 500 and 1000 steps
+        tensor([0.9999, 0.9471, 0.2803, 0.0064])
     """
 
     widest: ClassVar[str] = "beta_max"
