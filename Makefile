@@ -40,6 +40,7 @@ readme: $(READY) ## run every command of the README in a fresh clone: about ten 
 # Each line can be run alone.
 bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.flow_maps
 	$(BIN)/python -m benchmarks.time_to_quality
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.sampling
@@ -49,6 +50,7 @@ bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.optimisations
+	$(BIN)/python -m benchmarks.couplings
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.power
 
@@ -56,6 +58,7 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.gallery
 	$(BIN)/python -m docs.figures.framework
 	$(BIN)/python -m docs.figures.flow_maps
+	$(BIN)/python -m docs.figures.couplings
 	$(BIN)/python -m docs.figures.pictures
 	$(BIN)/python -m docs.figures.samplers
 	$(BIN)/python -m docs.figures.budget

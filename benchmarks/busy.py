@@ -1,25 +1,31 @@
-"""Training on a busy machine, with one thread and with torch's default number of threads.
+"""Each command on a quiet and on a busy machine, with one thread and with torch's default number of threads.
 
     python -m benchmarks.busy [--quick]
 
-Each training is a whole command, `fit`, alone and beside as many busy loops as the machine has cores. The four take
-turns; medians of the time of a step, without start-up. A training is stopped after a minute.
+`fit`, `predict` and `test` run as whole commands, start-up included: alone, beside one and beside three processes that
+compute without end. All cases take turns; a time is the median of the rounds.
+
+Beside `n` others on `c` cores, `k` threads get the share `c / (k + n)` of the processor. With its *fair share* a
+command takes `max(1, (k + n) / c)` times as long as alone; more than that is time lost to waiting.
 """
 
 import argparse
 import contextlib
+import itertools
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.timing import main, run
 
-CONFIGS = ("edm_heart", "ddpm_heart")
+CONFIG = "edm_heart"
+LOOPS = (0, 1, 3)
+"""Numbers of processes that compute besides."""
 LOOP = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with the benchmark at the latest
 
 
@@ -42,51 +48,43 @@ def default_threads() -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
-def milliseconds(config: str, steps: int, threads: int, loops: int) -> float:
-    """Milliseconds of a step of training, beside a number of busy loops."""
-    argv = [
-        "fit",
-        "--config",
-        config,
-        "--threads",
-        threads,
-        "--trainer.accelerator",
-        "cpu",
-        "--trainer.logger",
-        "false",
-    ]
-    argv += ["--trainer.max_steps", steps, "--trainer.max_time", "00:00:01:00", "--trainer.limit_val_batches", 0]
-    with tempfile.TemporaryDirectory() as folder, busy_loops(loops):
-        seconds, done = re.search(r"training:\s+([\d.]+) s, (\d+) steps", run(folder, *argv).printed).groups()
-    return 1000 * float(seconds) / int(done)
+def commands(folder: str, quick: bool) -> dict[str, list[str]]:
+    """The arguments of each command; the run that they use is trained here, and its noise floors are measured."""
+    short = ["fit", "--config", CONFIG, "--trainer.accelerator", "cpu", "--name"]
+    run(folder, *short, "trained", "--trainer.max_steps", 20, "--trainer.logger", "false", "--pictures.frames", 0)
+    checkpoint = str(next(Path(folder).glob("**/last.ckpt")))
+    test = ["test", "--ckpt_path", checkpoint, "--n_samples", "500" if quick else "20000"]
+    run(folder, *test)
+    return {
+        "fit": [*short, "timed", "--trainer.max_steps", "10" if quick else "600", "--pictures.frames", "0"],
+        "predict": ["predict", "--ckpt_path", checkpoint, "--n_samples", "500" if quick else "100000"],
+        "test": test,
+    }
 
 
 def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """A row for each config and number of threads."""
-    configs, steps, rounds = (CONFIGS[:1], 10, 1) if options.quick else (CONFIGS, 600, 3)
-    cores, default, rows = os.cpu_count() or 1, default_threads(), []
-    cases = [(threads, loops) for threads in sorted({1, default}) for loops in (0, cores)]
-    for config in configs:
-        times: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
-        for _ in range(rounds):
-            for case in cases:
-                times[case].append(milliseconds(config, steps, *case))
-                print(f"{config}, threads {case[0]}, busy loops {case[1]}: {times[case][-1]:.1f} ms a step", flush=True)
-        found = {case: median(values) for case, values in times.items()}
-        for threads in sorted({1, default}):
-            alone, busy = found[threads, 0], found[threads, cores]
-            rows.append(
-                {
-                    "config": config,
-                    "threads": f"{threads}, torch's default" if threads == default else str(threads),
-                    "a step, alone": f"{alone:.1f} ms",
-                    "of one thread": f"{alone / found[1, 0]:.2f}",
-                    "a step, busy": f"{busy:.1f} ms",
-                    "of one thread busy": f"{busy / found[1, cores]:.2f}",
-                    "busy, of alone": f"{busy / alone:.1f}",
-                }
-            )
-    return {f"{steps} steps of training, alone and beside {cores} busy loops on {cores} cores": rows}
+    """A row for each command and number of threads."""
+    cores, rounds = os.cpu_count() or 1, 1 if options.quick else 3
+    numbers = sorted({1, default_threads()})
+    times: dict[tuple[str, int, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = commands(folder, options.quick)
+        for number in range(rounds):
+            for name, threads, n in itertools.product(arguments, numbers, LOOPS):
+                output = ["--output", f"{number}-{threads}-{n}.npy"] if name == "predict" else []
+                with busy_loops(n):
+                    seconds = run(folder, *arguments[name], *output, "--threads", threads).seconds
+                times.setdefault((name, threads, n), []).append(seconds)
+                print(f"{name}, threads {threads}, beside {n}: {seconds:.1f} s", flush=True)
+    rows = []
+    for name, threads in itertools.product(arguments, numbers):
+        alone, *busy = (median(times[name, threads, n]) for n in LOOPS)
+        row = {"command": f"`{name}`", "threads": str(threads), "alone": f"{alone:.1f} s"}
+        for n, seconds in zip(LOOPS[1:], busy, strict=True):
+            row[f"beside {n}"] = f"{seconds:.1f} s"
+            row[f"of its fair share, {n}"] = f"{seconds / alone / max(1, (threads + n) / cores):.2f}"
+        rows.append(row)
+    return {f"Whole commands of `{CONFIG}` beside other processes, {cores} cores": rows}
 
 
 if __name__ == "__main__":

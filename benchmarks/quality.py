@@ -11,7 +11,8 @@ measured again as long as the config's settings stay the same, so an interrupted
 A value is the median over the seeds, with its range. `evaluations` is of the denoiser per sample. `floor` is the noise
 floor: the value that exact samples get. `KS` counts the draws of samples whose Gaussianised Kolmogorov-Smirnov test has
 p >= 0.01. `gap` is the cross-entropy gap that is farthest from that of exact samples, z in their standard deviations.
-`largest z` is the largest deviation of all metrics and seeds. Each metric is the mean of four draws of 20 000 samples.
+`largest z` is the largest deviation of all metrics and seeds. `invalid mass` is the share of samples where the density
+is zero; the lowest noise level alone puts some there. Each metric is the mean of four draws of 20 000 samples.
 CPU seconds are those of the whole `fit`, with its start and its pictures, on one thread.
 """
 
@@ -21,6 +22,7 @@ import json
 import re
 import resource
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,14 +50,29 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     return {title: [row(config, of_seeds) for config, of_seeds in runs.items()]}
 
 
-def kept(config: str, seed: int, folder: Path) -> dict[str, Any]:
-    """The run of a config from a seed: the one that was measured before, or a new one."""
-    path = folder / f"{config.replace('/', '_')}-{seed}.json"
-    settings = merged(parse("fit", ["--config", config]), {})
+def kept(
+    config: str,
+    seed: int,
+    folder: Path,
+    measure: Callable[[str, int], dict[str, Any]] | None = None,
+    flags: Sequence[str] = (),
+    name: str | None = None,
+) -> dict[str, Any]:
+    """The run of a config from a seed: the one that was measured before, or a new one.
+
+    Args:
+        config, seed: of the run.
+        folder: where it is kept, under its name.
+        measure: makes a new one, by default `measured`.
+        flags: of `fit`, that change the config.
+        name: of the run; by default that of the config.
+    """
+    path = folder / f"{name or config.replace('/', '_')}-{seed}.json"
+    settings = merged(parse("fit", ["--config", config, *flags]), {})
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
     if path.exists() and (run := json.loads(path.read_text()))["settings"] == digest:
         return run
-    run = {"config": config, "seed": seed, "settings": digest, **measured(config, seed)}
+    run = {"config": config, "seed": seed, "settings": digest, **(measure or measured)(config, seed)}
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(run, indent=1) + "\n")
     return run
@@ -99,6 +116,7 @@ def row(config: str, runs: list[dict[str, Any]]) -> dict[str, str]:
         "KS": f"{sum(value >= ACCEPTED for value in p)} of {len(p)}",
         "gap, nats (z)": f"{gap['value']:+.4f} ({gap['z']:+.1f})",
         "largest z": f"{worst:+.1f} {name}",
+        "invalid mass": spread([m["invalid_mass"]["value"] for m in metrics], ".4f"),
     }
 
 

@@ -54,7 +54,7 @@ def campaign(record: Record, number: int, seed: int) -> None:
 
 def fuzz(record: Record, kind: str, numbers: range, seed: int, prepare: Callable[[], None] | None = None) -> None:
     """Trials of a kind by their numbers; each depends on its number and the seed alone."""
-    left = list(numbers)
+    left = [number for number in numbers if not record.has(f"{kind} {number}")]
     while left:
         with tempfile.TemporaryDirectory() as folder:
             here, there = context.Pipe(duplex=False)
@@ -66,7 +66,7 @@ def fuzz(record: Record, kind: str, numbers: range, seed: int, prepare: Callable
                     number, what, verdict = here.recv()
                     left.remove(number)
                     failure = verdict.failure and f"trial {number} of seed {seed}, {what}: {verdict.failure}"
-                    record.add(f"{kind}: {what}", failure, verdict.note)
+                    record.add(f"{kind}: {what}", failure, verdict.note, f"{kind} {number}")
             except EOFError:
                 pass
             process.join(1.0)
@@ -74,7 +74,8 @@ def fuzz(record: Record, kind: str, numbers: range, seed: int, prepare: Callable
             process.kill()
             process.join()
             if left:
-                record.add(kind, f"trial {left[0]} of seed {seed}: the process died, exit code {died}")
+                why = f"trial {left[0]} of seed {seed}: the process died, exit code {died}"
+                record.add(kind, why, key=f"{kind} {left[0]}")
                 left.pop(0)
 
 

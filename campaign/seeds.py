@@ -63,20 +63,27 @@ class Reseeded:
 
     def pytest_runtestloop(self, session: Any) -> bool:
         for seed in self.seeds:
-            for name, why in _forked(session, seed):
-                self.record.add(name.partition("[")[0], f"{name}, seed {seed}: {why}" if why else None)
+            left = [item for item in session.items if not self.record.has(f"{seed} {name_of(item)}")]
+            for name, why in _forked(left, seed):
+                failure = f"{name}, seed {seed}: {why}" if why else None
+                self.record.add(name.partition("[")[0], failure, key=f"{seed} {name}")
         return True
 
 
-def _forked(session: Any, seed: int) -> Iterator[tuple[str, str]]:
+def name_of(item: Any) -> str:
+    """The name of a test, without the folder."""
+    return str(item.nodeid).removeprefix("tests/")
+
+
+def _forked(items: list[Any], seed: int) -> Iterator[tuple[str, str]]:
     """The tests with another seed, in a process of its own: name, and why it failed or ""."""
     reading, writing = os.pipe()
     if not (pid := os.fork()):
         sys.modules["conftest"].SEED = seed  # type: ignore[attr-defined]
         with os.fdopen(writing, "w") as out:
-            for item in session.items:
+            for item in items:
                 why = failure(item)
-                print(json.dumps([item.nodeid.removeprefix("tests/"), why]), file=out, flush=True)
+                print(json.dumps([name_of(item), why]), file=out, flush=True)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as lines:

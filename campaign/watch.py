@@ -33,7 +33,7 @@ def cpu_limit(seconds: float) -> Iterator[None]:
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise HangError(f"more than {seconds:.0f} s")
+        raise HangError(f"more than {seconds:g} s")
 
     signal.signal(signal.SIGPROF, interrupt)
     signal.setitimer(signal.ITIMER_PROF, seconds)

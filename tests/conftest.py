@@ -8,6 +8,7 @@ What takes longest in a short run, and is the same in each, is done once or not 
 
 import atexit
 import functools
+import gc
 import io
 import os
 import shutil
@@ -19,10 +20,20 @@ import torch
 from PIL import Image
 
 from toy_score import plotting
+from toy_score.callbacks import Pictures
 from toy_score.distributions.base import evenly_spread
 from toy_score.evaluation import doctor
 
 torch.set_num_threads(1)
+gc.disable()  # until all tests are imported
+
+
+def pytest_collection_finish():
+    """What was imported stays as long as the process: garbage collections need not look through it again and again."""
+    gc.freeze()
+    gc.enable()
+
+
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has the folder of the process that started it
     os.environ["TOY_SCORE_CACHE"] = tempfile.mkdtemp(prefix="toy_score_tests_")
     atexit.register(shutil.rmtree, os.environ["TOY_SCORE_CACHE"], ignore_errors=True)
@@ -41,7 +52,6 @@ if SEED := int(os.environ.get("TOY_SCORE_SEED", "0")):  # `campaign/seeds.py`: t
 LOOK_AT_PICTURES = {
     "test_animation",
     "test_budget",
-    "test_dashboard",
     "test_names",
     "test_observed_models",
     "test_pictures",
@@ -56,16 +66,28 @@ def blank():
     return file.getvalue()
 
 
+draw = Pictures._draw
+
+
+@functools.wraps(draw)
+def drawn_after_steps(pictures, trainer, *what):
+    """Draw as usual, but not before the first step."""
+    if trainer.global_step > 0:
+        draw(pictures, trainer, *what)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _short_runs(request):
-    """Figures are made, but drawn only in the modules that look at pictures; outside of its own tests the doctor takes
-    a sixteenth of its points, and measures each prior once.
+    """Figures are made at the end of a training, but drawn only in the modules that look at pictures, and there before
+    its first step too; outside of its own tests the doctor takes a sixteenth of its points, and measures each prior
+    once.
 
     Each of the hundred trainings of two steps would draw eight pictures, and let the exact flow walk 16 384 points.
     """
     with pytest.MonkeyPatch.context() as patch:
         if request.module.__name__ not in LOOK_AT_PICTURES:
             patch.setattr(plotting, "to_png", lambda figure: blank())
+            patch.setattr(Pictures, "_draw", drawn_after_steps)
         if request.module.__name__ != "test_doctor":
             patch.setattr(doctor, "prior_distance", functools.cache(doctor.prior_distance))
             patch.setattr(doctor, "smoothed", functools.partial(doctor.smoothed, n=16))

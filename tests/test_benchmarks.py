@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import math
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import torch
 
 from benchmarks import (
     busy,
+    couplings,
+    flow_maps,
     growth,
     optimisations,
     oracles,
@@ -25,7 +28,7 @@ from benchmarks import (
     timing,
 )
 from benchmarks.timing import interleaved, markdown, run
-from toy_score import Heart, HeartDataModule, Heun, NCSNModule, __main__ as entry
+from toy_score import Checkerboard, Heart, HeartDataModule, Heun, NCSNModule, __main__ as entry
 from toy_score.callbacks import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,15 +57,27 @@ def test_busy_loops_run_as_long_as_the_block_and_no_longer():
     assert None not in [loop.poll() for loop in loops]
 
 
-def test_a_busy_machine_is_compared_with_a_quiet_one_and_one_thread_with_the_default(monkeypatch):
-    times = {(1, 0): 4.0, (1, 2): 6.0, (2, 0): 3.0, (2, 2): 60.0}
-    monkeypatch.setattr(busy, "milliseconds", lambda config, steps, threads, loops: times[threads, loops])
+def test_a_command_beside_others_is_compared_with_its_fair_share(monkeypatch):
+    seconds = {(1, 0): 4.0, (1, 1): 4.0, (1, 3): 10.0, (2, 0): 3.0, (2, 1): 9.0, (2, 3): 75.0}
+    beside = []
+
+    @contextlib.contextmanager
+    def loops(n):
+        beside.append(n)
+        yield
+
+    def timed(folder, *argv):
+        return timing.Run(seconds[argv[-1], beside[-1]], 0.0, "")
+
+    monkeypatch.setattr(busy, "busy_loops", loops)
+    monkeypatch.setattr(busy, "run", timed)
+    monkeypatch.setattr(busy, "commands", lambda folder, quick: {"fit": ["fit"]})
     monkeypatch.setattr(busy, "default_threads", lambda: 2)
     monkeypatch.setattr(busy.os, "cpu_count", lambda: 2)
     ((one, two),) = busy.measure(argparse.Namespace(quick=True, device="cpu")).values()
-    ratios = ["of one thread", "of one thread busy", "busy, of alone"]
-    assert [one[ratio] for ratio in ratios] == ["1.00", "1.00", "1.5"]
-    assert [two[ratio] for ratio in ratios] == ["0.75", "10.00", "20.0"]
+    shares = ["of its fair share, 1", "of its fair share, 3"]
+    assert [one[share] for share in shares] == ["1.00", "1.25"]
+    assert [two[share] for share in shares] == ["2.00", "10.00"]
 
 
 def test_tables_are_markdown():
@@ -141,8 +156,8 @@ def test_scores_a_second_are_measured_for_every_distribution():
     assert all(set(row) == {"distribution", "1 thread", "2 threads"} for row in rows)
 
 
-def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
-    """The commands run within this process, and without long pictures."""
+def in_this_process(monkeypatch):
+    """`command` without a process of its own, and without long pictures."""
     short = {"fit": ["--pictures.frames", "0", "--pictures.n_samples", "10", "--data.n_val", "64"], "test": []}
 
     def command(folder, name, *argv):
@@ -151,10 +166,36 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
             entry.main([name, *map(str, argv), *short[name], "--trainer.accelerator", "cpu"])
         return printed.getvalue()
 
-    monkeypatch.setattr(quality, "command", command)
+    return command
+
+
+def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
+    """The commands run within this process."""
+    monkeypatch.setattr(quality, "command", in_this_process(monkeypatch))
     ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"], seeds=1)).values()
     assert row["config"] == "`edm_heart`"
     assert float(row["sliced W1 / floor"]) > 1  # 20 steps do not do
+
+
+def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured():
+    options = argparse.Namespace(quick=True, parts=["normal_to_moons"], seeds=1, methods=list(couplings.METHODS))
+    (rows,) = couplings.measure(options).values()
+    assert [row["method"] for row in rows] == list(couplings.METHODS)
+    for row in rows:
+        assert float(row["W2"]) > float(row["noise floor"]) > 0  # 20 steps do not do
+        assert float(row["path energy"]) >= 0
+
+
+def test_the_result_of_a_coupling_is_kept_until_its_settings_change(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(couplings, "measured", lambda *case: trained.append(case) or {"w2": 1.0})
+    for _ in range(2):
+        couplings.kept("normal_to_moons", "optimal", 0, tmp_path)
+        couplings.kept("normal_to_moons", "exact", 0, tmp_path)
+    assert trained == [("normal_to_moons", "optimal", 0), ("normal_to_moons", "exact", 0)]
+    monkeypatch.setattr(couplings, "STEPS", 7)
+    couplings.kept("normal_to_moons", "optimal", 0, tmp_path)
+    assert len(trained) == 3
 
 
 def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeypatch):
@@ -171,6 +212,35 @@ def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeyp
     assert trained[3:] == [("edm_heart", 0)]
 
 
+def test_the_histograms_of_exact_samples_differ_by_their_scatter_and_empty_fields_cost_much():
+    """The expected KL of two histograms of n points in K bins is near `(K - 1) / n`; with seven fields of eight, the
+    share of the eighth is lost to bins that count as 1e-10."""
+    p, n = Checkerboard(side=1.0), 100_000
+    real, other = (p.sample(n, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert flow_maps.histogram_kl(real, other) == pytest.approx(8 * 144 / n, rel=0.1)
+    one = (real[:, 0] < -1) & (real[:, 1] < -1)
+    share = one.double().mean().item()
+    lost = share * (math.log(share / 144 / 1e-10)) + (1 - share) * math.log(1 - share)
+    assert flow_maps.histogram_kl(real, real[~one]) == pytest.approx(lost, rel=0.02)
+    outside = torch.cat([real, torch.full_like(real, 9.0)])
+    assert flow_maps.histogram_kl(real, outside) == pytest.approx(math.log(2.0))
+
+
+def test_flow_maps_are_measured_by_every_objective_and_beside_the_published_checkerboard(monkeypatch):
+    """Ten steps do not do. The commands run within this process; `Lagrangian` stands for all objectives."""
+    monkeypatch.setattr(flow_maps, "command", in_this_process(monkeypatch))
+    monkeypatch.setattr(flow_maps, "OBJECTIVES", {"Lagrangian": 10})
+    parts = ["checkerboard", "objectives"]
+    options = argparse.Namespace(quick=True, parts=parts, seeds=1, runs=None, device="cpu")
+    board, (objective,) = flow_maps.measure(options).values()
+    assert objective["objective"] == "`Lagrangian`"
+    assert all(float(objective[column]) > 1.5 for column in flow_maps.SAMPLERS)
+    ours, published, exact = board
+    for evaluations in map(str, flow_maps.PUBLISHED):
+        assert float(ours[evaluations]) > float(published[evaluations]) > 0
+        assert float(exact[evaluations]) > 0
+
+
 def test_a_row_counts_the_draws_that_pass_and_names_the_largest_deviation_of_all_seeds():
     def run(z, p, seconds):
         metric, share = {"value": 0.01, "z": 0.5, "ratio": 1.0 + z / 10, "p_values": p}, {"share": 0.5, "z": z}
@@ -179,6 +249,7 @@ def test_a_row_counts_the_draws_that_pass_and_names_the_largest_deviation_of_all
             **table,
             "mode_weights": {"left": share},
             "score_error": {"mean": 1e-4},
+            "invalid_mass": {"value": 0.003},
             "title": "a, 45 evaluations",
         }
         return {"seconds": seconds, "cpu_seconds": 50.0, "metrics": metrics}

@@ -6,7 +6,7 @@ import tempfile
 import pytest
 import torch
 
-from campaign import commands, fuzz, kills, mutants, seeds, storage
+from campaign import changes, commands, fuzz, kills, mutants, seeds, storage
 from campaign.record import Record, write
 from toy_score.schedules import LinearFlow
 
@@ -92,11 +92,13 @@ def hangs():
         while True:
             pass
 
+    fuzz.SECONDS = 0.5
+
     arguments.parse = planted
 
 
 @pytest.mark.parametrize(
-    ("plant", "found"), [(writes_elsewhere, "elsewhere"), (raises, "a defect"), (hangs, "more than 2 s")]
+    ("plant", "found"), [(writes_elsewhere, "elsewhere"), (raises, "a defect"), (hangs, "more than 0.5 s")]
 )
 def test_the_fuzzer_finds_a_planted_fault(plant, found, record):
     fuzz.fuzz(record, "data", range(1), seed=1, prepare=plant)
@@ -115,9 +117,9 @@ def test_a_table_takes_the_place_of_the_one_before(tmp_path):
 
 def test_every_mutant_of_a_file_is_another_program():
     """The changes are made in memory: the file stays, and each compiles to other code than it."""
-    file = mutants.ROOT / "toy_score/schedules/flow.py"
+    file = changes.ROOT / "toy_score/schedules/flow.py"
     before, original = file.read_text(), compile(file.read_text(), str(file), "exec")
-    made = mutants.mutants("schedules/flow.py")
+    made = changes.mutants("schedules/flow.py")
     assert len(made) > 20
     assert all(mutant.code() != original for mutant in made)
     assert file.read_text() == before
@@ -133,3 +135,30 @@ def test_the_tests_that_are_tried_with_other_seeds_exist():
     for name in seeds.TESTS:
         file, _, function = name.partition("::")
         assert f"def {function}" in (seeds.ROOT / "tests" / file).read_text()
+
+
+def test_a_campaign_that_goes_on_counts_its_trials_and_repeats_none(tmp_path):
+    for again in (False, True):
+        record = Record(lambda line: None, tmp_path / "trials.jsonl")
+        assert [record.has("one"), record.has("two"), record.has("three")] == [again, again, False]
+        if not again:
+            record.add("kind", None, "ran", key="one")
+            record.add("kind", "it broke", key="two")
+            record.keep("durations", [1, 2])
+    assert record.rows() == [{"trial": "kind", "tried": 2, "survived": 1, "how they ended": "1 ran"}]
+    assert record.failures == [("kind", "it broke")]
+    assert record.kept("durations") == [1, 2]
+
+
+def test_the_functions_that_a_test_calls_are_noted():
+    with mutants.Calls() as calls:
+        LinearFlow().alpha(torch.tensor(0.5))
+    assert ("schedules/flow.py", "LinearFlow.__call__") in calls.functions
+    assert not any(path.startswith("samplers") for path, _ in calls.functions)
+
+
+def test_the_interval_of_a_share_is_that_of_wilson():
+    """All of 60: 94.0 % to 100 %; half of 10: 23.7 % to 76.3 %, by hand from the formula."""
+    assert mutants.interval(60, 60) == pytest.approx((0.9398, 1.0), abs=1e-4)
+    assert mutants.interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert mutants.interval(0, 0) == (0.0, 1.0)

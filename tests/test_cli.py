@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,8 +16,10 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from processes import in_two_processes
 
 import toy_score
+from campaign.children import start
 from toy_score import __main__ as entry, __version__
 from toy_score.callbacks import TestReport
 from toy_score.catalog import entries
@@ -214,7 +217,7 @@ def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, ca
         assert yaml.safe_load(once)["model"]["init_args"][part]["class_path"].startswith("toy_score.")
 
 
-def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampler_of_an_ode():
+def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampler_of_the_flow():
     for model in ("ncsn", "ddpm", "edm", "energy", "flow", "vp", "subvp", "ve", "original/ncsn", "original/ddpm"):
         heart, split = (settings_of(f"{model}_{toy}") for toy in ("heart", "split_normal"))
         kinds = [settings.pop("data") for settings in (heart, split)]
@@ -223,7 +226,7 @@ def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampl
         assert shared[0] == shared[1]
         edges = [settings["model"]["init_args"]["backbone"]["init_args"].pop("edges") for settings in (heart, split)]
         assert edges == ([0, 0] if "original" in model else [0, 16])
-        if model in ("edm", "energy", "flow"):
+        if model == "flow":
             kinds = [settings["model"]["init_args"].pop("sampler")["class_path"] for settings in (heart, split)]
             assert kinds == ["toy_score.RungeKutta4", "toy_score.StochasticMidpoint"]
         assert heart == split
@@ -521,6 +524,7 @@ def test_version_and_lists_print_what_exists(capsys):
 
 def test_the_catalog_lists_exactly_the_classes_that_exist():
     from toy_score.backbones import Backbone
+    from toy_score.couplings import Coupling
     from toy_score.distributions import Distribution
     from toy_score.modules import ScoreModule
     from toy_score.objectives import Loss
@@ -535,7 +539,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
 
     kinds = {"distributions": Distribution, "samplers": Sampler, "schedules": Schedule, "modules": ScoreModule}
     kinds |= {"grids": Grid, "objectives": Loss, "parameterisations": Parameterisation, "backbones": Backbone}
-    kinds |= {"rules": PosteriorRule}
+    kinds |= {"rules": PosteriorRule, "couplings": Coupling}
     for kind, base in kinds.items():
         concrete = {c for c in family(base) - {base} if not inspect.isabstract(c)}
         concrete = {c for c in concrete if c.__name__ in toy_score.__all__ or not c.__subclasses__()}
@@ -548,7 +552,7 @@ def test_the_catalog_lists_exactly_the_classes_that_exist():
 # Bad input: (arguments, what the line must name)
 MISTAKES = {
     "an unknown command": (["fitt"], ["fitt", "fit"]),
-    "an unknown list": (["list", "colours"], ["colours", "samplers"]),
+    "an unknown list": (["list", "pictures"], ["pictures", "samplers"]),
     "a missing config": (["fit", "--config", "heart.yml"], ["heart.yml", "ncsn_heart"]),
     "an unknown class": (["fit", "--config", "ncsn_heart", "--model", "NCSM"], ["NCSM"]),
     "an unknown sampler": (["fit", "--config", "ncsn_heart", "--model.sampler", "Huen"], ["Huen"]),
@@ -656,30 +660,29 @@ def test_a_finished_run_is_not_started_again(trained, capsys, tmp_path, monkeypa
 
 def test_the_samples_do_not_depend_on_the_number_of_processes(ckpt):
     """Three chunks, of which two processes get two and one."""
-    few = ["--n_samples", 9000, "--model.sampler", "Heun", "--model.sampler.n_steps", 4, "--trainer.accelerator", "cpu"]
+    few = ["--n_samples", 9000, "--model.sampler", "Heun", "--model.sampler.n_steps", 4]
     argv = ["predict", "--ckpt_path", ckpt, *few, "--output"]
-    run(*argv, "one.npy")
-    two = [*argv, "two.npy", "--trainer.devices", 2, "--trainer.strategy", "ddp"]
-    subprocess.run([sys.executable, "-m", "toy_score", *map(str, two)], check=True, capture_output=True)
+    run(*argv, "one.npy", "--trainer.accelerator", "cpu")
+    in_two_processes(Path.cwd(), *argv, "two.npy")
     assert np.array_equal(np.load("one.npy"), np.load("two.npy"))
 
 
 def kill_when_begun(argv, part):
     """Start a command and kill it, without a chance to tidy up, once a few chunks are there; how many were."""
-    process = subprocess.Popen([sys.executable, "-m", "toy_score", *map(str, argv)], stdout=subprocess.DEVNULL)
+    child = start(Path.cwd(), *argv)
     state = Path(str(part) + ".state")
     for _ in range(6000):
         if state.exists() and state.read_bytes().count(b"x") - state.read_bytes().split(b"\n")[0].count(b"x") >= 2:
             break
-        assert process.poll() is None, "over before it could be killed"
+        assert child.process.is_alive(), "over before it could be killed"
         time.sleep(0.01)
-    process.kill()
-    process.wait()
+    child.send(signal.SIGKILL)
+    child.wait()
     return state.read_bytes().partition(b"\n")[2].count(b"x")
 
 
 def test_a_killed_predict_continues_where_it_stopped(ckpt, capsys):
-    slow = ["--model.sampler", "Heun", "--model.sampler.n_steps", 50]
+    slow = ["--model.sampler", "Heun", "--model.sampler.n_steps", 25]
     argv = ["predict", "--ckpt_path", ckpt, "--n_samples", 45_000, *slow, "--output"]
     there = kill_when_begun([*argv, "x.npy"], "x.npy.part")
     assert 2 <= there < 11
@@ -700,7 +703,7 @@ def test_a_killed_predict_continues_where_it_stopped(ckpt, capsys):
 
     model = ScoreModule.load_from_checkpoint(ckpt)
     seeded = torch.Generator().manual_seed(seed_of("samples", 0))
-    assert np.allclose(samples[-500:], Heun(50)(model.sampling_denoiser, 500, seeded, first=44_500), atol=1e-5)
+    assert np.allclose(samples[-500:], Heun(25)(model.sampling_denoiser, 500, seeded, first=44_500), atol=1e-5)
 
 
 def test_a_picture_of_the_samples_is_drawn(ckpt, monkeypatch):

@@ -81,6 +81,7 @@ def runs(tmp_path_factory):
             few = ["--trainer.max_steps", "10", "--trainer.accelerator", "cpu", "--data.n_val", "64"]
             fast = ["--model.sampler", "RungeKutta4", "--model.sampler.n_steps", "2", "--pictures.n_samples", "20"]
             fast += ["--pictures.frames", "0"]
+            fast += ["--model.sampler.grid", "Angular", "--model.sampler.grid.scale", "0.3"] * (config == "edm_heart")
             entry.main(["fit", "--config", config, *few, *fast, "--pictures.every_n_steps", "1000000"])
     finally:
         os.chdir(here)
@@ -116,7 +117,7 @@ def test_every_cell_is_evaluated_and_no_temporary_file_remains(heart):
     for name in models | exact:
         chosen = [row["sampler"] for row in rows if row["model"] == name]
         grid = [f"{s}n_steps={n}{t})" for s, t in (("Heun(", ""), ("DDIM(", ", eta=0.5")) for n in STEPS]
-        own = ", grid=Angular(scale=0.3)" if "edm" in name else ""  # of a config with this sampler
+        own = ", grid=Angular(scale=0.3)" if "edm" in name else ""  # the grid of its own
         assert sorted(chosen) == sorted([f"RungeKutta4(n_steps=2{own})", *grid])
     assert len([row for row in rows if row["model"] == "exact, wide schedule"]) == 4
     assert len(rows) == 4 * 5 + 4

@@ -1,4 +1,4 @@
-"""TensorBoard has the settings and the final figures of a run, its config and its report, and legible pictures."""
+"""TensorBoard has the settings and the final figures of a run, its config, its report and its pictures."""
 
 import os
 import shutil
@@ -121,7 +121,10 @@ def test_a_folder_without_events_gets_none(tmp_path):
 
 @pytest.fixture(scope="module")
 def served(logs):
-    """The address of a TensorBoard of these logs."""
+    """The address of a TensorBoard of these logs, if there is a browser to look at it."""
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[browser]'")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: the dashboard is not opened in a browser")
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -160,10 +163,9 @@ def served(logs):
     ],
 )
 def test_the_tabs_of_tensorboard_show_the_runs_in_a_browser(served, tab, words):
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[browser]'")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium: the dashboard is not opened in a browser")
-    with api.sync_playwright() as playwright:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         arguments = ["--disable-background-networking", "--no-sandbox"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = browser.new_page(viewport={"width": 1400, "height": 3000})

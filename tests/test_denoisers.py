@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from toy_score.backbones import MLP, Fourier
-from toy_score.denoisers import ExactDenoiser, Guided, NetworkDenoiser
-from toy_score.distributions import Heart, SplitNormal
+from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
+from toy_score.distributions import EightGaussians, Heart, Points, Rings, SplitNormal
 from toy_score.objectives import (
     AllLevels,
     Context,
@@ -234,8 +234,9 @@ def test_labels_change_the_output_and_no_label_adds_nothing():
         assert torch.allclose(each[labels == label], model.conditioned_on(label).noise(x, t)[labels == label])
     assert torch.allclose(model.conditioned_on(-1).noise(x, t), model.noise(x, t))
     assert not torch.allclose(model.conditioned_on(0).noise(x, t), model.conditioned_on(1).noise(x, t))
-    with pytest.raises(ValueError, match="labels go from 0 to 1"):
-        model.conditioned_on(2)
+    for label in (2, -2):
+        with pytest.raises(ValueError, match="labels go from 0 to 1"):
+            model.conditioned_on(label)
     with pytest.raises(ValueError, match="knows no labels"):
         NetworkDenoiser(MLP(), VP(), NoisePrediction(), LogSigma()).conditioned_on(0)
 
@@ -324,6 +325,25 @@ def test_the_exact_denoiser_has_the_minimal_loss_and_the_excess_is_the_score_err
     difference = wrong - loss
     expected = 0.01 * sigma**2 * fisher / 2
     assert abs(difference.mean() - expected) < 4.9 * difference.std() / n**0.5
+
+
+@pytest.mark.parametrize("p", [Heart(), EightGaussians(), Rings(), Points(Heart().sample(50))], ids=lambda p: p.name)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_the_exact_velocity_is_that_of_noise_and_denoised_point_bit_for_bit(p, schedule):
+    truth = ExactDenoiser(p, schedule)
+    for dtype in (torch.float32, f64):
+        x, t = points(schedule, dtype=dtype)
+        for time in (t, 0.5, schedule.level_at(0.3)):
+            assert torch.equal(truth.velocity(x, time), Denoiser.velocity(truth, x, time))
+
+
+@pytest.mark.parametrize("answer", ["noise", "score", "denoise"])
+def test_a_subclass_with_an_answer_of_its_own_has_the_velocity_of_that_answer(answer):
+    exact = getattr(ExactDenoiser, answer)
+    wrong = type("Wrong", (ExactDenoiser,), {answer: lambda self, x, t: 0.9 * exact(self, x, t)})
+    denoiser, x = type("Derived", (wrong,), {})(Heart(), VP()), points(VP())[0]
+    assert torch.equal(denoiser.velocity(x, 0.5), Denoiser.velocity(denoiser, x, 0.5))
+    assert not torch.allclose(denoiser.velocity(x, 0.5), ExactDenoiser(Heart(), VP()).velocity(x, 0.5))
 
 
 def test_antithetic_noise_is_the_noise_and_its_opposite():

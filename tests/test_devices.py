@@ -53,20 +53,31 @@ def short(sampler):
 
 SAMPLERS = [short(sampler) for sampler in made("samplers") if not isinstance(sampler, ASKS)]
 KINDS = {"Heun", "EulerMaruyama", "DDPMAncestral"}
+
+
+def can_use(sampler, denoiser):
+    """Whether the sampler does not refuse the denoiser."""
+    try:
+        sampler.check(denoiser)
+    except ValueError:
+        return False
+    return True
+
+
+NOISE = [model for model in MODELS if model.denoiser.source is None]  # those that remove Gaussian noise
 WALKS = [
-    *(
-        (sampler, model)
-        for sampler, model in zip(SAMPLERS, itertools.cycle(MODELS))
-        if not isinstance(sampler, MapSteps)
-    ),
+    *((sampler, model) for sampler, model in zip(SAMPLERS, itertools.cycle(NOISE)) if can_use(sampler, model.denoiser)),
     (MapSteps(n_steps=3), toy_score.FlowMapModule()),
+    (toy_score.BridgeSDE(n_steps=3), toy_score.SchrodingerBridgeModule()),
     *(
         (short(kind()), module)
         for kind in (toy_score.Heun, toy_score.EulerMaruyama, toy_score.DDPMAncestral)
         for module in MODELS
+        if can_use(kind(), module.denoiser)
     ),
 ]
 """Every sampler with one model, and every model with a solver of the flow, one of the SDE and an ancestral sampler."""
+OF_BRIDGES = {"ConditionalFlowMatching", "ScoreAndFlowMatching"}
 model = pytest.mark.parametrize("module", MODELS, ids=lambda m: m.name)
 
 
@@ -123,8 +134,18 @@ def test_exact_scores_are_computed_on_the_device(distribution, each):
             assert len(answer) == 50
 
 
-@model
-@pytest.mark.parametrize("name", [n for n in objectives.__all__ if n.endswith("Matching")])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (module, name)
+        for name in objectives.__all__
+        if name.endswith("Matching")
+        for module in MODELS
+        if (module.denoiser.source is not None) == (name in OF_BRIDGES)
+        and (name != "ScoreAndFlowMatching" or isinstance(module, toy_score.SchrodingerBridgeModule))
+    ],
+    ids=lambda part: part if isinstance(part, str) else part.name,
+)
 def test_a_step_of_training_stays_on_the_device_and_never_waits_for_it(name, module, monkeypatch):
     for law in ("rand", "randn", "randint"):
         monkeypatch.setattr(torch, law, without_generator(getattr(torch, law)))
@@ -133,9 +154,9 @@ def test_a_step_of_training_stays_on_the_device_and_never_waits_for_it(name, mod
     truth.denoise(x0, 0.5)  # its constants are sent once
     with Elsewhere():
         t = module.times(len(x0), module.schedule, GENERATOR)
-        loss = getattr(objectives, name)()(denoiser, objectives.Context(x0, t, GENERATOR, truth=truth)).mean()
-        loss.backward()
-    assert all(p.grad.device == META for p in module.parameters())
+        context = objectives.Context(x0, t, GENERATOR, x0.flip(0) if name in OF_BRIDGES else None, truth)
+        getattr(objectives, name)()(denoiser, context).mean().backward()
+    assert all(p.grad.device == META for p in module.backbone.parameters())
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -149,6 +170,6 @@ def test_a_batch_is_sent_without_waiting(fresh):
 
 
 def test_guidance_stays_on_the_device():
-    strong, weak = (m.to(META).denoiser for m in MODELS[:2])
+    strong, weak = (m.to(META).denoiser for m in NOISE[:2])
     with Elsewhere():
         assert toy_score.Heun(4).walk(Guided(strong, weak, 2.0), Noise().normal(), Noise()).device == META

@@ -3,17 +3,22 @@
 import errno
 import io
 import os
-import subprocess
+import re
+import shutil
+import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from training import fit
 
+from campaign.children import start
+from campaign.commands import brief
 from toy_score import MLP, EDMModule, Heun, __main__ as entry
-from toy_score.callbacks import EMA, Checkpoint
+from toy_score.callbacks import EMA, Checkpoint, Pictures
 from toy_score.commands.errors import one_line_errors
 from toy_score.files import replacing
 from toy_score.yaml_values import EndlessError, load
@@ -197,23 +202,43 @@ def test_a_training_goes_on_only_from_its_whole_state(part, value, trained, caps
     assert "does not hold the state of a training that can go on; start a new run from the weights" in lines[0]
 
 
+def prints_into_the_pipe():
+    """In a process of its own: the standard output is a pipe of that name, and pictures are a pixel."""
+    brief()
+    os.dup2(os.open("pipe", os.O_WRONLY), 1)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes that break so")
 def test_a_training_whose_reader_leaves_is_saved_and_ends_quietly():
     """As in `fit | head -1`."""
-    command = [sys.executable, "-m", "toy_score", "fit", "--config", "tiny.yaml", "--trainer.max_steps", "1000000"]
-    command += ["--trainer.val_check_interval", "20", "--trainer.enable_progress_bar", "false"]
-    environment = os.environ | {"PYTHONPATH": str(Path(entry.__file__).parent.parent)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as run:
-        assert run.stdout is not None
-        assert run.stderr is not None
-        while (line := run.stdout.readline()) and not line.startswith(b"step"):
+    long = ["--trainer.max_steps", 1_000_000, "--trainer.val_check_interval", 20]
+    os.mkfifo("pipe")
+    run = start(Path.cwd(), "fit", "--config", "tiny.yaml", *long, prepare=prints_into_the_pipe)
+    with open("pipe") as reader:
+        while (line := reader.readline()) and not line.startswith("step"):
             pass
-        run.stdout.close()
-        said = run.stderr.read().decode()
-        run.wait(timeout=60)
-    assert (said, run.returncode != 0) == ("", True)
+    ended = run.wait()
+    assert (ended.err, ended.code != 0) == ("", True)
     saved = torch.load("lightning_logs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] >= 20
+
+
+@pytest.mark.usefixtures("foreground_signals")
+def test_a_run_whose_folder_is_removed_while_it_trains_ends_in_one_line(monkeypatch, capsys):
+    """TensorBoard's thread finds no folder for its file; its traceback is not shown, nor its path in bytes."""
+    step = EDMModule.training_step
+
+    def removing(*arguments):
+        shutil.rmtree("lightning_logs", ignore_errors=True)
+        return step(*arguments)
+
+    monkeypatch.setattr(EDMModule, "training_step", removing)
+    monkeypatch.setattr(Pictures, "_draw", Pictures._draw.__wrapped__)  # before the first step, too
+    handler = signal.getsignal(signal.SIGINT)
+    code, lines = ended(capsys, entry.main, ["fit", "--config", "tiny.yaml"])
+    assert (code, len(lines)) == (2, 1)
+    assert re.match("error: 'lightning_logs/tiny/version_0/.*': No such file or directory$", lines[0])
+    assert signal.getsignal(signal.SIGINT) is handler  # as after a training that ends well
 
 
 def test_a_reader_that_leaves_is_no_defect(capsys):
@@ -244,3 +269,31 @@ def test_a_command_that_is_terminated_does_not_look_like_a_success(capsys):
         raise SIGTERMException
     assert stop.value.code == 143
     assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize(("number", "code", "kept"), [(signal.SIGTERM, 143, b"xx.."), (signal.SIGINT, 130, b"x...")])
+@pytest.mark.usefixtures("foreground_signals")
+def test_a_predict_that_is_stopped_keeps_its_chunks_and_the_same_command_goes_on(
+    number, code, kept, trained, monkeypatch, capsys
+):
+    """SIGTERM ends it after the chunk in which it comes, Ctrl-C at once; the samples are those without interruption."""
+    argv = ["predict", "--ckpt_path", str(trained), "--n_samples", str(4 * 4096), "--model.sampler.n_steps", "2"]
+    entry.main([*argv, "--output", "whole.npy"])
+    sample, calls = EDMModule.predict_step, []
+
+    def stopped(model, *batch):
+        calls.append(batch)
+        if len(calls) == 2:
+            signal.raise_signal(number)
+        return sample(model, *batch)
+
+    monkeypatch.setattr(EDMModule, "predict_step", stopped)
+    argv += ["--output", "x.npy"]
+    assert ended(capsys, entry.main, argv) == (code, ["stopped"] if code == 143 else [])
+    assert Path("x.npy.part.state").read_bytes().endswith(b"\n" + kept)
+    assert not Path("x.npy").exists()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning lets it be ignored for the rest of a process
+    entry.main(argv)
+    assert len(calls) == 2 + kept.count(b".")
+    assert np.array_equal(np.load("x.npy"), np.load("whole.npy"))
+    assert not list(Path().glob("x.npy.*"))

@@ -12,10 +12,22 @@ import pytest
 import torch
 from test_oracle import METHODS, SIGMAS, every, f64, truth
 
-from toy_score.distributions import Checkerboard, Circles, EightGaussians, Heart, Moons, Points, Rings, SplitNormal
+from toy_score.distributions import (
+    Checkerboard,
+    Circles,
+    EightGaussians,
+    Heart,
+    LinearObservation,
+    Moons,
+    Points,
+    Rings,
+    SplitNormal,
+)
 
 EDGED = [Heart(), SplitNormal(), SplitNormal(shift=0.4), Checkerboard(n=2, side=0.7)]
 WHOLE = [*EDGED, Checkerboard(), Rings(), Circles(), EightGaussians(), Moons()]
+POINTS = Points(torch.tensor([[0.0, 0.0], [1.0, 2.0], [-3.0, 0.5]]))
+LINES = Checkerboard().posterior(LinearObservation([[1.0, 0.0]], [0.3], 0.5))
 SIDES = [p.conditioned_on(0) for p in (Heart(), SplitNormal(), Checkerboard(), Rings())]
 
 
@@ -105,3 +117,35 @@ def test_boxes_seen_through_wide_noise_are_continuous_where_the_formula_changes(
     for method, rounding in (("log_prob", 1e-11), ("score", 1e-14), ("denoise", 3e-9)):
         usual, wide = (getattr(p, method)(x.double(), sigma) for sigma in (below, above))
         assert torch.allclose(usual, wide, rtol=1e-11, atol=rounding)
+
+
+@every([*WHOLE, *SIDES, POINTS, LINES])
+@pytest.mark.parametrize("sigma", [0.0, 1e-6, 1.0, 1e12])
+def test_coordinates_beyond_1e150_count_as_1e150_and_change_no_other_row(p, sigma):
+    """Beside own samples, whose answers stay the same but for the rounding of sums, in float64 and in float32."""
+    if sigma == 0.0 and p is POINTS:
+        return  # there is no density
+    digits = 1e-7 if p is LINES else 1e-9  # the points of a call share the number of nodes
+    own = p.sample(3, torch.Generator().manual_seed(3))
+    far = torch.tensor([[1e160, 0.0], [-1e200, 1e300], [0.3, 1.7e308], [-1e151, -1e151]], dtype=f64)
+    for name in METHODS:
+        answer = getattr(p, name)
+        values = answer(torch.cat([own.double(), far]), sigma)
+        assert not values.isnan().any(), name
+        assert torch.equal(values, answer(torch.cat([own.double(), far.clamp(-1e150, 1e150)]), sigma)), name
+        assert torch.allclose(values[:3], answer(own.double(), sigma), rtol=digits, atol=1e-12), name
+        assert torch.allclose(values[:3].float(), answer(own, sigma), rtol=2**-22, atol=1e-12), name
+        assert not answer(far.float().clamp(-3e38, 3e38), sigma).isnan().any(), name
+        assert answer(torch.full((1, 2), torch.inf, dtype=f64), 1.0).isfinite().logical_not().any(), name  # no sample
+
+
+def test_an_observed_board_tends_to_its_corners_however_far_out():
+    """The posterior mean tends to a corner of the board as the point goes to infinity, the score to infinity."""
+    direction = torch.tensor([[0.9, 0.7], [-0.4, 1.0], [1.0, -0.2], [-0.5, -0.6]], dtype=f64)
+    for sigma in (0.5, 1.0, 30.0):
+        mean = LINES.denoise(1e10 * direction, sigma)
+        for size in (1e14, 1e20, 1e38):
+            assert torch.allclose(LINES.denoise(size * direction, sigma), mean, rtol=0, atol=1e-6)
+            assert torch.allclose(LINES.score(size * direction, sigma) * sigma**2 / size, -direction, rtol=1e-9)
+    gap = torch.tensor([[-0.3, 1.0]], dtype=f64)  # without noise, where the density is zero
+    assert torch.equal(LINES.score(gap, 0.0).isinf(), Checkerboard().score(gap, 0.0).isinf())

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from toy_score import EDM, MLP, VE, VP, EightGaussians, ExactDenoiser, Guided, Heart, NetworkDenoiser, SplitNormal
 from toy_score.distributions import GaussianMixture
 from toy_score.metrics import Fields, FieldSymmetry, Straightness
-from toy_score.metrics.fields import COORDINATES, denoiser_jacobian, field_table, flow_path
+from toy_score.metrics.fields import COORDINATES, denoiser_jacobian, field_table, flow_path, smallest_eigenvalue
 from toy_score.parameterisations import EDMPreconditioning, Energy, LogSigma, ScorePrediction
 
 LEVELS = (0.05, 0.5, 3.0)
@@ -55,6 +55,12 @@ def test_the_exact_score_is_a_gradient_and_the_jacobian_of_the_denoiser_a_covari
     assert curl.max() < 1e-8
     assert asymmetry.max() < 1e-8
     assert negative.max() == 0
+
+
+def test_the_smallest_eigenvalue_is_that_of_the_symmetric_part():
+    M = torch.randn(50, 2, 2, generator=generator(), dtype=torch.float64)
+    exact = torch.linalg.eigvalsh(0.5 * (M + M.transpose(1, 2)))[:, 0]
+    assert torch.allclose(smallest_eigenvalue(M), exact, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("schedule", [VE(), VP()], ids=repr)

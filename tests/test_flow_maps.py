@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from unit_noise import UnitNoise
 
 from toy_score import (
     DDPM,
@@ -28,7 +29,6 @@ from toy_score import (
     SplitNormal,
     VelocityPrediction,
 )
-from toy_score.samplers import NoiseStream
 
 f64 = torch.float64
 SCHEDULES = [EDM(0.02, 50.0), DDPM(), LinearFlow()]
@@ -214,24 +214,10 @@ def test_one_step_of_the_exact_map_is_the_whole_flow():
     assert (one - flow).square().sum(dim=1).mean().sqrt() < 0.02
 
 
-class Probe(NoiseStream):
-    """Row 0 gets no noise, row i a unit noise in draw i - 1: the columns of an affine sampler."""
-
-    def __init__(self, draws):
-        self.rows, self.draw = draws + 1, 0
-
-    def normal(self):
-        z = torch.zeros(self.rows, 2, dtype=f64)
-        self.draw += 1
-        if self.draw < self.rows:
-            z[self.draw, 0] = 1.0
-        return z
-
-
 @pytest.mark.parametrize("renoise", [0.0, 0.5, 1.0])
 def test_new_noise_leaves_the_law_of_gaussian_data_as_it_is(renoise):
     """The law is known without statistics: the map of a Gaussian is linear, and so are the samples in their noise."""
-    std, schedule, noise = 0.7, EDM(0.02, 500.0), Probe(6)
+    std, schedule, noise = 0.7, EDM(0.02, 500.0), UnitNoise(6)
     exact, sampler = ExactFlowMap(gaussian(std), schedule), MapSteps(4, renoise)
     x = sampler.walk(exact, sampler.start(schedule, noise), noise)[:, 0]
     assert math.isclose((x[1:] - x[0]).norm().item(), math.hypot(std, schedule.sigma_min), rel_tol=2e-5)

@@ -42,6 +42,12 @@ def test_the_p_value_is_kolmogorovs(n):
             assert kolmogorov(d, n) == pytest.approx(stats.kstwo.sf(d, n), abs=0.003)
 
 
+def test_one_sample_has_a_p_value_and_none_has_not():
+    assert kolmogorov(0.6, 1) == pytest.approx(special.kolmogorov(0.6 * 1.23), abs=1e-12)
+    assert math.isnan(kolmogorov(0.6, 0))
+    assert math.isnan(kolmogorov(math.nan, 5))
+
+
 @every
 def test_the_statistics_are_those_of_the_sorted_coordinates(p):
     x = p.sample(2000, generator()) + 0.2

@@ -1,7 +1,7 @@
 """Objectives of flow maps: the exact map has no loss, a wrong one is drawn to it, planted errors are found."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ DETERMINISTIC = [
     Progressive(),
     Consistency(n_steps=512, distill=True),
     MapRegression(n_paths=512),
-    TrajectoryDistillation(),
+    TrajectoryDistillation(n_steps=6),
 ]
 RANDOM = [MeanFlow(), Consistency()]
 
@@ -166,6 +166,22 @@ def test_an_error_planted_in_an_objective_moves_the_exact_map(planted):
     assert abs(mean) > 4.9 * scatter
 
 
+def test_the_loss_of_a_map_along_a_path_is_half_its_squared_derivative_with_the_gradient_of_a_regression():
+    """The derivative as a difference; the gradient is that of the map at its start, times the derivative."""
+    flow_map, g = GaussianMap(0.2), generator()
+    z, V = (torch.randn(6, 2, generator=g, dtype=f64) for _ in range(2))
+    phi = torch.tensor([1.5, 1.2, 0.9, 0.7, 0.4, 0.3], dtype=f64)[:, None]
+    psi = phi * torch.tensor([0.1, 0.5, 0.9, 0.2, 0.6, 0.3], dtype=f64)[:, None]
+    h = 1e-5
+    ends = [flow_map.turn(z + step * V, phi + step, psi) for step in (h, -h)]
+    slope = ((ends[0] - ends[1]) / (2 * h)).detach()
+    loss = towards_constancy(flow_map, z, phi, psi, V)
+    assert torch.allclose(loss, slope.square().mean(dim=1), rtol=1e-6)
+    regression = (2.0 * slope * flow_map.turn(z, phi, psi) / (phi - psi).sin()).mean(dim=1).sum()
+    wanted, got = (torch.autograd.grad(value, flow_map.error)[0] for value in (regression, loss.sum()))
+    assert torch.allclose(got, wanted, rtol=1e-6)
+
+
 # What they share
 
 
@@ -196,6 +212,28 @@ def test_starts_and_ends_are_in_order_within_the_schedule_and_the_shares_are_as_
     assert (phi <= high + 1e-6).all()
     assert (phi > high - 1e-5).double().mean().item() == pytest.approx(0.25, abs=2 / n)
     assert (psi < low + 1e-6).double().mean().item() == pytest.approx(0.25, abs=4.9 * (0.25 * 0.75 / n) ** 0.5)
+
+
+@pytest.mark.parametrize("objective", [MapRegression(n_paths=8), TrajectoryDistillation(n_paths=8)])
+def test_random_numbers_that_round_to_one_choose_no_point_beyond_the_end_of_a_path(objective, monkeypatch):
+    """Once in some million numbers: it ended trainings of some thousand steps."""
+    almost, rand = 1.0 - 2.0**-24, torch.rand
+    largest = lambda *size, **arguments: torch.full_like(rand(*size, **arguments), almost)  # noqa: E731
+    batch, maps = context(8), network().float()
+    batch = Context(batch.x0.float(), batch.t.float(), batch.generator, truth=batch.truth)
+    for n_steps in range(2, 9):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "rand", largest)
+            loss = replace(objective, n_steps=n_steps, from_noise=0.0, to_data=0.0).maps(maps, batch)
+        assert loss.isfinite().all()
+
+
+def test_a_condition_has_so_many_maps_and_no_more_than_the_batch_has_points():
+    net = network()
+    for n_maps, rows in ((48, 48), (1024, 64)):
+        assert len(Lagrangian(n_maps=n_maps).maps(net, context(64))) == rows
+    with pytest.raises(ValueError, match="n_maps must be at least 1, got 0"):
+        Consistency(n_maps=0)
 
 
 def test_an_objective_of_maps_refuses_a_denoiser_without_one_and_regression_an_unknown_truth():

@@ -7,7 +7,6 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from torchmetrics import MetricCollection
 
 from toy_score import MLP, EDMModule, Heun, PointsDataModule, ScoreModule, __main__ as entry
 from toy_score.distributions import Moons, Points
@@ -182,7 +181,7 @@ def test_z_of_exact_samples_is_standard_where_the_floor_has_few_real_points(monk
     """40 sets of real points, and four draws of half as many exact samples each. The sum of z^2 is, but for the
     24 draws of a floor, chi squared of 40 degrees of freedom: below 95 but in 1e-5 of all cases. If the draws of the
     floor are taken for independent ones, it is six times as large."""
-    monkeypatch.setattr(floors, "sample_metrics", lambda p, *_, **k: MetricCollection({"sliced_w1": MeanOfX(p, **k)}))
+    monkeypatch.setattr(floors, "MINIMAL", {"sliced_w1": MeanOfX})
     g, z, taken_for_independent = torch.Generator().manual_seed(1), [], []
     for _ in range(40):
         real, samples = Points(torch.randn(100, 2, generator=g)), torch.randn(4, 50, 2, generator=g)

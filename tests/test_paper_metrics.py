@@ -43,6 +43,12 @@ def test_exact_w2_of_shifted_points_is_the_shift(p):
     assert value(ExactW2(p), y.flip(0) + torch.tensor([0.3, -0.4])) == pytest.approx(0.5, rel=1e-5)
 
 
+def test_a_stein_discrepancy_without_noise_is_refused():
+    """At an edge the clean density has no score."""
+    with pytest.raises(ValueError, match=r"sigma must be positive, got 0\.0"):
+        KernelSteinDiscrepancy(Heart(), sigma=0.0)
+
+
 def test_all_pairs_are_compared_of_the_first_points_only():
     p = Heart()
     x = p.sample(3000, generator(1))

@@ -197,6 +197,7 @@ def test_exact_samples_of_a_posterior_cannot_be_told_from_it(p):
 @each("p", PRIORS)
 def test_modes_reference_and_entropy_of_a_posterior(p):
     points, w = everywhere(p, FIRST)
+    points, w = points[w > 1e-15 * w.sum()], w[w > 1e-15 * w.sum()]  # the others change nothing
     q, share = p.posterior(FIRST), w / w.sum()
     log_p = q.log_prob(points)
     assert q.entropy() == pytest.approx(-(share * log_p.clamp(min=-1e3)).sum().item(), abs=0.02)

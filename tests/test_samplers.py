@@ -11,6 +11,7 @@ import math
 import pytest
 import torch
 from scipy import stats
+from unit_noise import UnitNoise
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Heart, SplitNormal
@@ -113,24 +114,6 @@ class GaussianDenoiser(Denoiser):
         alpha, sigma = self.at(t)
         D = self.denoise(x, t)
         return (alpha * (x - alpha * D) / sigma - sigma * D) / math.hypot(alpha, sigma)
-
-
-class UnitNoise:
-    """Row 0 gets no noise; row i gets a unit noise in draw i - 1: the columns of the sampler's affine map."""
-
-    def __init__(self, draws):
-        self.rows, self.draw = draws + 1, 0
-
-    def normal(self):
-        z = torch.zeros(self.rows, 2, dtype=f64)
-        self.draw += 1
-        if self.draw < self.rows:
-            z[self.draw, 0] = 1.0
-        return z
-
-    def uniform(self):
-        self.draw += 1
-        return torch.full((self.rows, 2), 0.5, dtype=f64)
 
 
 def run(sampler, denoiser, noise, observe=None):

@@ -14,8 +14,10 @@ import toy_score
 from toy_score import (
     VE,
     DDPMAncestral,
+    ExactBridge,
     ExactDenoiser,
     ExactFlowMap,
+    GaussianBridge,
     GaussianMixture,
     GridDensity,
     Guided,
@@ -43,6 +45,8 @@ FIRST = LinearObservation([[1.0, 0.0]], [1.0], 0.3)
 ARGUMENTS = {
     ExactDenoiser: (Heart(), VE()),
     ExactFlowMap: (Heart(), VE()),
+    ExactBridge: (Heart(), GaussianMixture([[0.0, 1.0]], 0.5)),
+    GaussianBridge: (GaussianMixture([[0.0, 1.0]], 0.5),),
     GridDensity: ([Heart(), SplitNormal()], [2.0, -1.0]),
     LinearObservation: ([[1.0, 0.0]], [1.0], 0.3),
     LinearReward: ([1.0, -0.5],),

@@ -223,7 +223,7 @@ def test_score_is_differentiable_in_forward_mode(p):
         assert torch.allclose(slope, (f(x + h * direction, 0.3) - f(x - h * direction, 0.3)) / (2 * h), atol=1e-5)
 
 
-@each(ZOO)
+@each([*ZOO, SplitNormal(shift=0.4)])
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
 def test_nothing_overflows_within_a_distance_of_ten_thousand(p, dtype):
     side = torch.tensor([-1e4, -300.0, -1.0, 0.0, 1.0, 77.0, 1e4], dtype=dtype)
@@ -241,6 +241,18 @@ def test_a_noise_level_per_row_equals_one_for_all(p):
     for method in ("log_prob", "score", "denoise"):
         rows = torch.stack([getattr(p, method)(x[i : i + 1], sigma[i].item())[0] for i in range(12)])
         assert torch.allclose(getattr(p, method)(x, sigma), rows, rtol=1e-10)
+
+
+@each(ZOO)
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_score_and_denoised_point_together_are_the_two_alone_bit_for_bit(p, dtype):
+    """At samples, near and far from them, without noise too where there is a density, and with levels by row."""
+    x = p.sample(64, torch.Generator().manual_seed(3)).to(dtype) * torch.logspace(-2, 4, 64, dtype=dtype)[:, None]
+    levels = torch.logspace(-3, 3, 64, dtype=dtype)[:, None]
+    for sigma in (*([0.0] if getattr(p, "_has_density", True) else []), 1e-3, 0.5, 1e3, levels):
+        together = p.score_and_denoise(x, sigma)
+        assert torch.equal(together[0], p.score(x, sigma))
+        assert torch.equal(together[1], p.denoise(x, sigma))
 
 
 def test_memory_is_bounded_by_chunks_which_change_nothing():

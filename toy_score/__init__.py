@@ -55,6 +55,16 @@ _ROOMS = {
         "VelocityPrediction",
     ],
     "denoisers": ["Denoiser", "ExactDenoiser", "Guided", "NetworkDenoiser", "Rescheduled"],
+    "bridges": [
+        "Bridge",
+        "ExactBridge",
+        "GaussianBridge",
+        "KnownBridge",
+        "NetworkBridge",
+        "NetworkSchrodingerBridge",
+        "SchrodingerBridge",
+    ],
+    "couplings": ["Coupling", "EntropicTransport", "IndependentCoupling", "OptimalTransport"],
     "flow_maps": ["ExactFlowMap", "FlowMap", "NetworkFlowMap"],
     "posteriors": ["DPS", "PGDM", "TMPD", "Posterior", "PosteriorRule", "Rewarded"],
     "tilts": ["ScaledScore", "Tilt"],
@@ -65,6 +75,7 @@ _ROOMS = {
         "AdaptiveDormandPrince",
         "Angular",
         "AnnealedLangevin",
+        "BridgeSDE",
         "ConsistentAnnealedSampling",
         "Corrector",
         "DDPMAncestral",
@@ -98,6 +109,7 @@ _ROOMS = {
     ],
     "objectives": [
         "AllLevels",
+        "ConditionalFlowMatching",
         "Consistency",
         "Context",
         "DenoisingScoreMatching",
@@ -113,6 +125,7 @@ _ROOMS = {
         "OutputWeighting",
         "Progressive",
         "RandomLevels",
+        "ScoreAndFlowMatching",
         "SigmaSquared",
         "SlicedScoreMatching",
         "StableTarget",
@@ -147,11 +160,13 @@ _ROOMS = {
         "TwoSpiralsDataModule",
     ],
     "modules": [
+        "BridgeModule",
         "DDPMModule",
         "EDMModule",
         "FlowMapModule",
         "FlowMatchingModule",
         "NCSNModule",
+        "SchrodingerBridgeModule",
         "ScoreModule",
         "ScoreSDEModule",
         "WarmupCosine",
@@ -172,6 +187,21 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         MapMLP as MapMLP,
         PotentialMLP as PotentialMLP,
         Raw as Raw,
+    )
+    from toy_score.bridges import (
+        Bridge as Bridge,
+        ExactBridge as ExactBridge,
+        GaussianBridge as GaussianBridge,
+        KnownBridge as KnownBridge,
+        NetworkBridge as NetworkBridge,
+        NetworkSchrodingerBridge as NetworkSchrodingerBridge,
+        SchrodingerBridge as SchrodingerBridge,
+    )
+    from toy_score.couplings import (
+        Coupling as Coupling,
+        EntropicTransport as EntropicTransport,
+        IndependentCoupling as IndependentCoupling,
+        OptimalTransport as OptimalTransport,
     )
     from toy_score.data import (
         AnisotropicGaussiansDataModule as AnisotropicGaussiansDataModule,
@@ -241,17 +271,20 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
     )
     from toy_score.likelihood import ProbabilityFlow as ProbabilityFlow
     from toy_score.modules import (
+        BridgeModule as BridgeModule,
         DDPMModule as DDPMModule,
         EDMModule as EDMModule,
         FlowMapModule as FlowMapModule,
         FlowMatchingModule as FlowMatchingModule,
         NCSNModule as NCSNModule,
+        SchrodingerBridgeModule as SchrodingerBridgeModule,
         ScoreModule as ScoreModule,
         ScoreSDEModule as ScoreSDEModule,
         WarmupCosine as WarmupCosine,
     )
     from toy_score.objectives import (
         AllLevels as AllLevels,
+        ConditionalFlowMatching as ConditionalFlowMatching,
         Consistency as Consistency,
         Context as Context,
         DenoisingScoreMatching as DenoisingScoreMatching,
@@ -267,6 +300,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         OutputWeighting as OutputWeighting,
         Progressive as Progressive,
         RandomLevels as RandomLevels,
+        ScoreAndFlowMatching as ScoreAndFlowMatching,
         SigmaSquared as SigmaSquared,
         SlicedScoreMatching as SlicedScoreMatching,
         StableTarget as StableTarget,
@@ -303,6 +337,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         AdaptiveDormandPrince as AdaptiveDormandPrince,
         Angular as Angular,
         AnnealedLangevin as AnnealedLangevin,
+        BridgeSDE as BridgeSDE,
         ConsistentAnnealedSampling as ConsistentAnnealedSampling,
         Corrector as Corrector,
         DDPMAncestral as DDPMAncestral,

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent
 ROOMS = (
     "backbones",
     "callbacks",
+    "couplings",
     "data",
     "distributions",
     "modules",
@@ -37,6 +38,7 @@ KINDS: dict[str, tuple[str, str] | None] = {
     "objectives": ("Loss", "objectives"),
     "parameterisations": ("Parameterisation", "parameterisations"),
     "rules": ("PosteriorRule", "posteriors"),
+    "couplings": ("Coupling", "couplings"),
     "backbones": ("Backbone", "backbones"),
     "runs": None,
 }

@@ -5,7 +5,7 @@ On the circle (`Denoiser.flow`) the flow carries the density of `z = x / R` alon
     dz / dphi = velocity,    d log q(z) / dphi = -div velocity,
 
 from the lowest noise level, where it is the model's density of the data, to the highest, where it is the prior
-`N(0, sin(phi)^2 I)`. In two dimensions the divergence is exact.
+`N(0, sin(phi)^2 I)`, or `sin(phi)` times a point of the denoiser's source. In two dimensions the divergence is exact.
 """
 
 import math
@@ -85,8 +85,9 @@ class ProbabilityFlow:
             sign = torch.randint(2, z.shape, generator=generator, device=generator.device if generator else None)
             parts.append(2.0 * sign.to(z) - 1.0)
         state = solve_adaptively(self._slope, torch.cat(parts, dim=1), begin, end, self.tolerance).y
-        z, integral = state[:, :2] / math.sin(end), state[:, 2]
-        prior = -0.5 * z.square().sum(dim=1) - math.log(2.0 * math.pi) - 2.0 * math.log(math.sin(end))
+        z, integral, source = state[:, :2] / math.sin(end), state[:, 2], self.denoiser.source
+        log_p = -0.5 * z.square().sum(dim=1) - math.log(2.0 * math.pi) if source is None else source.log_prob(z)
+        prior = log_p - 2.0 * math.log(math.sin(end))
         return prior + integral + 2.0 * math.log(math.cos(begin))
 
     def _slope(self, angle: Tensor, state: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Picture and table of `docs/posteriors.md`: `python -m docs.figures.posteriors`, half an hour on one core.
 
 For each prior and observation, the sliced W1 distance to the exact posterior of 20 000 samples (4096 for the other
-priors and for the network), over the noise floor, for three seeds: of the rules with a perfect prior, of particles, and
-of the rules with a trained network. Rows that are in the table already are not measured again.
+priors and for the networks), over the noise floor, for three seeds: of the rules with a perfect prior, of particles,
+and of both with a trained network. Rows that are in the table already are not measured again.
 """
 
 import io
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from docs.figures.parts import IMAGES, TABLES, generator, model
+from docs.figures.parts import IMAGES, TABLES, generator, model, trained
 from toy_score import (
     DPS,
     EDM,
@@ -33,6 +33,7 @@ from toy_score import (
     NCSNMixture,
     Posterior,
     Sampler,
+    ScoreModule,
     SplitNormal,
     TwistedDiffusion,
 )
@@ -42,7 +43,7 @@ from toy_score.plotting import posterior, to_png
 PRIORS: list[Distribution] = [EightGaussians(), Heart(), SplitNormal(), NCSNMixture()]
 OBSERVATIONS = [LinearObservation([[1.0, 0.0]], [y], s) for y, s in ((1.0, 0.3), (0.0, 1.0), (2.0, 0.1))]
 ANCESTRAL = DDPMAncestral(n_steps=256, grid=Angular())
-SEEDS, FLOORS = (0, 1, 2), 64
+SEEDS, FLOORS = range(3), 64
 COLOURS = 64  # of the picture, whose file is a quarter as large for it
 TABLE = TABLES / "posteriors.json"
 Table = dict[str, list[float]]
@@ -58,7 +59,6 @@ def methods(prior: Denoiser, data_std: float, o: LinearObservation) -> dict[str,
         "TMPD": (ANCESTRAL, corrected),
         "FK": (FeynmanKac(), corrected),
         "TDS": (TwistedDiffusion(), corrected),
-        "TDS, 4 particles": (TwistedDiffusion(per_sample=4), corrected),
     }
 
 
@@ -85,7 +85,15 @@ def measure(
         samples = (sampler(denoiser, n, torch.Generator().manual_seed(seed)) for seed in SEEDS)
         table[key] = [distance(x) / floor for x in samples]
         TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        TABLE.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
         print(key, *(f"{value:.2f}" for value in table[key]), flush=True)
+
+
+def trained_on(p: Distribution, runs: Path) -> ScoreModule:
+    """The model of the prior's config; NCSN's mixture, which has none, takes that of the eight Gaussians."""
+    if isinstance(p, NCSNMixture):
+        return ScoreModule.load_from_checkpoint(trained("edm_eight_gaussians", runs, "--data", "NCSNMixtureDataModule"))
+    return model(f"edm_{p.name}", runs)
 
 
 def picture(prior: ExactDenoiser, o: LinearObservation) -> None:
@@ -95,7 +103,7 @@ def picture(prior: ExactDenoiser, o: LinearObservation) -> None:
     samples = {
         name: replace(sampler, n_steps=128)(denoiser, 2000, generator())
         for name, (sampler, denoiser) in chosen.items()
-        if name not in ("prior", "TDS, 4 particles")
+        if name != "prior"
     }
     title = f"Posterior samplers with a perfect prior, x observed as {o.value[0]} ± {o.std}"
     image = posterior(samples, p.posterior(o).sample(2000, generator()), p, o, title)
@@ -105,8 +113,8 @@ def picture(prior: ExactDenoiser, o: LinearObservation) -> None:
 
 def markdown(table: Table) -> str:
     """The table of the page: a row for each prior and observation, a column for each method."""
-    columns = ["prior", "DPS", "PGDM", "TMPD", "FK", "TDS", "TDS, 4 particles", "exact"]
-    lines = [f"| prior, observation | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    columns = ["prior", "DPS", "PGDM", "TMPD", "FK", "TDS", "exact"]
+    lines = [f"| prior, observation, denoiser | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for row in dict.fromkeys(key.rpartition(" | ")[0] for key in table):
         cells = [torch.tensor(table.get(f"{row} | {column}", [])) for column in columns]
         text = [f"{cell.mean():.3g} ({cell.std():.1g})" if len(cell) else "" for cell in cells]
@@ -119,20 +127,20 @@ def main(runs: Path) -> None:
     """All rows, those of the eight Gaussians first."""
     table = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
     schedule, first = EDM(sigma_min=0.02, sigma_max=500.0), PRIORS[0]
-    rules = ["prior", "DPS", "PGDM", "TMPD", "TDS"]
+    rules = ["exact", "prior", "DPS", "PGDM", "TMPD", "TDS"]
     perfect = ExactDenoiser(first, schedule)
-    picture(perfect, OBSERVATIONS[0])
     for o in OBSERVATIONS:
-        measure(first, o, "perfect", perfect, ["exact", *rules], 20_000, table)
+        measure(first, o, "perfect", perfect, rules, 20_000, table)
     for p in PRIORS[1:]:
         for o in OBSERVATIONS:
             measure(p, o, "perfect", ExactDenoiser(p, schedule), rules, 4096, table)
-    network = model("edm_eight_gaussians", runs).denoiser
+    for p in PRIORS:
+        network = trained_on(p, runs).denoiser
+        for o in OBSERVATIONS:
+            measure(p, o, "network", network, rules[1:], 4096, table)
     for o in OBSERVATIONS:
-        measure(first, o, "network", network, rules, 4096, table)
-    for o in OBSERVATIONS:
-        measure(first, o, "perfect", perfect, ["FK", "TDS, 4 particles"], 20_000, table)
-    TABLE.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
+        measure(first, o, "perfect", perfect, ["FK"], 20_000, table)
+    picture(perfect, OBSERVATIONS[0])
 
 
 if __name__ == "__main__":

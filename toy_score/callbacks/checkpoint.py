@@ -130,6 +130,7 @@ class Checkpoint(pl.callbacks.Checkpoint):
             raise KeyboardInterrupt if self._signal in (None, signal.SIGINT) else SystemExit(128 + self._signal)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore_handlers()  # Lightning calls no `teardown` then
         if trainer.is_global_zero and isinstance(exception, KeyboardInterrupt | SystemExit):
             print(self._how_to_go_on(trainer, pl_module), flush=True)
 

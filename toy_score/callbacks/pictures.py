@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from toy_score.bridges import Bridge
 from toy_score.callbacks.ema import averaged_model
 from toy_score.callbacks.reports import run_folder
 from toy_score.data import typed
@@ -27,7 +28,7 @@ from toy_score.standardisation import Standardisation
 
 __all__ = ["Pictures", "animation"]
 
-ON_BOARD = ("samples_and_trajectories", "vector_field", "score_error", "noise_to_data")
+ON_BOARD = ("samples_and_trajectories", "vector_field", "velocity_field", "score_error", "noise_to_data")
 """The pictures of a dashboard: they fill the width of a card, and have all that the others have."""
 
 N_SHOWN, N_REAL = 600, 1500  # points of an animation
@@ -39,8 +40,9 @@ class Pictures(pl.Callback):
 
     These are the vector field, learned beside exact; samples over real points; the last part of some trajectories (of a
     sampler with few steps along the flow: the flow itself); and the score error by noise level, now and at all earlier
-    drawings. Of a flow map, the error between all pairs of noise levels is drawn as well. Axes and seeds are fixed, so
-    TensorBoard's slider compares steps. During training the samples come from a quick solver, at the end from the
+    drawings. Of a flow map, the error between all pairs of noise levels is drawn as well; of a bridge, the velocity in
+    the place of the score, and pairs, but no animation. Axes and seeds are fixed, so TensorBoard's slider compares
+    steps. During training the samples come from a quick solver, at the end from the
     model's own sampler. If there are averaged weights, they are used. If only points of the data are known, nothing
     exact is drawn, and the axes are in the units of the data.
 
@@ -124,15 +126,21 @@ class Pictures(pl.Callback):
         bounds = distribution.bounds
         paths = plotting.visible_paths(model.sampler, model.denoiser, 4, self._generator(model), bounds, self.skip)
         figures = {
-            "samples_and_trajectories": plotting.samples_and_trajectories(generated, paths, real, distribution, title),
-            "vector_field": plotting.vector_field(model.denoiser, exact, self.sigmas, bounds, title, real=real),
+            "samples_and_trajectories": plotting.samples_and_trajectories(generated, paths, real, distribution, title)
         }
         if final:
             figures["samples"] = plotting.samples(generated, real, distribution, title)
             figures["trajectory"] = plotting.trajectories(paths, real, distribution, title)
-            figures["summary"] = plotting.summary(
-                model.denoiser, exact, self.sigmas[0], generated, real, paths, distribution, title
+        if isinstance(model.denoiser, Bridge):
+            figures |= owner.bridge_figures(model.denoiser, real, title, final)
+        else:
+            figures["vector_field"] = plotting.vector_field(
+                model.denoiser, exact, self.sigmas, bounds, title, real=real
             )
+            if final:
+                figures["summary"] = plotting.summary(
+                    model.denoiser, exact, self.sigmas[0], generated, real, paths, distribution, title
+                )
         if owner.standardisation is not None:
             for figure in figures.values():
                 plotting.in_units(figure, owner.standardisation)
@@ -144,7 +152,7 @@ class Pictures(pl.Callback):
                 error = self._map_error(model.denoiser, exact, real[:N_MAPPED].to(model.device), self._generator(model))
                 figures["map_error"] = plotting.map_error(error.levels, error.compute().tolist(), title)
         files = {f"{name}.png": plotting.to_png(figure) for name, figure in figures.items()}
-        if final and self.frames:
+        if final and self.frames and not isinstance(model.denoiser, Bridge):
             moving = title if owner.standardisation is None else title + standardised(owner.standardisation)
             files["noise_to_data.gif"] = animation(
                 model.sampler, model.denoiser, self._generator(model), moving, exact, real, self.frames

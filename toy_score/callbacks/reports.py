@@ -166,6 +166,7 @@ class TestReport(pl.Callback):
             self.options,
             data.data_seed,
             model.device,
+            model.exact_bridge,
         )
 
     def on_test_batch_end(

@@ -36,7 +36,7 @@ class SampleWriter(BasePredictionWriter):
 
     While they are made, the samples are in `PATH.part`, and `PATH.part.state` holds their settings and which chunks are
     there. The same command goes on from there, also after a kill; which processes made which chunk does not
-    matter.
+    matter. After SIGTERM it stops at the end of a chunk, after Ctrl-C at once.
 
     Args:
         path: `.npy`, a float32 array `(n, 2)`; `.csv`, with the columns of the file that was trained on, or
@@ -70,6 +70,11 @@ class SampleWriter(BasePredictionWriter):
         if data is None:
             raise TypeError(
                 "SampleWriter writes the samples that a data module of toy_score requests; give the trainer one"
+            )
+        if self.path.suffix == ".gif" and score_module(pl_module).denoiser.source is not None:
+            raise ValueError(
+                f"{str(self.path)!r}: animations begin with Gaussian noise, samples of a bridge at points of a source; "
+                "choose .png, or .npz for the trajectories"
             )
         self._n_samples, device = data.n_samples, trainer.strategy.root_device
         self._settings = {
@@ -163,6 +168,8 @@ class SampleWriter(BasePredictionWriter):
             self._marks.flush()
         except OSError as error:
             raise OSError(f"cannot write {str(self._part)!r}: {error.strerror or error}") from error
+        if trainer.received_sigterm:  # Lightning's loops of training and test look at it, that of prediction does not
+            raise SIGTERMException
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()

@@ -46,7 +46,7 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         if os.environ.get("TOY_SCORE_DEBUG"):
             raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in _message(error).splitlines() if line.strip()]
         if (wanted := _memory(error)) is not None:
             refuse(wanted)
             raise SystemExit(2) from None
@@ -57,6 +57,13 @@ def one_line_errors() -> Iterator[None]:
         if not isinstance(error, FloatingPointError):  # those are failures of the model, not of the program
             print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _message(error: Exception) -> str:
+    """What an error says; one of the operating system that nobody has put into words, with its file first."""
+    if not (isinstance(error, OSError) and isinstance(error.filename, str | bytes) and error.strerror):
+        return str(error)
+    return f"{os.fsdecode(error.filename)!r}: {error.strerror}"
 
 
 MEMORY = {

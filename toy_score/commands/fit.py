@@ -53,7 +53,8 @@ def run(given: Given) -> None:
     if checkpoint := checkpoint_path(trainer):
         path = shlex.quote(os.path.relpath(checkpoint))
         say(f"next:        python -m toy_score test --ckpt_path {path}")
-        say(f"             python -m toy_score play {path} --output play.html")
+        if model.denoiser.source is None:  # the page removes Gaussian noise
+            say(f"             python -m toy_score play {path} --output play.html")
 
 
 def check_name(name: str) -> None:

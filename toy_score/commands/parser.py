@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from toy_score.commands.errors import refuse
 from toy_score.words import did_you_mean
 
-__all__ = ["Parser", "flag"]
+__all__ = ["Parser"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,6 +22,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(f"toy_score {command}", description=description, allow_abbrev=False)
         self._command = command
 
+    def add_runs(self, number: str) -> None:
+        """The words that name runs: `*` of them, or `+`, at least one."""
+        what = "a checkpoint, the folder of a run, `latest`, or a quoted pattern"
+        self.add_argument("models", nargs=number, metavar="RUN", help=what)
+
+    def add_overwrite(self, effect: str) -> None:
+        """The option `--overwrite`, which may stand alone, and what it does."""
+        of_flag: dict[str, Any] = {"type": _flag, "nargs": "?", "const": True, "metavar": "true|false"}
+        self.add_argument("--overwrite", default=False, help=effect, **of_flag)
+
     def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]  # argv is given
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
         for word in argv:
@@ -35,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(refuse(message))
 
 
-def flag(text: str) -> bool:
+def _flag(text: str) -> bool:
     """`true` or `false`, the value of an option that may stand alone."""
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")

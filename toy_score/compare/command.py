@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from toy_score.commands.errors import one_line_errors, quiet
-from toy_score.commands.parser import Parser, flag
+from toy_score.commands.parser import Parser
 from toy_score.progress import bar, is_watched
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ else. Interrupted, the same command goes on where it was."""
 def parser() -> Parser:
     """The options, without importing what they are for."""
     p = Parser("compare", description=DESCRIPTION)
-    p.add_argument(
-        "models", nargs="+", metavar="RUN", help="a checkpoint, the folder of a run, `latest`, or a quoted pattern"
-    )
+    p.add_runs("+")
     p.add_argument("--output", required=True, metavar="DIR", help="the folder for the results, made if it is not there")
     p.add_argument(
         "--samplers",
@@ -52,15 +50,7 @@ def parser() -> Parser:
     p.add_argument("--seeds", type=int, default=3, help="how often each cell is sampled (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="seed of the seeds (default: %(default)s)")
     p.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
-    p.add_argument(
-        "--overwrite",
-        type=flag,
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="true|false",
-        help="start anew if the folder holds a comparison with other settings",
-    )
+    p.add_overwrite("start anew if the folder holds a comparison with other settings")
     return p
 
 

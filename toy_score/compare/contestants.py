@@ -103,6 +103,11 @@ def _load(path: Path, name: str, device: str, paths: Sequence[Path]) -> Contesta
     named = guide is not None and Path(guide).resolve() in {other.resolve() for other in paths}
     arguments = {"guide": guide} if named else {}
     model = ScoreModule.load_from_checkpoint(path, map_location=device, **arguments).to(device)
+    if model.denoiser.source is not None:
+        raise ValueError(
+            f"compare and play take models that remove Gaussian noise; {str(path)!r} is a {model.name} from "
+            f"{model.denoiser.source!r}: measure it with test"
+        )
     known = known if model.class_label is None else known.of_class(model.class_label)
     observation = model.observation_in_units
     truth = (known if observation is None else known.after(observation)).distribution

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from toy_score.backbones import jacobian
+from toy_score.distributions import Distribution
 from toy_score.distributions.base import column
 from toy_score.schedules import Level, Levels, Schedule
 
@@ -23,6 +24,9 @@ class Denoiser(ABC):
     """Answers for noisy points `x`, `(n, 2)`, at `t`: a time, as a number or a tensor `(n, 1)`, or a `Level`."""
 
     schedule: Schedule
+
+    source: Distribution | None = None
+    """The distribution at the other end of the path, where samples begin; None: standard normal noise."""
 
     @abstractmethod
     def denoise(self, x: Tensor, t: At) -> Tensor:

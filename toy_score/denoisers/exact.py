@@ -1,7 +1,9 @@
 """The truth."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 from typing_extensions import Self
 
@@ -41,6 +43,19 @@ class ExactDenoiser(Component, Denoiser):
     def noise(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)
         return -level.sigma * self.score(x, level)
+
+    def velocity(self, x: Tensor, t: At) -> Tensor:
+        level = self._level(x, t)
+        R = torch.hypot(level.alpha, level.sigma)
+        score, D = self.distribution.score_and_denoise(x / level.alpha, level.ratio)
+        noise = -level.sigma * (score / level.alpha)
+        return level.alpha / R * noise - level.sigma / R * D
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A subclass with a score, noise or denoised point of its own has the velocity that is made of them."""
+        super().__init_subclass__(**kwargs)
+        if not {"score", "noise", "denoise"}.isdisjoint(vars(cls)) and "velocity" not in vars(cls):
+            cls.velocity = Denoiser.velocity  # type: ignore[method-assign]
 
     def conditioned_on(self, label: int) -> Self:
         """The truth of one class."""

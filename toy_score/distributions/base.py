@@ -33,6 +33,7 @@ __all__ = [
     "evenly_spread",
     "infinite",
     "positive",
+    "wide",
 ]
 
 SMALLEST = 1e-140  # replaces `sigma = 0`: the square of any length divided by it is still finite in float64
@@ -40,6 +41,7 @@ FAR = -1e4
 """A point is far from a part where the part's log density is lower. Above it, rounding changes no weight of a part by
 more than 1e-12; below it, differences of the log densities must not be taken from their rounded values."""
 LARGE = 1e300  # in the place of infinity: multiplied by a weight of 0 it is 0
+FARTHEST = 1e150  # coordinates whose squares are finite in float64
 SCALE = 2.0**691  # values beyond `2^1024 / SCALE = 1.7e100` become infinite, as at `sigma = 0`; no usable level has any
 
 
@@ -57,8 +59,8 @@ class Distribution(Component, ABC):
       coordinates that lead to the support.
 
     A distribution without a density, such as `Points`, raises a ValueError at `sigma = 0`. Results are computed in
-    float64 and rounded once to the dtype of `x`. None is NaN for any point and level that float32 can hold; beyond
-    1e150, which only float64 can hold, squares overflow.
+    float64 and rounded once to the dtype of `x`. None is NaN for any finite point and level; coordinates beyond 1e150,
+    whose squares overflow, are taken as 1e150.
     """
 
     bounds: float = 4.0
@@ -88,6 +90,10 @@ class Distribution(Component, ABC):
     @abstractmethod
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """`E[x0 | x0 + sigma eps = x]`, `(n, 2)`, for `sigma >= 0`."""
+
+    def score_and_denoise(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        """`score` and `denoise`, the same numbers bit for bit; most distributions compute what they share once."""
+        return self.score(x, sigma), self.denoise(x, sigma)
 
     @abstractmethod
     def entropy(self) -> float:
@@ -181,6 +187,11 @@ def infinite(values: Tensor) -> Tensor:
     return values * SCALE * (1.0 / SCALE)  # exact, unless it overflows: half the time of two comparisons
 
 
+def pair(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """The two tensors `(n, 2)` that stand side by side in one, `(n, 4)`."""
+    return columns[:, :2], columns[:, 2:]
+
+
 def all_true(condition: Tensor) -> bool:
     """Whether a condition is known to hold everywhere, so that what is for the other points can be left out.
 
@@ -207,6 +218,13 @@ def evenly_spread(n: int, dimensions: int, purpose: str = "reference points") ->
     """
     sobol = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed_of(purpose) % 2**31)
     return sobol.draw(n, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Points in float64; coordinates beyond 1e150, which only float64 can hold, become 1e150; infinity stays."""
+    if x.dtype != torch.float64:
+        return x.double()
+    return torch.where(x.isfinite(), x.clamp(-FARTHEST, FARTHEST), x)
 
 
 def by_rows(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor, rows: int) -> Tensor:

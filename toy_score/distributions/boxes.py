@@ -45,6 +45,7 @@ from toy_score.distributions.base import (
     evenly_spread,
     infinite,
     positive,
+    wide,
 )
 from toy_score.distributions.tails import FAR_TAIL, far_excess, hazard
 
@@ -109,7 +110,7 @@ class UniformBoxes(Distribution):
 
     def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
         rows = CHUNK // len(self._c)
-        return by_rows(lambda y, s: function(y, positive(s)), x.double(), sigma, rows).to(x.dtype)
+        return by_rows(lambda y, s: function(y, positive(s)), wide(x), sigma, rows).to(x.dtype)
 
     def modes(self, x: Tensor) -> Tensor:
         """The nearest box, `(n,)` integers."""

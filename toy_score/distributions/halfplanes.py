@@ -30,6 +30,7 @@ first if all parts have `z > 0`, else the second. The differences of Q and E are
 the parts have in common cancels exactly, such as all of E for the two sides of the heart.
 """
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -38,7 +39,7 @@ import torch
 from torch import Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import FAR, LARGE, Distribution, all_true, by_rows, infinite, positive
+from toy_score.distributions.base import FAR, LARGE, Distribution, all_true, by_rows, infinite, pair, positive, wide
 from toy_score.distributions.tails import LOG_2PI, log_ndtr_and_hazard
 
 __all__ = ["HalfPlaneGaussians", "HalfPlaneParts"]
@@ -98,19 +99,22 @@ class HalfPlaneGaussians(Distribution):
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         return self._by_rows(self._denoise, x, sigma)
 
+    def score_and_denoise(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        return pair(self._by_rows(lambda p: torch.cat([self._score(p), self._denoise(p)], dim=1), x, sigma))
+
     def _by_rows(self, function: Callable[["_Parts"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
         rows = CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK
-        return by_rows(lambda y, s: function(_Parts(self, y, s)), x.double(), sigma, rows).to(x.dtype)
+        return by_rows(lambda y, s: function(_Parts(self, y, s)), wide(x), sigma, rows).to(x.dtype)
 
     @staticmethod
     def _score(p: "_Parts") -> Tensor:
-        r, h = p.weights(), (p.hazard / p.tau).clamp(max=LARGE)
+        r, h = p.weights, (p.hazard / p.tau).clamp(max=LARGE)
         score = [(r * (h * p.Pa0 - p.Cd0)).sum(0), (r * (h * p.Pa1 - p.Cd1)).sum(0)]
         return infinite(torch.stack(score, dim=-1))
 
     @staticmethod
     def _denoise(p: "_Parts") -> Tensor:
-        r, h = p.weights(), p.hazard * (p.v / p.tau)
+        r, h = p.weights, p.hazard * (p.v / p.tau)
         p00, p01, p11 = p.P
         y0 = p.mu0 + p00 * p.d0 + p01 * p.d1 + h * p.Pa0
         y1 = p.mu1 + p01 * p.d0 + p11 * p.d1 + h * p.Pa1
@@ -138,6 +142,7 @@ class _Parts:
         self.log_q = log_weight - 0.5 * (d0 * self.Cd0 + d1 * self.Cd1 + det.log()) + self.log_phi
         self.mu0, self.mu1, self.d0, self.d1, self.v, self.x, self.det = mu0, mu1, d0, d1, v, x, det
 
+    @functools.cached_property
     def weights(self) -> Tensor:
         """The posterior weight of each part, the softmax of `log q`."""
         near = self.log_q.amax(dim=0) > FAR

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from toy_score.checks import check_at_least
 from toy_score.component import as_tuple
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, by_rows, device_of, evenly_spread
+from toy_score.distributions.base import Distribution, by_rows, device_of, evenly_spread, wide
 from toy_score.distributions.rewards import Reward
 from toy_score.distributions.tails import LOG_2PI
 
@@ -98,7 +98,7 @@ class GridDensity(Distribution):
         return self._by_rows(lambda s: torch.lerp(s.x, s.mean, s.sigma.square() / s.v), x, sigma)
 
     def _by_rows(self, function: Callable[["_Sums"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
-        return by_rows(lambda y, s: function(_Sums(self, y, s)), x.double(), sigma, CHUNK).to(x.dtype)
+        return by_rows(lambda y, s: function(_Sums(self, y, s)), wide(x), sigma, CHUNK).to(x.dtype)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         device = device_of(generator)

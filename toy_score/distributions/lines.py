@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from toy_score.distributions.base import Distribution, by_rows, column, positive
+from toy_score.distributions.base import Distribution, by_rows, column, positive, wide
 from toy_score.distributions.observations import LinearObservation
 from toy_score.distributions.tails import LOG_2PI
 
@@ -101,7 +101,7 @@ class _LinePosterior(ExactPosterior):
     def _by_rows(self, function: Callable[["_Line"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
         p, observation, levels = self.prior, self.observation, column(sigma, x).double()
         rows = CHUNK // _most_nodes(p, observation, levels)
-        return by_rows(lambda y, s: function(_Line(p, observation, y, s)), x.double(), levels, rows).to(x.dtype)
+        return by_rows(lambda y, s: function(_Line(p, observation, y, s)), wide(x), levels, rows).to(x.dtype)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return self.sample_labelled(n, generator)[0]
@@ -167,7 +167,10 @@ class _Line:
 
     def score(self) -> Tensor:
         """`Q (dm/du Q' E[grad log p_c] + d log_factor / du)`, `(n, 2)`."""
-        return (self.shrink * (self.mean(self.p.score) @ self.Q) + self.slope) @ self.Q.T
+        s = self.mean(self.p.score)
+        infinite = s.isinf()  # without noise, off the support; 0 times that would be NaN
+        turned = self.shrink * (s.masked_fill(infinite, 0.0) @ self.Q) + self.slope
+        return torch.where(infinite, s, turned @ self.Q.T)
 
 
 def _nodes(reach: float, m: Tensor, c: Tensor, t: Tensor, both: Tensor, is_round: bool) -> tuple[Tensor, Tensor]:
@@ -182,10 +185,14 @@ def _nodes(reach: float, m: Tensor, c: Tensor, t: Tensor, both: Tensor, is_round
     centre = t * nearest / both.square()
     low = torch.maximum(centre - SPREAD, (-reach - m - SPREAD * c) / t)
     high = torch.minimum(centre + SPREAD, (reach - m + SPREAD * c) / t)
-    empty = low >= high  # far out
-    low, high = torch.where(empty, centre - SPREAD, low), torch.where(empty, centre + SPREAD, high)
-    K = int(((high - low) * both / c).max().ceil().item()) + 1
-    step = (high - low) / (K - 1)
+    # Far out, where the two do not meet: products of `N(m, t^2)` with Gaussians of width c about all of the support.
+    # Still further out, the ends of a window are rounded to one number, or by more than it is wide.
+    empty, side = low >= high, SPREAD * c / both
+    low = torch.where(empty, t * (-reach - m) / both.square() - side, low)
+    most = 2.0 * (reach * t / both.square() + side)
+    width = torch.where(empty, most, (high - low).clamp(max=2.0 * SPREAD))
+    K = int((width * both / c).nan_to_num(1.0).max().ceil().item()) + 1  # NaN at points that are not finite
+    step = width / (K - 1)
     r = low + step * torch.arange(K, dtype=m.dtype, device=m.device)
     return r, step.log() - 0.5 * (r.square() + LOG_2PI)
 

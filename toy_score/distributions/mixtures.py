@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, OneClass, by_rows, column, device_of, evenly_spread
+from toy_score.distributions.base import Distribution, OneClass, by_rows, column, device_of, evenly_spread, pair, wide
 from toy_score.distributions.tails import LOG_2PI
 
 __all__ = ["Gaussians", "Mixture", "checked", "isotropic"]
@@ -103,6 +103,13 @@ class Gaussians(Distribution):
 
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         return self._by_rows(lambda p: p.x + p.v * p.score(), x, sigma).to(x.dtype)
+
+    def score_and_denoise(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        def both(p: _Components) -> Tensor:
+            score = p.score()
+            return torch.cat([score, p.x + p.v * score], dim=1)
+
+        return pair(self._by_rows(both, x, sigma).to(x.dtype))
 
     def modes(self, x: Tensor) -> Tensor:
         """The class with the largest posterior probability, `(n,)` integers."""
@@ -206,7 +213,7 @@ class Gaussians(Distribution):
         if not self._has_density and not (column(sigma, x) > 0).all():
             raise ValueError("a covariance is singular, so there is no density without noise; sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // columns.shape[-1]
-        return by_rows(lambda y, s: function(_Components(columns, y, s.square())), x.double(), sigma, rows)
+        return by_rows(lambda y, s: function(_Components(columns, y, s.square())), wide(x), sigma, rows)
 
 
 class _Components:

@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.constants import Constant
-from toy_score.distributions.base import Distribution, by_rows, column, device_of
+from toy_score.distributions.base import Distribution, by_rows, column, device_of, pair, wide
 from toy_score.distributions.reading import Table, read_table
 from toy_score.seeds import seed_of
 
@@ -137,6 +137,13 @@ class Points(Distribution):
         middle = self._middle.to(x.device)
         return (self._by_rows(_mean, x, sigma) + middle).to(x.dtype)
 
+    def score_and_denoise(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        def both(y: Tensor, v: Tensor, columns: Tensor) -> Tensor:
+            mean = _mean(y, v, columns)
+            return torch.cat([(mean - y) / v, mean + self._middle.to(y.device)], dim=1)
+
+        return pair(self._by_rows(both, x, sigma).to(x.dtype))
+
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """`n` of the points, drawn with replacement, `(n, 2)` float32."""
         return self.sample_labelled(n, generator)[0]
@@ -205,7 +212,7 @@ class Points(Distribution):
     ) -> Tensor:
         """`function(points, variances, columns)`, computed in chunks of rows to bound the memory."""
         middle, columns = self._middle.to(x.device), self._columns.to(x.device)
-        x = x.double()
+        x = wide(x)
         if not (column(sigma, x) > 0).all():
             raise ValueError("a set of points has no density without noise; sigma must be positive")
         rows = (CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK) // len(self)

@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.checks import check_positive
-from toy_score.distributions.base import Distribution, OneClass, by_rows, device_of, evenly_spread
+from toy_score.distributions.base import Distribution, OneClass, by_rows, device_of, evenly_spread, wide
 
 __all__ = ["Circles", "ConcentricRings", "Rings"]
 
@@ -88,7 +88,7 @@ class ConcentricRings(Distribution):
         return self._log_q(x.double(), x.new_tensor(self._s**2, dtype=torch.float64))[0].argmax(dim=-1)
 
     def _by_rows(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
-        return by_rows(function, x.double(), sigma, CHUNK // len(self._R)).to(x.dtype)
+        return by_rows(function, wide(x), sigma, CHUNK // len(self._R)).to(x.dtype)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return self.sample_labelled(n, generator)[0]

@@ -1,5 +1,6 @@
 """How good samples and denoisers are: the report of a test, the error budget, the doctor; without Lightning."""
 
+from toy_score.evaluation.bridges import diagnose_bridge
 from toy_score.evaluation.budget import error_budget
 from toy_score.evaluation.causes import METRICS, ErrorBudget, Row
 from toy_score.evaluation.doctor import Finding, diagnose
@@ -15,6 +16,7 @@ __all__ = [
     "Row",
     "TestOptions",
     "diagnose",
+    "diagnose_bridge",
     "error_budget",
     "evaluate",
 ]

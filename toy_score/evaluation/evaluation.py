@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from toy_score.bridges import Bridge, KnownBridge
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import Distribution, Points
+from toy_score.evaluation.bridges import BridgeErrors
 from toy_score.evaluation.budget import error_budget
 from toy_score.evaluation.causes import ErrorBudget
 from toy_score.evaluation.report import Report
@@ -28,6 +30,7 @@ from toy_score.metrics import (
     ScoreError,
     noise_floors,
     sample_metrics,
+    study_levels,
 )
 from toy_score.requests import SampleRequest, draw_seeds, sample_requests
 from toy_score.samplers import Sampler
@@ -71,12 +74,14 @@ class Evaluation:
     Args:
         reference: what the samples should be: the exact distribution, or held-out points where only points are known.
         seeds: of the draws of samples; a draw is measured by itself, and the report averages over them.
-        denoiser: the one that made the samples. With an exact reference its score error is measured.
+        denoiser: the one that made the samples. With an exact reference its score error is measured, of a bridge the
+            paths of its flow.
         training_points: the fixed set that it was trained on. If given, memorisation is measured. A reference of
             points needs them: the noise floors are those of as many training points.
         options: what else is measured.
         data_seed: of the exact samples that memorisation compares with.
         device: where samples and denoiser are.
+        exact_bridge: the exact bridge for the coupling that a bridge was trained with; None if it is not known.
 
     Raises:
         ValueError: if an option needs the exact distribution or a denoiser and there is none, or if a reference of
@@ -92,10 +97,13 @@ class Evaluation:
         options: TestOptions = TestOptions(),
         data_seed: int = 0,
         device: torch.device | str = "cpu",
+        exact_bridge: KnownBridge | None = None,
     ):
         exact, needy = not isinstance(reference, Points), " and ".join(options.of_the_denoiser)
         if needy and not exact:
             raise ValueError(f"only points of the truth are known, not its density; leave out {needy}")
+        if needy and isinstance(denoiser, Bridge):
+            raise ValueError(f"{needy} compare a denoiser of Gaussian noise with the exact one; leave out {needy}")
         if needy and denoiser is None:
             raise ValueError(f"{needy} compare a denoiser with the exact one; give the denoiser as well")
         if not exact and training_points is None:
@@ -103,14 +111,16 @@ class Evaluation:
         self.reference, self.seeds, self.denoiser = reference, list(seeds), denoiser
         self.training_points, self.options, self.device = training_points, options, torch.device(device)
         self.truth: ExactDenoiser | None = None
-        if exact and denoiser is not None:
+        if exact and denoiser is not None and not isinstance(denoiser, Bridge):
             kind = ExactFlowMap if isinstance(denoiser, FlowMap) else ExactDenoiser
             self.truth = kind(reference, denoiser.schedule)
         metrics = sample_metrics(reference, options.papers).to(device)
         self._of_samples = {seed: metrics.clone() for seed in self.seeds}
-        self._of_denoiser: _DenoiserErrors | None = None
+        self._of_denoiser: _DenoiserErrors | BridgeErrors | None = None
         if self.truth is not None and denoiser is not None:
             self._of_denoiser = _DenoiserErrors(self.truth, denoiser, options, self.device)
+        if isinstance(denoiser, Bridge):
+            self._of_denoiser = BridgeErrors(denoiser, reference, exact_bridge, self.device)
         self._memorisation: Memorisation | None = None
         if training_points is not None:
             generator = torch.Generator().manual_seed(seed_of("fresh points", data_seed))
@@ -200,7 +210,7 @@ class _DenoiserErrors:
 
     def __init__(self, truth: ExactDenoiser, denoiser: Denoiser, options: TestOptions, device: torch.device):
         self.truth, self.denoiser, self.device = truth, denoiser, device
-        self.score = ScoreError().to(device)
+        self.score = ScoreError(study_levels(self.truth.schedule)).to(device)
         self.likelihood = Likelihood(truth).to(device) if options.likelihood else None
         self.fields = Fields(truth).to(device) if options.fields else None
         self.maps = Maps(truth).to(device) if isinstance(truth, ExactFlowMap) else None
@@ -221,8 +231,7 @@ class _DenoiserErrors:
     def results(self) -> dict[str, Any]:
         """The fields of a `Report` that are about the denoiser."""
         return {
-            # the nearest levels that the schedule has
-            "levels": [self.truth.schedule.level_at(s).ratio for s in self.score.levels],
+            "levels": self.score.levels,
             "score_error": self.score.compute().tolist(),
             "score_error_se": self.score.standard_error().tolist(),
             "likelihood": self.likelihood.summary() if self.likelihood else None,

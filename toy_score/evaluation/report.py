@@ -10,6 +10,7 @@ from torch import Tensor
 from toy_score.distributions import Distribution, Points
 from toy_score.evaluation.tables import as_html, line
 from toy_score.metrics import Floor, GaussianisedTest, InvalidMass
+from toy_score.metrics.bridges import bridge_table
 from toy_score.metrics.fields import field_table
 from toy_score.metrics.floors import ALL
 from toy_score.metrics.maps import map_table
@@ -36,6 +37,7 @@ class Report:
         likelihood: summary of the metric `Likelihood`, if it was measured.
         fields: summary of `Fields`, if it was measured.
         maps: summary of `Maps`, if the denoiser is a flow map.
+        bridge: summary of `Bridges`, if the denoiser is a bridge.
         memorisation: summary of `Memorisation`, if the training points are a fixed set.
     """
 
@@ -50,6 +52,7 @@ class Report:
     likelihood: dict[str, float] | None = None
     fields: dict[str, Any] | None = None
     maps: dict[str, Any] | None = None
+    bridge: dict[str, Any] | None = None
     memorisation: dict[str, Any] | None = None
 
     @property
@@ -92,6 +95,7 @@ class Report:
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"fields": self.fields} if self.fields else {}),
             **({"maps": self.maps} if self.maps else {}),
+            **({"bridge": self.bridge} if self.bridge else {}),
             **({"memorisation": self.memorisation} if self.memorisation else {}),
             **{name: self._with_floor(name) | self._of_draws(name) for name in self.floors},
             "mode_weights": self._modes(),
@@ -167,6 +171,8 @@ class Report:
         lines += self._likelihood_lines()
         if self.maps is not None:
             lines += ["", *map_table(self.maps, self.floors["sliced_w1"].mean)]
+        if self.bridge is not None:
+            lines += ["", *bridge_table(self.bridge)]
         if self.fields is not None:
             lines += ["", *field_table(self.fields)]
         if self.memorisation is not None:
@@ -182,14 +188,10 @@ class Report:
         levels = zip(self.levels, self.score_error, self.score_error_se, strict=True)
         return [
             "noise level sigma   normalised score error",
-            *[f"{s:17.3g}   {e:.6f} +- {se:.6f}{self._end(k)}" for k, (s, e, se) in enumerate(levels)],
+            *[f"{s:17.3g}   {e:.6f} +- {se:.6f}" for s, e, se in levels],
             f"{'mean':>17}   {mean:.6f}",
             "",
         ]
-
-    def _end(self, k: int) -> str:
-        """What is said of a level that stands there twice: the schedule does not reach the one that was asked for."""
-        return "   again: the schedule ends here" if self.levels[k] in self.levels[:k] else ""
 
     def _likelihood_lines(self) -> list[str]:
         if self.likelihood is None:

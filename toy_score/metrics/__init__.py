@@ -1,5 +1,6 @@
 """Metrics between samples and the truth, and between denoisers; all reduce over processes."""
 
+from toy_score.metrics.bridges import BRIDGE_TIMES, Bridges, VelocityError, follow, squared_w2
 from toy_score.metrics.counts import (
     InvalidMass,
     ModeReverseKL,
@@ -20,14 +21,16 @@ from toy_score.metrics.maps import EVALUATIONS, INNER_LEVELS, ExactPaths, MapErr
 from toy_score.metrics.memorisation import Memorisation
 from toy_score.metrics.partition import PartitionKL
 from toy_score.metrics.projections import EnergyDistance, SlicedWasserstein
-from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError
+from toy_score.metrics.score_error import STUDY_LEVELS, ScoreError, study_levels
 from toy_score.metrics.transport import ExactW2
 
 __all__ = [
+    "BRIDGE_TIMES",
     "EVALUATIONS",
     "INNER_LEVELS",
     "MMD",
     "STUDY_LEVELS",
+    "Bridges",
     "CrossEntropyGap",
     "EnergyDistance",
     "ExactPaths",
@@ -52,8 +55,12 @@ __all__ = [
     "ScoreError",
     "SlicedWasserstein",
     "Straightness",
+    "VelocityError",
     "check_finite",
     "finite_or_null",
+    "follow",
     "noise_floors",
     "sample_metrics",
+    "squared_w2",
+    "study_levels",
 ]

@@ -56,6 +56,14 @@ class SampleMetric(ExactMetric):
         """Whether it says anything about this distribution."""
         return True
 
+    @classmethod
+    def known_floor(cls, distribution: Distribution, n: int, draws: int) -> tuple[float, float] | None:
+        """Mean and standard deviation of the value of `n` exact samples, where they follow from the distribution.
+
+        None if exact samples must be drawn and measured. `draws` is how many values to draw, where values are drawn.
+        """
+        return None
+
     def update(self, x: Tensor) -> None:
         """Add samples `(n, 2)`."""
         x = x.detach()

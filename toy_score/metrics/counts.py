@@ -8,6 +8,9 @@ and, as in the studies of dropped modes (Srivastava et al. 2017; Lin et al. 2018
 within three standard deviations of one of the Gaussians, and a mode is found if a sample near one belongs to it.
 """
 
+import functools
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,6 +18,7 @@ from torch import Tensor
 
 from toy_score.distributions import Distribution
 from toy_score.metrics.base import SampleMetric
+from toy_score.seeds import seed_of
 
 __all__ = [
     "InvalidMass",
@@ -27,6 +31,14 @@ __all__ = [
 ]
 
 NEAR = 3.0  # standard deviations
+
+
+@functools.lru_cache(maxsize=8)
+def _probabilities(counts: Callable[[Distribution, Tensor], Tensor], distribution: Distribution) -> Tensor:
+    """Shares of evenly spread points that count for each mode and, the last, for none, `(K + 1,)`."""
+    x = distribution.reference()
+    of_modes = counts(distribution, x)
+    return torch.cat([of_modes, len(x) - of_modes.sum()[None]]).double() / len(x)
 
 
 class _PerMode(SampleMetric):
@@ -45,13 +57,33 @@ class _PerMode(SampleMetric):
     def applies_to(cls, distribution: Distribution) -> bool:
         return len(distribution.mode_weights) > 1
 
+    @classmethod
+    def known_floor(cls, distribution: Distribution, n: int, draws: int) -> tuple[float, float]:
+        """By multinomial counts; the probabilities are the shares that evenly spread points have."""
+        metric, values = cls(distribution), torch.empty(draws, dtype=torch.float64)
+        shares = _probabilities(cls._counts, distribution)
+        for draw in range(draws):
+            generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
+            drawn = torch.multinomial(shares, n, replacement=True, generator=generator)
+            values[draw] = metric.value(torch.bincount(drawn, minlength=len(shares))[:-1], torch.tensor(n))
+        return values.mean().item(), values.std().item()
+
+    @staticmethod
+    def _counts(distribution: Distribution, x: Tensor) -> Tensor:
+        """How many of the points count for each mode, `(K,)`."""
+        return torch.bincount(distribution.modes(x), minlength=len(distribution.mode_weights))
+
     def _add(self, x: Tensor) -> None:
-        self.counts += torch.bincount(self.distribution.modes(x), minlength=len(self.counts))
+        self.counts += self._counts(self.distribution, x)
         self.n += len(x)
 
-    def shares(self) -> Tensor:
-        """Share of the samples in each mode, `(K,)`."""
-        return self.counts.double() / self.n
+    def compute(self) -> Tensor:
+        """The value of all samples."""
+        return self.value(self.counts, self.n)
+
+    @abstractmethod
+    def value(self, counts: Tensor, n: Tensor) -> Tensor:
+        """The value of `n` samples with these counts, `(K,)`."""
 
 
 class ModeWeights(_PerMode):
@@ -69,9 +101,9 @@ class ModeWeights(_PerMode):
     def applies_to(cls, distribution: Distribution) -> bool:
         return True
 
-    def compute(self) -> Tensor:
-        """The shares."""
-        return self.shares()
+    def value(self, counts: Tensor, n: Tensor) -> Tensor:
+        """The shares, `(K,)`."""
+        return counts.double() / n
 
 
 class ModeTotalVariation(_PerMode):
@@ -83,9 +115,9 @@ class ModeTotalVariation(_PerMode):
     label = "total variation of the modes"
     plot_lower_bound = 0.0
 
-    def compute(self) -> Tensor:
+    def value(self, counts: Tensor, n: Tensor) -> Tensor:
         """The total variation, a scalar."""
-        return 0.5 * (self.shares() - self.weights.to(self.device)).abs().sum()
+        return 0.5 * (counts.double() / n - self.weights.to(counts.device)).abs().sum()
 
 
 class ModeReverseKL(_PerMode):
@@ -97,10 +129,10 @@ class ModeReverseKL(_PerMode):
     label = "reverse KL of the modes, nats"
     plot_lower_bound = 0.0
 
-    def compute(self) -> Tensor:
+    def value(self, counts: Tensor, n: Tensor) -> Tensor:
         """The divergence, a scalar."""
-        v = self.shares()
-        return (torch.special.xlogy(v, v / self.weights.to(self.device))).sum()
+        v = counts.double() / n
+        return torch.special.xlogy(v, v / self.weights.to(counts.device)).sum()
 
 
 @runtime_checkable
@@ -124,16 +156,16 @@ class _NearModes(_PerMode):
         super().__init__(distribution, **kwargs)
         if not isinstance(distribution, OfGaussians):
             raise TypeError(f"{type(self).__name__} needs a distribution with `deviations`, got {distribution!r}")
-        self._gaussians: OfGaussians = distribution
 
     @classmethod
     def applies_to(cls, distribution: Distribution) -> bool:
         return len(distribution.mode_weights) > 1 and isinstance(distribution, OfGaussians)
 
-    def _add(self, x: Tensor) -> None:
-        deviations, modes = self._gaussians.deviations(x)
-        self.counts += torch.bincount(modes[deviations <= NEAR], minlength=len(self.counts))
-        self.n += len(x)
+    @staticmethod
+    def _counts(distribution: Distribution, x: Tensor) -> Tensor:
+        assert isinstance(distribution, OfGaussians)
+        deviations, modes = distribution.deviations(x)
+        return torch.bincount(modes[deviations <= NEAR], minlength=len(distribution.mode_weights))
 
 
 class ModesFound(_NearModes):
@@ -144,9 +176,9 @@ class ModesFound(_NearModes):
 
     label = "modes found"
 
-    def compute(self) -> Tensor:
+    def value(self, counts: Tensor, n: Tensor) -> Tensor:
         """The number, a scalar."""
-        return torch.where(self.n > 0, (self.counts > 0).sum().double(), torch.nan)
+        return torch.where(n > 0, (counts > 0).sum().double(), torch.nan)
 
 
 class NearModes(_NearModes):
@@ -158,9 +190,9 @@ class NearModes(_NearModes):
 
     label = "within 3 std of a mode"
 
-    def compute(self) -> Tensor:
+    def value(self, counts: Tensor, n: Tensor) -> Tensor:
         """The share, a scalar."""
-        return self.counts.sum().double() / self.n
+        return counts.sum().double() / n
 
 
 class _Share(SampleMetric):

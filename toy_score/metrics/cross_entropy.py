@@ -5,6 +5,8 @@ noise `s`. One sample in a hundred inside a gap, a slight blur or a far outlier 
 costs many nats here; in turn, it is blind to wrong mode weights and to modes that are missing.
 """
 
+import functools
+import math
 from typing import Any
 
 import torch
@@ -14,6 +16,16 @@ from toy_score.distributions import Distribution
 from toy_score.metrics.base import SampleMetric
 
 __all__ = ["CrossEntropyGap"]
+
+SIGMA = 0.05
+"""The noise of the density that judges."""
+
+
+@functools.lru_cache(maxsize=8)
+def _law(distribution: Distribution, sigma: float) -> tuple[float, float]:
+    """Mean and standard deviation of `log p_s` under the truth."""
+    log_p = distribution.log_prob(distribution.reference(), sigma)
+    return log_p.mean().item(), log_p.double().std().item()
 
 
 class CrossEntropyGap(SampleMetric):
@@ -31,12 +43,18 @@ class CrossEntropyGap(SampleMetric):
     n: Tensor
     total: Tensor
 
-    def __init__(self, distribution: Distribution, sigma: float = 0.05, **kwargs: Any):
+    def __init__(self, distribution: Distribution, sigma: float = SIGMA, **kwargs: Any):
         super().__init__(distribution, **kwargs)
         self.sigma = sigma
-        self._truth = distribution.log_prob(distribution.reference(), sigma).mean().item()
+        self._truth, _ = _law(distribution, sigma)
         self.add_state("n", torch.zeros((), dtype=torch.int64), "sum")
         self.add_state("total", torch.zeros((), dtype=torch.float64), "sum")
+
+    @classmethod
+    def known_floor(cls, distribution: Distribution, n: int, draws: int) -> tuple[float, float]:
+        """A mean of `n` independent values: 0, and `sqrt(Var_p[log p_s(x)] / n)`, by evenly spread points."""
+        _, sd = _law(distribution, SIGMA)
+        return 0.0, sd / math.sqrt(n)
 
     def _add(self, x: Tensor) -> None:
         self.total += (self.distribution.log_prob(x, self.sigma).double() - self._truth).sum()

@@ -1,11 +1,14 @@
 """Figures with their noise floors.
 
 A value of a metric has a meaning only beside the value that exact samples get. The floor of a metric is measured: the
-same metric, the same number of samples, the same reference, on samples of the exact law, drawn many times. So a metric
-only says what it computes; value, floor, ratio and z of all of them are computed here.
+same metric, the same number of samples, the same reference, on samples of the exact law, drawn many times. Where the
+law of a metric of exact samples is known, as that of counts or of a mean, it is used instead
+(`SampleMetric.known_floor`). So a metric only says what it computes; value, floor, ratio and z of all of them are
+computed here.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,27 +63,36 @@ SAME_STATES = (
 )
 
 
-def sample_metrics(distribution: Distribution, papers: bool = False, **kwargs: Any) -> MetricCollection:
+def sample_metrics(
+    distribution: Distribution, papers: bool = False, leave_out: Collection[str] = (), **kwargs: Any
+) -> MetricCollection:
     """The metrics of samples, by name; `update(x)` with samples `(n, 2)`, in as many pieces as one likes.
 
     Args:
         distribution: the truth; metrics that say nothing about it are left out.
         papers: besides the minimal set, in which each defect shows, what papers report: exact W2, MMD and the
             kernel Stein discrepancy.
+        leave_out: names of metrics that are not wanted.
         kwargs: of every metric, those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: for `papers` if scipy is not installed.
     """
-    classes = ALL if papers else MINIMAL
     metrics: dict[str, Metric | MetricCollection] = {
-        name: cls(distribution, **kwargs) for name, cls in classes.items() if cls.applies_to(distribution)
+        name: cls(distribution, **kwargs)
+        for name, cls in _classes(distribution, papers).items()
+        if name not in leave_out
     }
     # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers;
     # so the groups with equal states are given.
     groups = [[name for name in group if name in metrics] for group in SAME_STATES]
     groups += [[name] for name in metrics if not any(name in group for group in groups)]
     return MetricCollection(metrics, compute_groups=[group for group in groups if group])
+
+
+def _classes(distribution: Distribution, papers: bool) -> dict[str, type[SampleMetric]]:
+    """The metrics that say something about the distribution, by name."""
+    return {name: cls for name, cls in (ALL if papers else MINIMAL).items() if cls.applies_to(distribution)}
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ def noise_floors(
 ) -> dict[str, Floor]:
     """The floors of the metrics of `sample_metrics` that have one, for `n` samples.
 
-    About 3 s for 20 000, and 15 s more for those of `papers`; what was measured before is read from disk (see
+    About 2 s for 20 000, and 15 s more for those of `papers`; what was measured before is read from disk (see
     `floor_cache`).
 
     Where only N real points are known, a draw is `n` of them without replacement. It has the law of `n` independent
@@ -155,9 +167,14 @@ def noise_floors(
 def _measured(distribution: Distribution, n: int, draws: int, papers: bool, real: Points | None) -> Values:
     """What a `Floor` holds, of each metric."""
     shared = 0.0 if real is None else n / len(real)
+    classes = {name: cls for name, cls in _classes(distribution, papers).items() if cls.has_floor}
+    known: Values = {}
+    if real is None:
+        laws = {name: cls.known_floor(distribution, n, draws) for name, cls in classes.items()}
+        known = {name: law for name, law in laws.items() if law is not None}
     # Every process draws the same samples, so their counts must not be added up.
-    metrics = sample_metrics(distribution, papers, sync_on_compute=False)
-    names = [name for name, cls in ALL.items() if name in metrics and cls.has_floor]
+    metrics = sample_metrics(distribution, papers, leave_out=known, sync_on_compute=False)
+    names = [name for name in classes if name not in known]
     values: dict[str, list[float]] = {name: [] for name in names}
     for draw in watched(range(draws), "draws", f"noise floors of {n} samples"):
         metrics.reset()
@@ -168,4 +185,5 @@ def _measured(distribution: Distribution, n: int, draws: int, papers: bool, real
             values[name].append(results[name].item())
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
     sd = {name: v.std().item() / math.sqrt(1.0 - shared) for name, v in tensors.items()}
-    return {name: (v.mean().item(), sd[name], math.sqrt(shared) * sd[name]) for name, v in tensors.items()}
+    found = known | {name: (v.mean().item(), sd[name], math.sqrt(shared) * sd[name]) for name, v in tensors.items()}
+    return {name: found[name] for name in classes}

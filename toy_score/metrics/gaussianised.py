@@ -23,8 +23,11 @@ from torch import Tensor
 
 from toy_score.distributions import Distribution
 from toy_score.metrics.base import SampleMetric
+from toy_score.seeds import seed_of
 
 __all__ = ["GaussianisedTest", "kolmogorov"]
+
+N_BINS = 4096
 
 
 @runtime_checkable
@@ -53,7 +56,7 @@ class GaussianisedTest(SampleMetric):
     coordinates = ("z0", "z1", "radius", "angle")
     counts: Tensor
 
-    def __init__(self, distribution: Distribution, n_bins: int = 4096, **kwargs: Any):
+    def __init__(self, distribution: Distribution, n_bins: int = N_BINS, **kwargs: Any):
         super().__init__(distribution, **kwargs)
         if not isinstance(distribution, Gaussianised):
             raise TypeError(f"GaussianisedTest needs a distribution with `pull`, got {distribution!r}")
@@ -65,19 +68,22 @@ class GaussianisedTest(SampleMetric):
     def applies_to(cls, distribution: Distribution) -> bool:
         return isinstance(distribution, Gaussianised)
 
+    @classmethod
+    def known_floor(cls, distribution: Distribution, n: int, draws: int) -> tuple[float, float]:
+        """By standard normal `z`, which is what exact samples become, whatever the distribution."""
+        values = torch.empty(draws, dtype=torch.float64)
+        for draw in range(draws):
+            generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
+            z = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+            values[draw] = _deviations(_histograms(z, N_BINS)).abs().max()
+        return values.mean().item(), values.std().item()
+
     def _add(self, x: Tensor) -> None:
-        z = self._map.pull(x.double())
-        radius = -torch.expm1(-0.5 * z.square().sum(dim=1))
-        angle = torch.atan2(z[:, 1], z[:, 0]) / (2.0 * math.pi) % 1.0
-        u = torch.stack([*torch.special.ndtr(z).T, radius, angle])  # [4, n]
-        first = torch.arange(len(u), device=u.device)[:, None] * self.n_bins
-        bins = (u * self.n_bins).long().clamp_(0, self.n_bins - 1) + first
-        self.counts += torch.bincount(bins.flatten(), minlength=self.counts.numel()).view_as(self.counts)
+        self.counts += _histograms(self._map.pull(x.double()), self.n_bins)
 
     def deviations(self) -> Tensor:
         """`F_n(u) - u` at the edges of the bins, `(4, n_bins)`."""
-        edges = torch.arange(1, self.n_bins + 1, dtype=torch.float64, device=self.device) / self.n_bins
-        return self.counts.cumsum(dim=1) / self.counts[0].sum().double() - edges
+        return _deviations(self.counts)
 
     def statistics(self) -> Tensor:
         """The statistic `D` of each coordinate, `(4,)`."""
@@ -96,6 +102,22 @@ class GaussianisedTest(SampleMetric):
     def p_value_of(cls, statistic: float, n: int) -> float:
         """The p-value of the largest statistic of `n` samples."""
         return min(len(cls.coordinates) * kolmogorov(statistic, n), 1.0)
+
+
+def _histograms(z: Tensor, n_bins: int) -> Tensor:
+    """Histograms of the four coordinates of Gaussianised points, `(4, n_bins)` integers."""
+    radius = -torch.expm1(-0.5 * z.square().sum(dim=1))
+    angle = torch.atan2(z[:, 1], z[:, 0]) / (2.0 * math.pi) % 1.0
+    u = torch.stack([*torch.special.ndtr(z).T, radius, angle])  # [4, n]
+    first = torch.arange(len(u), device=u.device)[:, None] * n_bins
+    bins = (u * n_bins).long().clamp_(0, n_bins - 1) + first
+    return torch.bincount(bins.flatten(), minlength=len(u) * n_bins).view(len(u), n_bins)
+
+
+def _deviations(counts: Tensor) -> Tensor:
+    """`F_n(u) - u` at the edges of the bins, `(4, n_bins)`."""
+    edges = torch.arange(1, counts.shape[1] + 1, dtype=torch.float64, device=counts.device) / counts.shape[1]
+    return counts.cumsum(dim=1) / counts[0].sum().double() - edges
 
 
 def kolmogorov(statistic: float, n: int) -> float:

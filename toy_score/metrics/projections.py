@@ -94,6 +94,33 @@ class SlicedWasserstein(_Projections):
         F, G, dt, _ = self._functions()
         return ((F - G).abs() * dt).sum(dim=1).mean()
 
+    def expected(self, n: int) -> Tensor:
+        """The mean distance of draws of `n` samples with the law of the `N` samples seen: one draw scatters much.
+
+        In a draw of `n`, `F_n - G` is close to normal with the variance `F (1 - F) / n`. The `N` samples know its mean
+        up to the variance `F (1 - F) / N`. So `E|N(F - G, v)|` with the rest, `v = F (1 - F) (1 / n - 1 / N)`, has the
+        wanted mean. It scatters by about `sqrt(n / N)` of what a draw of `n` does, and less near the truth.
+
+        Raises:
+            ValueError: unless `1 <= n <= N`.
+        """
+        F, G, dt, N = self._functions()
+        if not 1 <= n <= N:
+            raise ValueError(f"n must be from 1 to the {int(N)} samples seen, got {n}; update with more")
+        sd = (F * (1.0 - F) * (1.0 / n - 1.0 / N)).clamp(min=0.0).sqrt()
+        return (_mean_size(F - G, sd) * dt).sum(dim=1).mean()
+
+    def noise_floor(self, n: int) -> Tensor:
+        """The mean distance of `n` exact samples, `sqrt(2 / (pi n)) mean_theta int sqrt(G (1 - G)) dt`."""
+        G, dt = self._reference.to(self.counts.device), 2.0 * self.half_width / self.n_bins
+        return math.sqrt(2.0 / (math.pi * n)) * dt * (G * (1.0 - G)).clamp(min=0.0).sqrt().sum(dim=1).mean()
+
+
+def _mean_size(mean: Tensor, sd: Tensor) -> Tensor:
+    """`E|N(mean, sd^2)|`."""
+    z = mean / sd.clamp(min=1e-300)
+    return sd * math.sqrt(2.0 / math.pi) * torch.exp(-0.5 * z.square()) + mean * torch.erf(z / math.sqrt(2.0))
+
 
 class EnergyDistance(_Projections):
     """Energy distance to the exact law, the unbiased estimate: around zero for exact samples, at times below.

@@ -16,13 +16,18 @@ from torch import Generator, Tensor
 
 from toy_score.denoisers import Denoiser
 from toy_score.metrics.base import ExactMetric
-from toy_score.schedules import VE
+from toy_score.schedules import VE, Schedule
 
-__all__ = ["STUDY_LEVELS", "ScoreError"]
+__all__ = ["STUDY_LEVELS", "ScoreError", "study_levels"]
 
 _STUDY = VE(sigma_min=0.01, sigma_max=5.0, n_levels=10)
 STUDY_LEVELS: list[float] = _STUDY.sigma(_STUDY.ladder).tolist()
 """The ten noise levels of the original study, from 5 down to 0.01, at which models of all schedules are compared."""
+
+
+def study_levels(schedule: Schedule) -> list[float]:
+    """The levels of the study that a schedule reaches; its lowest and highest stand, once, for those beyond."""
+    return list(dict.fromkeys(schedule.level_at(sigma).ratio for sigma in STUDY_LEVELS))
 
 
 class ScoreError(ExactMetric):

@@ -1,6 +1,7 @@
 """Lightning modules: one training loop, and the models that choose its parts."""
 
 from toy_score.modules.base import ScoreModule, score_module
+from toy_score.modules.bridge import BridgeModule
 from toy_score.modules.checkpoints import read_checkpoint, trained_units
 from toy_score.modules.ddpm import DDPMModule
 from toy_score.modules.edm import EDMModule
@@ -8,9 +9,11 @@ from toy_score.modules.flow_map import FlowMapModule
 from toy_score.modules.flow_matching import FlowMatchingModule
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.ncsn import NCSNModule
+from toy_score.modules.schrodinger import SchrodingerBridgeModule
 from toy_score.modules.sde import ScoreSDEModule
 
 __all__ = [
+    "BridgeModule",
     "Constant",
     "DDPMModule",
     "EDMModule",
@@ -18,6 +21,7 @@ __all__ = [
     "FlowMatchingModule",
     "LRSchedule",
     "NCSNModule",
+    "SchrodingerBridgeModule",
     "ScoreModule",
     "ScoreSDEModule",
     "WarmupCosine",

@@ -150,9 +150,10 @@ class ScoreModule(Described, PlottingModule):
             seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
             generator = self._generator(seed)
             t = self.times(len(x0), self.schedule, generator)
+            x0, eps = self.ends(x0, generator)
             labels = self._with_dropout(labels, generator)
             average = None if self._average is None else conditioned(self._average(), labels)
-            context = Context(x0, t, generator, None, truth, average, self.trainer.global_step)
+            context = Context(x0, t, generator, eps, truth, average, self.trainer.global_step)
             loss = self.objective(conditioned(self.denoiser, labels), context).mean()
             optimizer.zero_grad()
             self.manual_backward(loss)
@@ -163,6 +164,13 @@ class ScoreModule(Described, PlottingModule):
                 scheduler.step()
             self._running["loss"] += loss.detach()
             self._running["steps"] += 1
+
+    def ends(self, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The clean points that a step trains on, `(n, 2)`, and what stands at the other ends of their paths.
+
+        By default the batch itself, and None: independent noise, which the objective draws.
+        """
+        return x0, None
 
     def _with_dropout(self, labels: Tensor | None, generator: torch.Generator) -> Tensor | None:
         """The labels, a share `label_dropout` of which is replaced by -1, which stands for no class."""

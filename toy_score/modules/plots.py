@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from toy_score.bridges import Bridge
 from toy_score.component import to_config, written
 from toy_score.data import KnownData
 from toy_score.distributions import Distribution
@@ -63,6 +64,10 @@ class PlottingModule(SamplingModule):
             self.sampling_denoiser, exact, sigmas, self._bounds(p), self._title(p), real=self._real(p)
         )
         return self._finished(figure)
+
+    def bridge_figures(self, bridge: Bridge, real: torch.Tensor, title: str, final: bool) -> dict[str, "Picture"]:
+        """The pictures of a model that is a bridge; none of another."""
+        return {}
 
     def _pictured(self) -> Distribution | None:
         target: KnownData | None = self.target

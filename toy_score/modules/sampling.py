@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from toy_score.backbones import Backbone
+from toy_score.bridges import KnownBridge
 from toy_score.data import KnownData, data_module
 from toy_score.denoisers import Denoiser, ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import Distribution, LinearObservation
@@ -175,6 +176,11 @@ class SamplingModule(pl.LightningModule):
         """The optimal denoiser with the guidance and the rule; None without either, or without a known truth."""
         truth, strong, plain = self.truth, self.exact_prior, self.guidance == 1 and self.observation is None
         return None if truth is None or strong is None or plain else self._adjusted(strong, truth)
+
+    @property
+    def exact_bridge(self) -> KnownBridge | None:
+        """The exact flow between source and data, of a model that learns one; None if it is not known."""
+        return None
 
     def doctor(self) -> list[Finding]:
         """Whether the optimal denoiser would succeed with these choices, see `diagnose`; empty if no data are known."""

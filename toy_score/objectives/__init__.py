@@ -1,6 +1,7 @@
 """Training objectives: the loss, the noise levels at which it is taken, and their weights."""
 
 from toy_score.objectives.base import Context, Loss, Objective
+from toy_score.objectives.bridges import ConditionalFlowMatching, ScoreAndFlowMatching
 from toy_score.objectives.maps import (
     Consistency,
     Eulerian,
@@ -35,6 +36,7 @@ from toy_score.objectives.weightings import LikelihoodWeighting, OutputWeighting
 
 __all__ = [
     "AllLevels",
+    "ConditionalFlowMatching",
     "Consistency",
     "Context",
     "DenoisingScoreMatching",
@@ -56,6 +58,7 @@ __all__ = [
     "PathLoss",
     "Progressive",
     "RandomLevels",
+    "ScoreAndFlowMatching",
     "SigmaSquared",
     "SlicedScoreMatching",
     "StableTarget",

@@ -22,7 +22,8 @@ class Context:
         x0: clean points, `(n, 2)`.
         t: times, `(m, 1)`, where m is a multiple of n; row i belongs to point `i mod n`.
         generator: source of all random numbers of the loss.
-        eps: the noise of each row, `(m, 2)`; independent normal noise is drawn if None.
+        eps: the noise of each row, `(m, 2)`; independent normal noise is drawn if None. In flows between two
+            distributions, the source point of each pair, `(n, 2)`.
         truth: the exact denoiser of the data on the same schedule; None if it is unknown.
         averaged: the denoiser with the averaged weights after the last update of the average, conditioned like the
             trained one; None without an average.

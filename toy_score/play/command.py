@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from toy_score.commands.errors import one_line_errors, quiet
-from toy_score.commands.parser import Parser, flag
+from toy_score.commands.parser import Parser
 from toy_score.words import did_you_mean
 
 if TYPE_CHECKING:
@@ -22,22 +22,12 @@ exact denoiser alone."""
 def parser() -> Parser:
     """The options, without importing what they are for."""
     p = Parser("play", DESCRIPTION)
-    p.add_argument(
-        "models", nargs="*", metavar="RUN", help="a checkpoint, the folder of a run, `latest`, or a quoted pattern"
-    )
+    p.add_runs("*")
     p.add_argument(
         "--data", metavar="NAME", help="without a run: the distribution to begin with, as in `list distributions`"
     )
     p.add_argument("--output", default="play.html", metavar="FILE", help="the page (default: %(default)s)")
-    p.add_argument(
-        "--overwrite",
-        type=flag,
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="true|false",
-        help="replace an existing page",
-    )
+    p.add_overwrite("replace an existing page")
     return p
 
 

@@ -180,6 +180,8 @@ def export_network(denoiser: Denoiser) -> dict[str, Any]:
     """
     if not isinstance(denoiser, NetworkDenoiser):
         raise ValueError("the page shows one network; leave out the guidance: train or choose a model without a guide")
+    if denoiser.source is not None:
+        raise ValueError("the page shows models that remove Gaussian noise; a bridge begins at points of a source")
     mlp = denoiser.backbone
     if not isinstance(mlp, MLP) or type(mlp) not in (MLP, PotentialMLP):
         raise ValueError(f"the page has no backbone {type(mlp).__name__}; it has MLP")

@@ -1,6 +1,7 @@
 """Pictures: figures from tensors, in one style."""
 
 from toy_score.plotting.animation import noise_to_data, to_gif
+from toy_score.plotting.bridges import bridge_paths, pairs, velocity_field
 from toy_score.plotting.budget import budget
 from toy_score.plotting.comparison import Line, Panel, comparison
 from toy_score.plotting.fields import fields
@@ -23,6 +24,7 @@ __all__ = [
     "Line",
     "Panel",
     "Picture",
+    "bridge_paths",
     "budget",
     "comparison",
     "density",
@@ -30,6 +32,7 @@ __all__ = [
     "in_units",
     "map_error",
     "noise_to_data",
+    "pairs",
     "plot",
     "posterior",
     "samples",
@@ -40,5 +43,6 @@ __all__ = [
     "to_png",
     "trajectories",
     "vector_field",
+    "velocity_field",
     "visible_paths",
 ]

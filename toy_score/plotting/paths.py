@@ -3,6 +3,7 @@
 import torch
 from torch import Generator
 
+from toy_score.bridges import Bridge
 from toy_score.denoisers import Denoiser
 from toy_score.samplers import Angular, NoiseStream, RungeKutta4, Sampler, Trajectory
 from toy_score.schedules import Schedule
@@ -16,7 +17,8 @@ FINE = 100  # steps of order 4
 def visible_paths(
     sampler: Sampler, denoiser: Denoiser, n: int, generator: Generator, bounds: float, skip: int = 250
 ) -> Trajectory:
-    """The last parts of the paths of `n` samples, or of `6 n` if they are smooth: these do not hide one another.
+    """The last parts of the paths of `n` samples, or of `6 n` if they are smooth: these do not hide one another. Those
+    of a bridge are drawn from their start.
 
     A sampler that takes a few steps along the flow jumps from one side of a picture to the other. Then the flow that
     it follows is solved in fine steps from the same start, and drawn from where its noise is as wide as the picture.
@@ -26,6 +28,8 @@ def visible_paths(
         skip: most positions that a random path leaves out at the beginning; none whose noise fits into the picture.
     """
     schedule = denoiser.schedule
+    if isinstance(denoiser, Bridge):  # its paths fit into the picture from their start
+        return sampler.trajectory(denoiser, (6 if sampler.follows_flow else 1) * n, generator)
     first = first_visible(sampler, schedule, bounds / 4.0)
     if len(sampler.levels(schedule)) - first < FEW and follows_flow(sampler, denoiser, generator.device):
         flow = RungeKutta4(FINE, Angular(bounds / 4.0))

@@ -3,6 +3,7 @@
 from toy_score.samplers.additive import SRA1, StochasticMidpoint
 from toy_score.samplers.ancestral import DDIM, ConsistentAnnealedSampling, DDPMAncestral
 from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler, Start, Trajectory
+from toy_score.samplers.bridges import BridgeSDE
 from toy_score.samplers.grids import Angular, Geometric, Grid, Karras, Trailing, Uniform
 from toy_score.samplers.langevin import AnnealedLangevin, Langevin
 from toy_score.samplers.maps import MapSteps
@@ -28,6 +29,7 @@ __all__ = [
     "AdaptiveDormandPrince",
     "Angular",
     "AnnealedLangevin",
+    "BridgeSDE",
     "ConsistentAnnealedSampling",
     "Corrector",
     "DDPMAncestral",

@@ -15,7 +15,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Generator, Tensor
@@ -52,10 +52,14 @@ class NoiseStream:
         """The next `(n, 2)` numbers uniform on [0, 1)."""
         return self._draw(torch.rand)
 
-    def _draw(self, law: Callable[..., Tensor]) -> Tensor:
+    def points(self, sample: Callable[[int, Generator], Tensor]) -> Tensor:
+        """The next `(n, 2)` points of a distribution, by its method `sample`."""
         # A whole block is drawn even if a part is used: the noise of a row must not depend on other rows.
-        blocks = [law(self._block, 2, generator=g, device=g.device) for g in self._generators]
+        blocks = [sample(self._block, g) for g in self._generators]
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[self._rows]
+
+    def _draw(self, law: Callable[..., Tensor]) -> Tensor:
+        return self.points(lambda n, g: law(n, 2, generator=g, device=g.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +91,9 @@ class Sampler(Component, ABC):
 
     evaluations_per_step: int = 1
     """Evaluations of the denoiser per `step`."""
+
+    follows_flow: ClassVar[bool] = False
+    """Whether it solves the probability flow from `denoise` and `noise` alone: then the source need not be normal."""
 
     @abstractmethod
     def times(self, schedule: Schedule) -> Tensor:
@@ -127,12 +134,21 @@ class Sampler(Component, ABC):
         """Where the samples begin: by default the prior `N(0, sigma(t_max)^2 I)` of the schedule."""
         return schedule.prior_sigma * noise.normal()
 
+    def begin(self, denoiser: Denoiser, noise: NoiseStream) -> Tensor:
+        """Where the samples of a denoiser begin, `(n, 2)`: at points of its source if it has one, else at `start`."""
+        source, schedule = denoiser.source, denoiser.schedule
+        return self.start(schedule, noise) if source is None else schedule.prior_sigma * noise.points(source.sample)
+
     def check(self, denoiser: Denoiser) -> None:
-        """Check that it can use a denoiser; each one can, unless the sampler says otherwise.
+        """Check that it can use a denoiser: unless the sampler says otherwise, any whose source is normal.
 
         Raises:
             ValueError: if it cannot.
         """
+        if denoiser.source is not None and not self.follows_flow:
+            name, of = type(self).__name__, type(denoiser).__name__
+            begin = f"{name} removes Gaussian noise, but samples of {of} begin at points of a source"
+            raise ValueError(f"{begin}; choose a solver of the flow such as Euler, Heun or RungeKutta4")
 
     def stream(self, seed: int, first: int, n: int, device: torch.device) -> NoiseStream:
         """The noise of the rows `first ... first + n - 1`."""
@@ -160,7 +176,7 @@ class Sampler(Component, ABC):
             generator: source of all randomness (the default generator if None); samples are made on its device.
             first: number of the first row. Two calls for rows 0..999 and 1000..1999, with equally seeded generators,
                 give what one call for 2000 gives.
-            start: where they begin; the sampler's own `start` if None.
+            start: where they begin; see `begin` if None.
 
         Returns:
             `(n, 2)` float32.
@@ -175,7 +191,7 @@ class Sampler(Component, ABC):
         at_once = block_size(device)
         for row in range(first, first + n, at_once):
             noise = self.stream(seed, row, min(at_once, first + n - row), device)
-            x = (start or self.start)(denoiser.schedule, noise)
+            x = self.begin(denoiser, noise) if start is None else start(denoiser.schedule, noise)
             chunks.append(self.walk(denoiser, x, noise))
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
@@ -200,7 +216,7 @@ class Sampler(Component, ABC):
                 at.append(levels[step])
 
         noise = self.stream(seed, 0, n, device)
-        self.walk(denoiser, self.start(denoiser.schedule, noise), noise, levels, observe)
+        self.walk(denoiser, self.begin(denoiser, noise), noise, levels, observe)
         ratio, alpha = torch.tensor([[level.ratio, level.alpha] for level in at]).T
         return Trajectory(torch.stack(positions), ratio, alpha)
 

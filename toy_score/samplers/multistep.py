@@ -75,6 +75,7 @@ class DPMSolver2M(_ExponentialMethod):
         grid: at which times they begin.
     """
 
+    follows_flow = True
     order = 2
 
     n_steps: int = 20
@@ -136,6 +137,8 @@ class ExponentialAdams(_ExponentialMethod):
         ValueError: if an argument is out of range.
     """
 
+    follows_flow = True
+
     n_steps: int = 20
     order: int = 3
     grid: Grid = Karras()
@@ -161,6 +164,8 @@ class AdamsBashforth(_AdamsMethod):
     Raises:
         ValueError: if an argument is out of range.
     """
+
+    follows_flow = True
 
     n_steps: int = 12
     order: int = 2

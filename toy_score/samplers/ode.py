@@ -35,7 +35,13 @@ __all__ = ["AdaptiveDormandPrince", "DormandPrince", "EDMStochastic", "Euler", "
 
 
 def to_data(denoiser: Denoiser, x: Tensor, t: Level) -> Tensor:
-    """The flow's last step, from a low level `t` to the data: `y - (r / 2) noise`."""
+    """The flow's last step, from a low level `t` to the data: `y - (r / 2) noise`.
+
+    From a source, the slope at the data is not 0 but the mean of the source points that are paired with a data point.
+    The step is Euler's then, the denoised point.
+    """
+    if denoiser.source is not None:
+        return denoiser.denoise(x, t)
     return x / t.alpha - 0.5 * t.ratio * denoiser.noise(x, t)
 
 
@@ -55,6 +61,8 @@ class Euler(GridSampler):
         n_steps: number of steps, >= 1, as many evaluations.
         grid: at which times they begin.
     """
+
+    follows_flow = True
 
     n_steps: int = 100
     grid: Grid = Karras()
@@ -80,6 +88,7 @@ class Heun(GridSampler):
         torch.Size([1000, 2])
     """
 
+    follows_flow = True
     evaluations_per_step = 2
 
     n_steps: int = 18
@@ -107,6 +116,7 @@ class RungeKutta4(GridSampler):
         True
     """
 
+    follows_flow = True
     evaluations_per_step = 4
 
     n_steps: int = 5
@@ -138,6 +148,7 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
         grid: at which times they begin.
     """
 
+    follows_flow = True
     evaluations_per_step = 6  # the last slope of a step is the first of the next
 
     n_steps: int = 6
@@ -173,7 +184,7 @@ class DormandPrince(MultistepSampler[DormandPrinceMemory], GridSampler):
             nonlocal error
             error = error if memory is None else memory.error
 
-        x = self.walk(denoiser, self.start(denoiser.schedule, noise), noise, observe=observe)
+        x = self.walk(denoiser, self.begin(denoiser, noise), noise, observe=observe)
         return x, error
 
 
@@ -190,6 +201,8 @@ class AdaptiveDormandPrince(Sampler):
     Raises:
         ValueError: if `tolerance` is not positive.
     """
+
+    follows_flow = True
 
     tolerance: float = 1e-3
 

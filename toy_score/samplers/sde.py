@@ -162,6 +162,7 @@ class PredictorCorrector(Sampler):
         return self.predictor.times(schedule)
 
     def check(self, denoiser: Denoiser) -> None:
+        super().check(denoiser)
         self.predictor.check(denoiser)
 
     def nfe(self, schedule: Schedule) -> int:

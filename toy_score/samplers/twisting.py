@@ -40,7 +40,7 @@ class _TwistedSampler(ParticleSampler):
         a, b = forward_step(t, s)
         keep = (s.sigma / t.sigma) ** 2
         towards, variance = s.alpha * b / t.sigma**2, b * keep
-        z, u = noise.normal(), noise.uniform()[:, 0]
+        z, u = noise.normal(), noise.uniform()
         if not isinstance(denoiser, Twisted):
             return a * keep * x + towards * denoiser.denoise(x, t) + variance**0.5 * z, self.unweighted(x)
         now = denoiser.twist(x, t) if memory is None or memory.evaluation is None else memory.evaluation
@@ -51,7 +51,7 @@ class _TwistedSampler(ParticleSampler):
         ratio = -((shift / variance**0.5) * (z + 0.5 * shift / variance**0.5)).sum(dim=-1)
         after = denoiser.twist(x, s)
         log_w = before.log_w + ratio + after.log_h - now.log_h
-        population, k = self.resampled(before._replace(log_w=log_w), u, self.threshold)
+        population, k = self.resampled(before._replace(log_w=log_w), x, u, self.threshold)
         if k is None:
             return x, population._replace(evaluation=after)
         return x[k], population._replace(evaluation=Twist(*(part[k] for part in after)))
@@ -60,14 +60,14 @@ class _TwistedSampler(ParticleSampler):
         self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream, memory: Population | None
     ) -> tuple[Tensor, Population]:
         """The prior's denoised points, resampled by their final weights."""
-        u = noise.uniform()[:, 0]
+        u = noise.uniform()
         if not isinstance(denoiser, Twisted):
             return denoiser.denoise(x, t), self.unweighted(x)
         now = denoiser.twist(x, t) if memory is None or memory.evaluation is None else memory.evaluation
         before = self.unweighted(x)._replace(log_w=now.log_h) if memory is None else memory
         x = now.mean
         log_w = before.log_w + denoiser.log_h(x) - now.log_h
-        population, k = self.resampled(before._replace(log_w=log_w, evaluation=None), u, math.inf)
+        population, k = self.resampled(before._replace(log_w=log_w, evaluation=None), x, u, math.inf)
         return x if k is None else x[k], population
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from toy_score.checks import check_positive, check_shares
+from toy_score.checks import check_at_least, check_positive, check_shares
 from toy_score.component import Component
 from toy_score.denoisers import Denoiser
 from toy_score.flow_maps import FlowMap
@@ -148,19 +148,28 @@ class MapLoss(Loss):
 
 @dataclass(frozen=True)
 class MapCondition(MapLoss):
-    """A condition on maps that begin at noised points of the batch, one for each.
+    """A condition on maps that begin at noised points of the batch.
 
     Args:
         diagonal: the loss of the diagonal.
         starts: at which times the maps begin.
         ends: where they end.
+        n_maps: maps in a step, >= 1, at most one for each point of a batch: a larger batch serves the averages of the
+            diagonal.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     starts: TrainingTimes = UniformAngles()
     ends: MapEnds = EvenEnds()
+    n_maps: int = 1024
+
+    def __post_init__(self) -> None:
+        check_at_least(1, n_maps=self.n_maps)
 
     def maps(self, flow_map: FlowMap, context: Context) -> Tensor:
-        x0, schedule, generator = context.x0, flow_map.schedule, context.generator
+        x0, schedule, generator = context.x0[: self.n_maps], flow_map.schedule, context.generator
         phi = schedule.ratio(self.starts(len(x0), schedule, generator)).atan()
         psi = self.ends(phi, schedule, generator)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)

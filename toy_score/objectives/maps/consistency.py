@@ -43,6 +43,7 @@ class Consistency(MapCondition):
     ends: MapEnds = EvenEnds(to_data=1.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(1, n_steps=self.n_steps)
 
     def condition(self, flow_map: FlowMap, path: Straight, phi: Tensor, psi: Tensor, context: Context) -> Tensor:

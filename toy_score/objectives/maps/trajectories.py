@@ -84,8 +84,9 @@ class PathLoss(MapLoss):
         k, n = z.shape[:2]
         u = torch.rand(4, self.n_maps, generator=generator, device=z.device)
         path = torch.randint(n, (self.n_maps,), generator=generator, device=z.device)
-        i = torch.where(u[0] < self.from_noise, 0.0, u[1] * (k - 1)).long()
-        j = torch.where(u[2] < self.to_data, k - 1.0, i + 1.0 + u[3] * (k - 1 - i)).long()
+        # A number just below 1 makes a product or a sum that rounds to the integer above: hence the bounds.
+        i = torch.where(u[0] < self.from_noise, 0.0, u[1] * (k - 1)).long().clamp(max=k - 2)
+        j = torch.where(u[2] < self.to_data, k - 1.0, i + 1.0 + u[3] * (k - 1 - i)).long().clamp(max=k - 1)
         phi, psi = angles[i, None], angles[j, None]
         return mean_square(flow_map.turn(z[i, path], phi, psi) - z[j, path], phi, psi)
 
@@ -102,13 +103,14 @@ class TrajectoryDistillation(PathLoss):
     so no error of theirs adds up; every path serves for many maps.
 
     Args:
-        n_paths: paths of a step, >= 1, at most the points of a batch. n_steps: steps of the solver from noise to data,
-        >= 1, four evaluations each. Where they begin is random, so that
-            maps between all levels are seen.
+        n_paths: paths of a step, >= 1, at most the points of a batch.
+        n_steps: steps of the solver from noise to data, >= 1, four evaluations each, and one more step, since where
+            they begin is random, so that maps between all levels are seen. With four, the end of an exact path of the
+            heart is wrong by 1e-6 to 2e-5 in units of the map error, a tenth of what networks reach.
     """
 
     n_paths: int = 128
-    n_steps: int = 6
+    n_steps: int = 4
 
     def paths(self, flow_map: FlowMap, context: Context) -> Paths:
         x0, generator = context.x0[: self.n_paths], context.generator

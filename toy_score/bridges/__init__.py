@@ -1,0 +1,17 @@
+"""Bridges: flows between two distributions, exact or learned."""
+
+from toy_score.bridges.base import STANDARD_NORMAL, Bridge, KnownBridge, SchrodingerBridge
+from toy_score.bridges.exact import ExactBridge
+from toy_score.bridges.gaussian import GaussianBridge
+from toy_score.bridges.network import NetworkBridge, NetworkSchrodingerBridge
+
+__all__ = [
+    "STANDARD_NORMAL",
+    "Bridge",
+    "ExactBridge",
+    "GaussianBridge",
+    "KnownBridge",
+    "NetworkBridge",
+    "NetworkSchrodingerBridge",
+    "SchrodingerBridge",
+]
