@@ -1,5 +1,6 @@
 """The command line as a hand expects it: names, newest runs, flags that stand alone, a bar, a verdict."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from toy_score import __main__ as entry
+from toy_score.commands.test import verdict
 from toy_score.compare.contestants import checkpoint_paths
 from toy_score.runs import checkpoint_file
 
@@ -104,6 +106,29 @@ def test_a_boolean_flag_needs_no_value_and_test_ends_with_a_verdict(here, capsys
     assert "Straightness of the flow" in said
     assert said.splitlines()[-1].startswith("Verdict: ")
     command("test", "--ckpt_path", "latest", "--overwrite", "--output", tmp_path / "m.json", *few)
+
+
+def test_the_verdict_names_a_metric_that_contradicts_sliced_w1(tmp_path):
+    w1 = {"value": 0.009, "floor": 0.0086, "z": 0.3}
+    quiet = {
+        "sliced_w1": w1,
+        "cross_entropy_gap": {"z": 1.0},
+        "mode_weights": {"left": {"z": 4.9}, "right": {"z": None}},
+    }
+    path = tmp_path / "m.json"
+    for other, said in (
+        ({}, "noise floor 0.0086)."),
+        ({"cross_entropy_gap": {"z": -11.6}}, "but by the cross-entropy gap, nats they can: z = -11.6."),
+        ({"mode_weights": {"left": {"z": 7.0}}}, "but by the share of the mode left they can: z = 7.0."),
+    ):
+        path.write_text(json.dumps(quiet | other))
+        assert verdict(path).endswith(said)
+    for budget, said in (
+        ({}, "`test --budget` measures the causes."),
+        ({"error_budget": {}}, "the error budget has the causes."),
+    ):
+        path.write_text(json.dumps(quiet | budget | {"sliced_w1": {**w1, "z": 9.0}}))
+        assert verdict(path).endswith(said)
 
 
 def test_a_bar_counts_the_steps_of_the_run_with_loss_and_score_error(here, capsys):

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from toy_score.callbacks import TestReport
 from toy_score.commands.arguments import Given
 from toy_score.commands.build import Built, locked_output, restoring, say, trainer_of
 from toy_score.evaluation import TestOptions
+from toy_score.metrics.floors import ALL
 
 
 def run(given: Given) -> None:
