@@ -177,7 +177,8 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
     assert float(row["sliced W1 / floor"]) > 1  # 20 steps do not do
 
 
-def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured():
+def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured(monkeypatch):
+    monkeypatch.setattr(couplings, "SIZE", 32)  # the optimal pairs of 512 points take most of the time
     options = argparse.Namespace(quick=True, parts=["normal_to_moons"], seeds=1, methods=list(couplings.METHODS))
     (rows,) = couplings.measure(options).values()
     assert [row["method"] for row in rows] == list(couplings.METHODS)
