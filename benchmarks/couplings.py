@@ -10,12 +10,12 @@ points and the noise. `independent` is I-CFM, `optimal` OT-CFM with parts of 512
 pairs and sigma = 1, along its flow. Every result is kept as JSON in `results/couplings/` with the digest of its
 settings, so an interrupted benchmark goes on where it stopped.
 
-`noise floor` is the W2 of two sets of exact points, the mean of two. Where there are modes, most of it comes from chance:
-how many of the points fall on each. `W2, even points` has less of it: source and data are evenly spread there (Sobol
-points), and its floor is the exact flow of independent pairs on the same points, in the same steps. `path energy` is the
-normalised one, `|E int |u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of source and data. `mark` is this project's
-aim, `published` the best W2 of the paper's table; whether its test points were its training points is not known. CPU
-seconds are those of the training, with the making of the pairs.
+`noise floor` is the W2 of two sets of exact points, the mean of two. Where there are modes, most of it comes from
+chance: how many of the points fall on each. `W2, even points` has less of it: source and data are evenly spread there
+(Sobol points), and its floor is the exact flow of independent pairs on the same points, in the same steps. `path
+energy` is the normalised one, `|E int |u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of source and data. `mark` is
+this project's aim, `published` the best W2 of the paper's table; whether its test points were its training points is
+not known. CPU seconds are those of the training, with the making of the pairs.
 """
 
 import argparse
@@ -186,9 +186,7 @@ def points(distribution: Distribution, n: int, number: int) -> torch.Tensor:
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark alone."""
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each pair and method; 5 by default")
-    parser.add_argument(
-        "--points", type=int, default=N, help="test points; 10000 by default, about a minute for each W2"
-    )
+    parser.add_argument("--points", type=int, default=N, help="test points; 10000 by default")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="all by default")
 
 

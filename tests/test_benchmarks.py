@@ -178,9 +178,8 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
 
 
 def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured():
-    options = argparse.Namespace(
-        quick=True, parts=["normal_to_moons"], seeds=1, points=200, methods=list(couplings.METHODS)
-    )
+    settings = {"quick": True, "seeds": 1, "points": 200}
+    options = argparse.Namespace(parts=["normal_to_moons"], methods=list(couplings.METHODS), **settings)
     (rows,) = couplings.measure(options).values()
     assert [row["method"] for row in rows] == list(couplings.METHODS)
     for row in rows:
