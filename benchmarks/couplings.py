@@ -13,8 +13,8 @@ settings, so an interrupted benchmark goes on where it stopped.
 `noise floor` is the W2 of two sets of exact points, the mean of two. Where there are modes, most of it comes from
 chance: how many of the points fall on each. `W2, even points` has less of it: source and data are evenly spread there
 (Sobol points), and its floor is the exact flow of independent pairs on the same points, in the same steps. `path
-energy` is the normalised one, `|E int |u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of source and data. `mark` is
-this project's aim, `published` the best W2 of the paper's table; whether its test points were its training points is
+energy` is the normalised one, `|E int |u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of source and data. `mark`
+is this project's aim, `published` the best W2 of the paper's table; whether its test points were its training points is
 not known. CPU seconds are those of the training, with the making of the pairs.
 """
 
