@@ -3,8 +3,8 @@ r"""The classifier two-sample test: can a network tell the samples from exact on
 As in the benchmark of simulation-based inference (Lueckmann et al. 2021, appendix): as many exact points as samples are
 drawn; both are standardised by the mean and the standard deviation of the exact ones; a perceptron with two hidden
 layers of `10 d = 20` rectified units is trained on four fifths of them with Adam, batches of 200, rate 0.001 and weight
-decay 0.0001, until the training loss has not fallen by 0.0001 for more than ten epochs; the share of the last fifth that it gets
-right is averaged over the five fifths. 0.5 is chance, 1 a perfect distinction.
+decay 0.0001, until the training loss has not fallen by 0.0001 for more than ten epochs; the share of the last fifth
+that it gets right is averaged over the five fifths. 0.5 is chance, 1 a perfect distinction.
 """
 
 import itertools
