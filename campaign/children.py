@@ -3,6 +3,7 @@
 They are forked from a process that has imported the package and done nothing else.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -90,6 +91,7 @@ def run(folder: Path, *argv: object, prepare: Prepare = nothing) -> Ended:
 
 
 def _command(folder: str, argv: list[str], log: str, prepare: Prepare) -> Any:
+    gc.freeze()  # no collection looks through what the parent has imported
     # As in the foreground of a terminal: a job in the background ignores SIGINT, and one of nohup SIGHUP.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):

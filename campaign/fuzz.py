@@ -10,6 +10,7 @@ open a connection, or start a process.
 """
 
 import contextlib
+import gc
 import io
 import os
 import random
@@ -82,6 +83,7 @@ def fuzz(record: Record, kind: str, numbers: range, seed: int, prepare: Callable
 def _trials(
     results: Connection, kind: str, numbers: list[int], seed: int, folder: str, prepare: Callable[[], None] | None
 ) -> None:
+    gc.freeze()  # no collection looks through what the parent has imported
     os.chdir(folder)
     sys.path.insert(0, folder)
     sys.dont_write_bytecode = True

@@ -128,6 +128,32 @@ def test_training_lowers_the_error_of_the_velocity(tmp_path):
     assert error < 0.5  # 1 for a network that says 0
 
 
+def test_score_and_flow_matching_learns_the_exact_bridge_between_gaussians_and_needs_its_pairs(tmp_path):
+    """Trained on entropic pairs of 128 points; the twin is trained on pairs of a much larger epsilon."""
+    ends = {"means": [[1.0, 2.0]], "covariances": [[[1.0, 0.3], [0.3, 0.5]]]}
+    source = GaussianMixture([[-1.0, 0.0]], covariances=[[[0.4, -0.1], [-0.1, 0.9]]])
+    exact = GaussianBridge(GaussianMixture(**ends), source, 0.8, BridgeModule().schedule)
+
+    def errors(epsilon):
+        torch.manual_seed(0)
+        pairs = EntropicTransport(epsilon, 128)
+        network = {"backbone": MLP((32, 32), "silu"), "sampler": Euler(20, Trailing())}
+        model = SchrodingerBridgeModule(0.8, source, pairs, n_pairs=12_800, **network)
+        trainer = trainer_of(tmp_path, 300, limit_val_batches=0)
+        trainer.fit(model, GaussianMixtureDataModule(**ends, batch_size=256, n_train=25_600, steps_at_once=5))
+        x = exact.sample(0.5, 2000, generator())
+        learned, true = model.denoiser.parts(x, 0.5), exact.parts(x, 0.5)
+        return [((a - b).square().sum() / b.square().sum()).item() for a, b in zip(learned, true, strict=True)], model
+
+    (of_mean, of_score), model = errors(epsilon=2 * 0.8**2)
+    assert of_mean < 0.005
+    assert of_score < 0.03
+    assert model.exact_bridge == exact
+    (of_mean, of_score), model = errors(epsilon=50.0)
+    assert max(of_mean, of_score) > 0.05
+    assert model.exact_bridge is None
+
+
 def test_batches_of_a_loader_of_ones_own_are_paired_when_they_come(tmp_path):
     model = ot_model()
     loader = torch.utils.data.DataLoader(EightGaussians().sample(256, generator()), batch_size=64)

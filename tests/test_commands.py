@@ -178,17 +178,3 @@ def test_torch_is_imported_without_collections_and_its_objects_are_not_collected
         assert gc.get_freeze_count() > before
     finally:
         gc.unfreeze()
-
-
-def test_the_verdict_names_a_metric_that_contradicts_the_sliced_distance(tmp_path):
-    def said(gap, **more):
-        sliced = {"value": 0.011, "floor": 0.01, "z": 0.5}
-        figures = {"sliced_w1": sliced, "energy": {"z": 1.0}, "cross_entropy_gap": {"z": gap}, **more}
-        (tmp_path / "m.json").write_text(json.dumps(figures))
-        return verdict(tmp_path / "m.json")
-
-    alike = "Verdict: by sliced W1, the samples cannot be told from exact ones (distance 0.0110, noise floor 0.0100)."
-    assert said(-2.0) == said(None) == alike
-    far = "but the cross-entropy gap is 11.6 standard deviations away; "
-    assert said(-11.6).endswith(far + "`test --budget` measures the causes.")
-    assert said(-11.6, error_budget={}).endswith(far + "the error budget has the causes.")

@@ -96,7 +96,7 @@ def test_a_class_may_be_called_by_its_name_or_its_number(command, content):
     assert not np.array_equal(files["sea"], files["land"])
     assert "class: 2 is sea" in command("predict", "--output", "b.npy", "--model.label", "2")[1]
     loaded = ScoreModule.load_from_checkpoint("good.ckpt", label="sea")
-    assert (loaded.label, loaded.class_label) == ("sea", 2)
+    assert (loaded.label, loaded.told) == ("sea", 2)
 
 
 def test_a_class_that_there_is_not_is_answered_with_those_that_there_are(command):

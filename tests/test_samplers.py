@@ -826,7 +826,7 @@ FOLLOW = [
     (ConsistentAnnealedSampling(100, 2.0, 1.5, Angular()), VE(0.01, 40.0)),
     (DDIM(300, 0.5), EDM()),
     (EDMStochastic(60), EDM()),
-    (EulerMaruyama(400), VP()),
+    (EulerMaruyama(200), VP()),
     (ReverseDiffusion(400), EDM()),
     (PredictorCorrector(ReverseDiffusion(150)), VE(0.01, 40.0)),
     (DDPMAncestral("posterior", n_steps=400), DDPM()),

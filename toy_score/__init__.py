@@ -38,6 +38,7 @@ _ROOMS = {
         "SCurve",
         "SplitNormal",
         "SwissRoll",
+        "TwoMoonsInference",
         "TwoSpirals",
     ],
     "schedules": ["DDPM", "EDM", "VE", "VP", "Cosine", "LinearFlow", "Schedule", "SubVP"],
@@ -157,6 +158,7 @@ _ROOMS = {
         "SplitNormalDataModule",
         "SwissRollDataModule",
         "ToyDataModule",
+        "TwoMoonsInferenceDataModule",
         "TwoSpiralsDataModule",
     ],
     "modules": [
@@ -223,6 +225,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         SplitNormalDataModule as SplitNormalDataModule,
         SwissRollDataModule as SwissRollDataModule,
         ToyDataModule as ToyDataModule,
+        TwoMoonsInferenceDataModule as TwoMoonsInferenceDataModule,
         TwoSpiralsDataModule as TwoSpiralsDataModule,
     )
     from toy_score.denoisers import (
@@ -255,6 +258,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         SCurve as SCurve,
         SplitNormal as SplitNormal,
         SwissRoll as SwissRoll,
+        TwoMoonsInference as TwoMoonsInference,
         TwoSpirals as TwoSpirals,
     )
     from toy_score.evaluation import (

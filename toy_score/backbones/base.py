@@ -71,10 +71,12 @@ class Backbone(Described, nn.Module, ABC):
     """A network `(x, c) -> (n, 2)`: points `x`, `(n, 2)`, and a number `c`, `(n, 1)`, that encodes the noise level.
 
     The network of a flow map has two numbers, `(n, 2)`: for the level of the points, and for that to which they are
-    mapped. Class labels, if there are any, are integers `(n,)`; -1 or None stands for no label.
+    mapped. Class labels, if there are any, are integers `(n,)`; -1 or None stands for no label. In their place there
+    may be conditions, real numbers `(n, n_conditions)`; nan or None stands for none.
     """
 
     n_labels: int = 0
+    n_conditions: int = 0
 
     n_numbers: ClassVar[int] = 1
     """How many numbers `c` are: 1, or 2 for the network of a flow map."""

@@ -52,13 +52,16 @@ class MLP(Backbone):
         activation: softplus, silu, gelu, tanh or relu; on a CPU, silu makes the whole network about 1.6 times faster.
         embedding: features of the conditioning number; by default the number itself.
         n_labels: how many class labels there are, >= 0.
+        n_conditions: how many numbers, of about unit size, each point may be conditioned on, >= 0; without labels. They
+            are further inputs, and where they are not given, there is a learned vector in their place.
         edges: how many features `tanh((v . x + b) exp(-4 c))` the first layer sees besides, >= 0, with `v` and `b`
             learned. With `LogSigma`, `exp(-4 c) = alpha / sigma`, so each is a line, seen in units of the noise: near
             a sharp edge of the data the best output is a function of just that, and a smooth network of `x` and `c`
             would have to learn it for each noise level anew.
 
     Raises:
-        ValueError: for an unknown activation, a width below 1, or a negative `n_labels` or `edges`.
+        ValueError: for an unknown activation, a width below 1, a negative `n_labels`, `n_conditions` or `edges`, or
+            labels and conditions at once.
     """
 
     broadcasts = True
@@ -70,6 +73,7 @@ class MLP(Backbone):
         embedding: Embedding = Raw(),
         n_labels: int = 0,
         edges: int = 0,
+        n_conditions: int = 0,
     ):
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -78,15 +82,21 @@ class MLP(Backbone):
             raise ValueError(f"hidden needs at least one width, each at least 1, got {tuple(hidden)}; e.g. [128, 128]")
         if n_labels < 0:
             raise ValueError(f"n_labels must be at least 0, got {n_labels}")
+        if n_conditions < 0 or (n_conditions and n_labels):
+            raise ValueError(
+                f"n_conditions must be at least 0, and 0 with labels, got {n_conditions} with {n_labels} labels"
+            )
         if edges < 0:
             raise ValueError(f"edges must be at least 0, got {edges}; 8 suffice for two straight edges")
         self.hidden, self.activation, self.embedding, self.n_labels = tuple(hidden), activation, embedding, n_labels
-        self.edges = edges
+        self.edges, self.n_conditions = edges, n_conditions
         widths = [2 + self.n_numbers * embedding.n_features, *hidden, 2]
         layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.layers = cast(Sequence[nn.Linear], layers)  # `ModuleList` cannot say what its modules are
         if n_labels:
             self.label_vectors = nn.Embedding(n_labels + 1, widths[1], padding_idx=n_labels)
+        if n_conditions:
+            self.from_conditions = nn.Linear(n_conditions, widths[1])
         if edges:
             n_lines = self.n_numbers * edges
             self.lines, self.from_lines = nn.Linear(2, n_lines), nn.Linear(n_lines, widths[1], bias=False)
@@ -128,6 +138,9 @@ class MLP(Backbone):
             h = torch.addmm(from_level, x, first.weight[:, :2].T)
         if self.edges:
             h = h + self.from_lines(self._line_features(x, c))
+        if labels is not None and self.n_conditions:
+            given = labels.isfinite().all(dim=-1, keepdim=True)
+            return h + torch.where(given, self.from_conditions(labels.nan_to_num().to(h.dtype)), 0.0)
         if labels is None or not self.n_labels:
             return h
         return h + self.label_vectors(torch.where(labels < 0, self.n_labels, labels))

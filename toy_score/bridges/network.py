@@ -1,5 +1,6 @@
 """Bridges that are learned."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -37,7 +38,7 @@ class NetworkBridge(NetworkDenoiser, Bridge):
         super().__init__(backbone, schedule, parameterisation, conditioning, labels)
         self.source = source
 
-    def conditioned_on(self, labels: int | Tensor) -> Self:
+    def conditioned_on(self, labels: int | Sequence[float] | Tensor) -> Self:
         known = super().conditioned_on(labels).labels
         return type(self)(self.backbone, self.schedule, self.parameterisation, self.conditioning, known, **self._own())
 

@@ -23,10 +23,15 @@ def run(given: Given) -> None:
             say(f"\n{verdict(report.path)}")
 
 
+<<<<<<< HEAD
 OTHERS = {"energy": "energy distance", "gaussianised_ks": "Gaussianised KS", "cross_entropy_gap": "cross-entropy gap"}
 FAR = 5.0
 """Standard deviations from which another metric contradicts the sliced W1: in one of 2000 draws by chance, for the KS,
 whose law is skew."""
+=======
+ALARM = 5.0
+"""Beyond so many standard deviations a metric contradicts sliced W1; one of ten is beyond three by chance too often."""
+>>>>>>> main
 
 
 def verdict(path: Path) -> str:
@@ -37,6 +42,7 @@ def verdict(path: Path) -> str:
         return "Verdict: there are not enough finite samples to judge."
     if z is None:
         return f"Verdict: none, since exact samples do not scatter (distance {value:.4f}, noise floor {floor:.4f})."
+<<<<<<< HEAD
     causes = "the error budget has the causes" if "error_budget" in metrics else "`test --budget` measures the causes"
     advice = "" if "bridge" in metrics else f"; {causes}"
     if z >= 3.0:
@@ -53,3 +59,28 @@ def verdict(path: Path) -> str:
             f"{abs(others[worst]):.1f} standard deviations away{advice}."
         )
     return f"Verdict: by sliced W1, the samples cannot be told from exact ones {figures}."
+=======
+    if z < 3.0:
+        label, worst = _worst(metrics)
+        other = f", but by the {label} they can: z = {worst:.1f}" if abs(worst) > ALARM else ""
+        return (
+            f"Verdict: by sliced W1, the samples cannot be told from exact ones (distance {value:.4f}, "
+            f"noise floor {floor:.4f}){other}."
+        )
+    causes = (
+        "; the error budget has the causes" if "error_budget" in metrics else "; `test --budget` measures the causes"
+    )
+    return (
+        f"Verdict: the sliced W1 distance of the samples is {value / floor:.1f} times that of exact samples "
+        f"({value:.4f}, noise floor {floor:.4f}){'' if 'bridge' in metrics else f'; {causes}'}."
+    )
+
+
+def _worst(metrics: dict[str, Any]) -> tuple[str, float]:
+    """The metric that is farthest from its floor, in standard deviations, and how far; the share of a mode is one."""
+    with_z = [name for name in ALL if isinstance(metrics.get(name), dict) and "z" in metrics[name]]
+    measured = {ALL[name].label: metrics[name]["z"] for name in with_z}
+    measured |= {f"share of the mode {name}": mode["z"] for name, mode in metrics["mode_weights"].items()}
+    known = {label: z for label, z in measured.items() if z is not None}
+    return max(known.items(), key=lambda item: abs(item[1]), default=("", 0.0))
+>>>>>>> main

@@ -108,7 +108,7 @@ def _load(path: Path, name: str, device: str, paths: Sequence[Path]) -> Contesta
             f"compare and play take models that remove Gaussian noise; {str(path)!r} is a {model.name} from "
             f"{model.denoiser.source!r}: measure it with test"
         )
-    known = known if model.class_label is None else known.of_class(model.class_label)
+    known = known if model.told is None else known.of_class(model.told)
     observation = model.observation_in_units
     truth = (known if observation is None else known.after(observation)).distribution
     return Contestant(name, NETWORK, model.sampling_denoiser, truth, (model.sampler,), digest(path))

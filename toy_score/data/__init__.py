@@ -21,6 +21,7 @@ from toy_score.data.toys import (
     SCurveDataModule,
     SplitNormalDataModule,
     SwissRollDataModule,
+    TwoMoonsInferenceDataModule,
     TwoSpiralsDataModule,
 )
 from toy_score.data.trainer import data_module, requests_of, typed
@@ -49,6 +50,7 @@ __all__ = [
     "SplitNormalDataModule",
     "SwissRollDataModule",
     "ToyDataModule",
+    "TwoMoonsInferenceDataModule",
     "TwoSpiralsDataModule",
     "data_module",
     "requests_of",

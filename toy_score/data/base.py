@@ -39,7 +39,8 @@ class ToyDataModule(Described, pl.LightningDataModule):
         batch_size: points per step, >= 1; the last batch of an epoch over a fixed set is the smaller remainder.
         steps_at_once: optimizer steps per Lightning batch, >= 1. Grouping amortises Lightning's overhead, which costs
             as much as a step of networks of this size.
-        labels: give the points with their class labels, for a network with class conditioning (`backbone.n_labels`).
+        labels: give the points with their class labels, for a network with class conditioning (`backbone.n_labels`),
+            or with the conditions that are observed with them (`backbone.n_conditions`).
         n_val: points of the validation set, >= 1.
         n_samples: how many samples `predict` asks for, and `test` measures at a time, >= 1.
         repeats: how many times `test` draws them, each with a seed of its own, >= 1: at the noise floor a single
@@ -48,7 +49,7 @@ class ToyDataModule(Described, pl.LightningDataModule):
         sample_seed: seed of the samples.
 
     Raises:
-        ValueError: if a number is below 1, or if labels are wanted of a distribution that has none.
+        ValueError: if a number is below 1, or if labels are wanted of a distribution without labels or conditions.
     """
 
     distribution: Distribution
@@ -120,7 +121,7 @@ class ToyDataModule(Described, pl.LightningDataModule):
     def _draw(self, n: int, purpose: str, number: int, device: torch.device) -> Batch:
         # Drawn on the CPU, so that a run on a GPU sees the same points.
         generator = torch.Generator().manual_seed(seed_of(purpose, self.data_seed, number))
-        if self.labels and not self.distribution.n_labels:
+        if self.labels and not self.distribution.n_labels and not self.distribution.n_conditions:
             raise ValueError(f"{self.distribution!r} has no labels; leave out --data.labels")
         x, labels = self.distribution.sample_labelled(n, generator)
         if not x.isfinite().all():

@@ -1,5 +1,6 @@
 """What is known of the data, as one object that does not change."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ __all__ = ["Batch", "KnownData"]
 
 
 class Batch(NamedTuple):
-    """A batch: points `x`, `(n, 2)`, and their class labels `(n,)`, if they have any."""
+    """A batch: points `x`, `(n, 2)`, and their class labels, `(n,)` integers, or conditions, `(n, d)`, if any."""
 
     x: Tensor
     labels: Tensor | None = None
@@ -69,13 +70,13 @@ class KnownData:
             )
         return replace(self, distribution=self.exact.posterior(observation), training=None)
 
-    def of_class(self, label: int) -> "KnownData":
-        """What is known of one class.
+    def of_class(self, label: int | Sequence[float]) -> "KnownData":
+        """What is known of one class, or given a condition; no point is trained on with exactly that.
 
         Raises:
-            ValueError: if there is no such class, or if the training points come without labels.
+            ValueError: if there is no such class or condition, or if the training points come without labels.
         """
-        training = self.training
+        training = None if isinstance(label, Sequence) else self.training
         if training is not None:
             if training.labels is None:
                 raise ValueError(f"the training points of class {label} are not known; add --data.labels true")

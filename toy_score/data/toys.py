@@ -25,6 +25,7 @@ from toy_score.distributions import (
     SCurve,
     SplitNormal,
     SwissRoll,
+    TwoMoonsInference,
     TwoSpirals,
 )
 
@@ -45,6 +46,7 @@ __all__ = [
     "SCurveDataModule",
     "SplitNormalDataModule",
     "SwissRollDataModule",
+    "TwoMoonsInferenceDataModule",
     "TwoSpiralsDataModule",
 ]
 
@@ -83,6 +85,10 @@ class GaussianMixtureDataModule(ToyDataModule, of=GaussianMixture):
 
 class MoonsDataModule(ToyDataModule, of=Moons):
     """Points of the `Moons`."""
+
+
+class TwoMoonsInferenceDataModule(ToyDataModule, of=TwoMoonsInference):
+    """Parameters and observations of `TwoMoonsInference`."""
 
 
 class TwoSpiralsDataModule(ToyDataModule, of=TwoSpirals):

@@ -1,5 +1,6 @@
 """The truth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +58,6 @@ class ExactDenoiser(Component, Denoiser):
         if not {"score", "noise", "denoise"}.isdisjoint(vars(cls)) and "velocity" not in vars(cls):
             cls.velocity = Denoiser.velocity  # type: ignore[method-assign]
 
-    def conditioned_on(self, label: int) -> Self:
-        """The truth of one class."""
+    def conditioned_on(self, label: int | Sequence[float]) -> Self:
+        """The truth of one class, or given a condition."""
         return replace(self, distribution=self.distribution.conditioned_on(label))

@@ -23,7 +23,8 @@ class NetworkDenoiser(nn.Module, Denoiser):
         schedule: signal and noise over time.
         parameterisation: what the network predicts.
         conditioning: the number that encodes the noise level for the network.
-        labels: the class labels that it is conditioned on, `(n,)` or `(1,)`, on its device; see `conditioned_on`.
+        labels: what it is conditioned on, on its device: class labels, `(n,)` or `(1,)` integers, or conditions, `(n,
+            d)` or `(1, d)`; see `conditioned_on`.
     """
 
     def __init__(
@@ -38,18 +39,29 @@ class NetworkDenoiser(nn.Module, Denoiser):
         self.backbone, self.schedule = backbone, schedule
         self.parameterisation, self.conditioning, self.labels = parameterisation, conditioning, labels
 
-    def conditioned_on(self, labels: int | Tensor) -> Self:
+    def conditioned_on(self, labels: int | Sequence[float] | Tensor) -> Self:
         """The same network, conditioned on a class: one for all points, or one for each, `(n,)`; -1 for none.
 
+        Or on a condition: `d` numbers for all points, or for each, `(n, d)`; nan for none.
+
         Raises:
-            ValueError: for a label that the network does not know.
+            ValueError: for a label or a condition that the network does not know.
         """
-        n = self.backbone.n_labels
-        labels = torch.as_tensor(labels, device=next(self.parameters()).device).reshape(-1)
+        n, d = self.backbone.n_labels, self.backbone.n_conditions
+        labels = torch.as_tensor(labels, device=next(self.parameters()).device)
+        if labels.is_floating_point():
+            if not d or labels.dim() not in (1, 2) or labels.shape[-1] != d:
+                takes = f"it takes {d} numbers" if d else "train one with backbone.n_conditions"
+                raise ValueError(f"this network cannot be conditioned on numbers {tuple(labels.shape)}: {takes}")
+            return self._told(labels.reshape(-1, d))
+        labels = labels.reshape(-1)
         if not n:
             raise ValueError("this network knows no labels; train one with backbone.n_labels and data.labels")
         if labels.device.type == "cpu" and not ((labels >= -1) & (labels < n)).all():
             raise ValueError(f"labels go from 0 to {n - 1} (-1: none), got {labels.min()} to {labels.max()}")
+        return self._told(labels)
+
+    def _told(self, labels: Tensor) -> Self:
         return type(self)(self.backbone, self.schedule, self.parameterisation, self.conditioning, labels)
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
@@ -130,10 +142,10 @@ class NetworkDenoiser(nn.Module, Denoiser):
         weights = next(self.backbone.parameters(), x)
         scaled, c, labels = scaled.to(weights.dtype), c.to(weights.dtype), self.labels
         if labels is not None and len(labels) not in (1, len(x)):
-            labels = labels.repeat(len(x) // len(labels))  # a batch is repeated for each of its noise levels
+            labels = labels.repeat(len(x) // len(labels), *[1] * (labels.dim() - 1))  # as the batch, for each level
         if self.backbone.broadcasts:
             return scaled, c, labels
-        return scaled, c.expand(len(x), -1), None if labels is None else labels.expand(len(x))
+        return scaled, c.expand(len(x), -1), None if labels is None else labels.expand(len(x), *labels.shape[1:])
 
 
 def _affine(skip: Tensor | float, out: Tensor, x: Tensor, F: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from toy_score.distributions.points import Points
 from toy_score.distributions.rewards import LinearReward, Reward
 from toy_score.distributions.rings import Circles, Rings
 from toy_score.distributions.tree import FractalTree
+from toy_score.distributions.two_moons import TwoMoonsInference
 
 __all__ = [
     "AnisotropicGaussians",
@@ -48,5 +49,6 @@ __all__ = [
     "SCurve",
     "SplitNormal",
     "SwissRoll",
+    "TwoMoonsInference",
     "TwoSpirals",
 ]

@@ -9,6 +9,7 @@ The score and the posterior mean determine each other by Tweedie's formula, `sco
 large sigma. Each therefore has a formula of its own.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ class Distribution(Component, ABC):
     n_labels: int = 0
     """Number of classes, 0 if the points have no labels. Class k is mode k of `mode_weights`."""
 
+    n_conditions: int = 0
+    """How many numbers are observed with each point, on which it can be conditioned; 0 if there are none."""
+
     name: str = ""
     """Name in titles and file names: lower case, words joined by underscores."""
 
@@ -100,16 +104,27 @@ class Distribution(Component, ABC):
         """Differential entropy of the clean density, in nats: the least negative log-likelihood a model can reach."""
 
     def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """The points that `sample` draws, `(n, 2)`, and the class of each, `(n,)` int64; 0 if there are no classes."""
+        """The points that `sample` draws, `(n, 2)`, and the class of each, `(n,)` int64; 0 if there are no classes.
+
+        Where conditions are observed, they take the place of the classes, `(n, n_conditions)` float32.
+        """
         x = self.sample(n, generator)
         return x, torch.zeros(n, dtype=torch.long, device=x.device)
 
-    def conditioned_on(self, label: int) -> "Distribution":
-        """The exact distribution of one class, whose share is entry `label` of `mode_weights`.
+    def conditioned_on(self, label: int | Sequence[float]) -> "Distribution":
+        """The exact distribution of one class, whose share is entry `label` of `mode_weights`, or given a condition.
+
+        Args:
+            label: the number of the class; or the condition, `n_conditions` numbers.
 
         Raises:
-            ValueError: if there is no class of that label.
+            ValueError: if there is no class of that label, or no such condition.
         """
+        if isinstance(label, Sequence):
+            if len(label) != self.n_conditions or not all(map(math.isfinite, label)):
+                takes = f"it takes {self.n_conditions} finite numbers" if self.n_conditions else "it takes none"
+                raise ValueError(f"{self!r} cannot be conditioned on {list(label)}: {takes}")
+            return self._given(tuple(map(float, label)))
         self._check_label(label)
         return self._conditioned_on(int(label))
 
@@ -127,6 +142,9 @@ class Distribution(Component, ABC):
 
     def _conditioned_on(self, label: int) -> "Distribution":
         raise NotImplementedError(f"{type(self).__name__} has labels, so it must define `_conditioned_on(label)`")
+
+    def _given(self, condition: tuple[float, ...]) -> "Distribution":
+        raise NotImplementedError(f"{type(self).__name__} has conditions, so it must define `_given(condition)`")
 
     def reference(self, n: int = 65_536) -> Tensor:
         """A fixed set of points, `(n, 2)` float64, that represents the distribution in comparisons with samples."""

@@ -195,12 +195,14 @@ class Points(Distribution):
             return super().modes(x)
         return self.labels.to(x.device, torch.long)[self.nearest(x)[1]]
 
-    def conditioned_on(self, label: int) -> "Points":
+    def conditioned_on(self, label: int | Sequence[float]) -> "Points":
         """The points of one class, without their labels.
 
         Raises:
-            ValueError: if there is none, or no such class.
+            ValueError: if there is none, or no such class; for a condition, which points do not have.
         """
+        if isinstance(label, Sequence):
+            raise ValueError(f"{self.name} cannot be conditioned on {list(label)}: they come without conditions")
         self._check_label(label)
         rows, name = self.labels == label, list(self.mode_weights)[label]
         if not torch.as_tensor(rows).any():

@@ -1,6 +1,7 @@
 """Metrics between samples and the truth, and between denoisers; all reduce over processes."""
 
 from toy_score.metrics.bridges import BRIDGE_TIMES, Bridges, VelocityError, follow, squared_w2
+from toy_score.metrics.classifier import C2ST
 from toy_score.metrics.counts import (
     InvalidMass,
     ModeReverseKL,
@@ -26,6 +27,7 @@ from toy_score.metrics.transport import ExactW2
 
 __all__ = [
     "BRIDGE_TIMES",
+    "C2ST",
     "EVALUATIONS",
     "INNER_LEVELS",
     "MMD",

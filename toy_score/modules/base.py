@@ -57,9 +57,11 @@ class ScoreModule(Described, PlottingModule):
         lr_schedule: factor of the learning rate over the course of the training.
         gradient_clip: largest norm of the gradient, > 0; no clipping if None.
         noise_seed: seed of the training noise; step k of process r sees the same noise in every run.
-        label_dropout: share of the points whose class label is kept from the network in training, in [0, 1], so that it
-            learns the whole distribution as well.
+        label_dropout: share of the points whose class label or condition is kept from the network in training, in [0,
+            1], so that it learns the whole distribution as well.
         label: class of the samples, by its number or its name; of all classes if None.
+        condition: what is observed with the samples, as many numbers as the network takes; samples without regard to
+            that if None.
         guidance: `w` of `D = D_weak + w (D_strong - D_weak)` in sampling; 1 is no guidance. The strong denoiser is the
             network conditioned on the label; the weak one is the network without the label, or the guide.
         guide: checkpoint of a weaker model to be the weak one (autoguidance).
@@ -92,6 +94,7 @@ class ScoreModule(Described, PlottingModule):
         noise_seed: int = 0,
         label_dropout: float = 0.1,
         label: int | str | None = None,
+        condition: Sequence[float] | None = None,
         guidance: float = 1.0,
         guide: str | None = None,
         observation: LinearObservation | None = None,
@@ -102,8 +105,10 @@ class ScoreModule(Described, PlottingModule):
         super().__init__()
         if not 0 <= label_dropout <= 1:
             raise ValueError(f"label_dropout is a share of the points in [0, 1], got {label_dropout}")
-        if guidance != 1 and label is None and guide is None:
+        if guidance != 1 and label is None and condition is None and guide is None:
             raise ValueError(f"guidance {guidance} needs a label to guide to or a guide to lead away from; add one")
+        if label is not None and condition is not None:
+            raise ValueError(f"samples have a label or a condition, got {label!r} and {list(condition)}; leave out one")
         if gradient_clip is not None and not gradient_clip > 0:
             raise ValueError(f"gradient_clip must be positive, got {gradient_clip}; leave it out for no clipping")
         self.automatic_optimization = False  # several steps in one training_step
@@ -114,6 +119,9 @@ class ScoreModule(Described, PlottingModule):
         self.optimizer, self.lr_schedule = optimizer, lr_schedule
         self.gradient_clip, self.noise_seed = gradient_clip, noise_seed
         self.label_dropout, self.label, self.guidance, self.guide = label_dropout, label, guidance, guide
+        self.condition = condition if condition is None else tuple(map(float, condition))
+        if self.condition is not None:
+            self.denoiser.conditioned_on(self.condition)  # which says whether the network takes it
         self.observation, self.rule = observation, rule
         self.standardisation, self.class_names = standardisation, class_names
         if class_names is not None and label is not None:
@@ -173,10 +181,12 @@ class ScoreModule(Described, PlottingModule):
         return x0, None
 
     def _with_dropout(self, labels: Tensor | None, generator: torch.Generator) -> Tensor | None:
-        """The labels, a share `label_dropout` of which is replaced by -1, which stands for no class."""
+        """The labels, a share `label_dropout` of which is replaced by -1, which stands for no class, or by nan."""
         if labels is None:
             return None
         dropped = torch.rand(len(labels), generator=generator, device=labels.device) < self.label_dropout
+        if labels.is_floating_point():
+            return torch.where(dropped[:, None], math.nan, labels)
         return torch.where(dropped, -1, labels)
 
     def use_average(self, average: Callable[[], NetworkDenoiser]) -> None:

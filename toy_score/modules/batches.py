@@ -32,7 +32,7 @@ def batches_of(given: Any, dtype: torch.dtype) -> list[Batch]:
 
     Args:
         given: a group of batches, as a `ToyDataModule` hands them over, or one batch as PyTorch's loaders give it:
-            points `(n, 2)`, alone or in a list, or points and class labels `(n,)`.
+            points `(n, 2)`, alone or in a list, or points and class labels `(n,)` or conditions `(n, d)`.
 
     Raises:
         ValueError: if it is neither.
@@ -43,8 +43,12 @@ def batches_of(given: Any, dtype: torch.dtype) -> list[Batch]:
     x, labels = [*parts, None, None][:2]
     if len(parts) > 2 or not _are_points(x) or not (labels is None or _are_labels(labels, len(x))):
         got = ", ".join(f"{p.dtype} {tuple(p.shape)}" if isinstance(p, Tensor) else repr(p)[:60] for p in parts)
-        raise ValueError(f"a batch must be points (n, 2), or points and whole-number labels (n,), got {got}")
-    return [Batch(x.to(dtype), None if labels is None else labels.long())]
+        raise ValueError(
+            f"a batch must be points (n, 2), or points and whole-number labels (n,) or conditions (n, d), got {got}"
+        )
+    if labels is not None:
+        labels = labels.to(dtype) if labels.is_floating_point() else labels.long()
+    return [Batch(x.to(dtype), labels)]
 
 
 def _are_points(x: Any) -> bool:
@@ -52,17 +56,20 @@ def _are_points(x: Any) -> bool:
 
 
 def _are_labels(labels: Any, n: int) -> bool:
-    return isinstance(labels, Tensor) and labels.shape == (n,) and not labels.is_floating_point()
+    if not isinstance(labels, Tensor) or labels.shape[:1] != (n,):
+        return False
+    return labels.dim() == (2 if labels.is_floating_point() else 1)
 
 
 def conditioned(denoiser: NetworkDenoiser, labels: Tensor | None) -> NetworkDenoiser:
-    """The denoiser, conditioned on the labels of its points if they have any.
+    """The denoiser, conditioned on the labels or conditions of its points if they have any.
 
     Raises:
-        ValueError: if the network expects labels and there are none.
+        ValueError: if the network expects labels or conditions and there are none.
     """
     if labels is not None:
         return denoiser.conditioned_on(labels)
-    if denoiser.backbone.n_labels:
-        raise ValueError("the network knows labels but the data come without; add --data.labels true")
+    if denoiser.backbone.n_labels or denoiser.backbone.n_conditions:
+        what = "labels" if denoiser.backbone.n_labels else "conditions"
+        raise ValueError(f"the network knows {what} but the data come without; add --data.labels true")
     return denoiser

@@ -46,6 +46,7 @@ class SamplingModule(pl.LightningModule):
     denoiser: NetworkDenoiser
     sampler: Sampler
     label: int | str | None
+    condition: Sequence[float] | None
     class_names: Sequence[str] | None
     guidance: float
     guide: str | None
@@ -86,7 +87,7 @@ class SamplingModule(pl.LightningModule):
     @property
     def sampling_denoiser(self) -> Denoiser:
         """The denoiser that makes the samples: the network, with the label, guidance and observation as now set."""
-        strong = self.denoiser if self.class_label is None else self.denoiser.conditioned_on(self.class_label)
+        strong = self.denoiser if self.told is None else self.denoiser.conditioned_on(self.told)
         return self._adjusted(strong, self.denoiser)
 
     def _adjusted(self, strong: Denoiser, whole: Denoiser) -> Denoiser:
@@ -120,16 +121,17 @@ class SamplingModule(pl.LightningModule):
                 )
             self._guides[key] = guide.denoiser
         weak = self._guides[key]
-        return weak if self.class_label is None or not weak.backbone.n_labels else weak.conditioned_on(self.class_label)
+        knows = weak.backbone.n_labels or weak.backbone.n_conditions
+        return weak if self.told is None or not knows else weak.conditioned_on(self.told)
 
     @property
-    def class_label(self) -> int | None:
-        """The number of the class of the samples; None for all classes.
+    def told(self) -> int | Sequence[float] | None:
+        """What the network is told of the samples: the number of their class, or the condition; None if nothing.
 
         Raises:
             ValueError: if there is no class of that label.
         """
-        return None if self.label is None else class_number(self.label, self.class_names)
+        return self.condition if self.label is None else class_number(self.label, self.class_names)
 
     @property
     def name(self) -> str:
@@ -153,8 +155,8 @@ class SamplingModule(pl.LightningModule):
     @property
     def target(self) -> KnownData | None:
         """What is known of the data that the samples should resemble: of the label's class, after the observation."""
-        label, observation = self.class_label, self.observation_in_units
-        target = self.data if self.data is None or label is None else self.data.of_class(label)
+        told, observation = self.told, self.observation_in_units
+        target = self.data if self.data is None or told is None else self.data.of_class(told)
         return target if target is None or observation is None else target.after(observation)
 
     @property
@@ -167,9 +169,9 @@ class SamplingModule(pl.LightningModule):
 
     @property
     def exact_prior(self) -> ExactDenoiser | None:
-        """The exact denoiser of the data, of the label's class if there is one, before any observation."""
+        """The exact denoiser of the data, of the label's class or given the condition, before any observation."""
         truth = self.truth
-        return truth if truth is None or self.class_label is None else truth.conditioned_on(self.class_label)
+        return truth if truth is None or self.told is None else truth.conditioned_on(self.told)
 
     @property
     def guided_reference(self) -> Denoiser | None:

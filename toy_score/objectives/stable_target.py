@@ -68,6 +68,11 @@ class StableTarget(Objective):
 
     def loss(self, denoiser: Denoiser, x: Tensor, level: Levels, eps: Tensor, context: Context) -> Tensor:
         labels = denoiser.labels if isinstance(denoiser, NetworkDenoiser) else None
+        if labels is not None and labels.is_floating_point():
+            raise ValueError(
+                "StableTarget averages over points of the same class, and hardly two points have the same condition; "
+                "use DenoisingScoreMatching"
+            )
         target = self.target(x, level, eps, context.x0, labels)
         if isinstance(denoiser, NetworkDenoiser) and labels is not None and len(labels) == len(context.x0):
             denoiser = denoiser.conditioned_on(labels[:: self.every])
