@@ -108,6 +108,29 @@ def test_a_boolean_flag_needs_no_value_and_test_ends_with_a_verdict(here, capsys
     command("test", "--ckpt_path", "latest", "--overwrite", "--output", tmp_path / "m.json", *few)
 
 
+def test_the_verdict_names_a_metric_that_contradicts_sliced_w1(tmp_path):
+    w1 = {"value": 0.009, "floor": 0.0086, "z": 0.3}
+    quiet = {
+        "sliced_w1": w1,
+        "cross_entropy_gap": {"z": 1.0},
+        "mode_weights": {"left": {"z": 4.9}, "right": {"z": None}},
+    }
+    path = tmp_path / "m.json"
+    for other, said in (
+        ({}, "noise floor 0.0086)."),
+        ({"cross_entropy_gap": {"z": -11.6}}, "but by the cross-entropy gap, nats they can: z = -11.6."),
+        ({"mode_weights": {"left": {"z": 7.0}}}, "but by the share of the mode left they can: z = 7.0."),
+    ):
+        path.write_text(json.dumps(quiet | other))
+        assert verdict(path).endswith(said)
+    for budget, said in (
+        ({}, "`test --budget` measures the causes."),
+        ({"error_budget": {}}, "the error budget has the causes."),
+    ):
+        path.write_text(json.dumps(quiet | budget | {"sliced_w1": {**w1, "z": 9.0}}))
+        assert verdict(path).endswith(said)
+
+
 def test_a_bar_counts_the_steps_of_the_run_with_loss_and_score_error(here, capsys):
     command("fit", "--config", "edm_heart", "--trainer.max_steps", 20, "--trainer.enable_progress_bar", "true", *FEW)
     said = capsys.readouterr()

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from toy_score.callbacks import TestReport
 from toy_score.commands.arguments import Given
 from toy_score.commands.build import Built, locked_output, restoring, say, trainer_of
 from toy_score.evaluation import TestOptions
+from toy_score.metrics.floors import ALL
 
 
 def run(given: Given) -> None:
@@ -23,15 +25,8 @@ def run(given: Given) -> None:
             say(f"\n{verdict(report.path)}")
 
 
-<<<<<<< HEAD
-OTHERS = {"energy": "energy distance", "gaussianised_ks": "Gaussianised KS", "cross_entropy_gap": "cross-entropy gap"}
-FAR = 5.0
-"""Standard deviations from which another metric contradicts the sliced W1: in one of 2000 draws by chance, for the KS,
-whose law is skew."""
-=======
 ALARM = 5.0
 """Beyond so many standard deviations a metric contradicts sliced W1; one of ten is beyond three by chance too often."""
->>>>>>> main
 
 
 def verdict(path: Path) -> str:
@@ -42,24 +37,6 @@ def verdict(path: Path) -> str:
         return "Verdict: there are not enough finite samples to judge."
     if z is None:
         return f"Verdict: none, since exact samples do not scatter (distance {value:.4f}, noise floor {floor:.4f})."
-<<<<<<< HEAD
-    causes = "the error budget has the causes" if "error_budget" in metrics else "`test --budget` measures the causes"
-    advice = "" if "bridge" in metrics else f"; {causes}"
-    if z >= 3.0:
-        return (
-            f"Verdict: the sliced W1 distance of the samples is {value / floor:.1f} times that of exact samples "
-            f"({value:.4f}, noise floor {floor:.4f}){advice}."
-        )
-    figures = f"(distance {value:.4f}, noise floor {floor:.4f})"
-    others = {said: metrics[name]["z"] for name, said in OTHERS.items() if metrics.get(name, {}).get("z") is not None}
-    worst = max(others, key=lambda said: abs(others[said]), default="")
-    if worst and abs(others[worst]) >= FAR:
-        return (
-            f"Verdict: the sliced W1 is that of exact samples {figures}, but the {worst} is "
-            f"{abs(others[worst]):.1f} standard deviations away{advice}."
-        )
-    return f"Verdict: by sliced W1, the samples cannot be told from exact ones {figures}."
-=======
     if z < 3.0:
         label, worst = _worst(metrics)
         other = f", but by the {label} they can: z = {worst:.1f}" if abs(worst) > ALARM else ""
@@ -83,4 +60,3 @@ def _worst(metrics: dict[str, Any]) -> tuple[str, float]:
     measured |= {f"share of the mode {name}": mode["z"] for name, mode in metrics["mode_weights"].items()}
     known = {label: z for label, z in measured.items() if z is not None}
     return max(known.items(), key=lambda item: abs(item[1]), default=("", 0.0))
->>>>>>> main
