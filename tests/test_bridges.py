@@ -22,6 +22,7 @@ from toy_score import (
     ExponentialAdams,
     GaussianBridge,
     GaussianMixture,
+    Guided,
     Heart,
     Heun,
     LinearFlow,
@@ -30,6 +31,7 @@ from toy_score import (
     NetworkSchrodingerBridge,
     PredictorCorrector,
     ProbabilityFlow,
+    Rescheduled,
     RungeKutta4,
     Trailing,
     Uniform,
@@ -290,6 +292,18 @@ def test_samplers_that_remove_gaussian_noise_are_refused():
     with pytest.raises(ValueError, match="NetworkBridge has no score"):
         network().score(torch.zeros(1, 2), 0.5)
     assert BridgeSDE(3)(network(NetworkSchrodingerBridge, sigma=0.5), 10, generator()).isfinite().all()
+
+
+def test_guidance_keeps_the_source_and_refuses_two_of_them():
+    bridge = network()
+    guided = Guided(bridge, Rescheduled(bridge, LinearFlow(1e-4, 1e4)), 1.5)
+    assert guided.source == Moons()
+    sampler = Heun(4)
+    assert torch.allclose(sampler(guided, 50, generator()), sampler(bridge, 50, generator()), atol=1e-2)
+    with pytest.raises(ValueError, match="Guided has no score"):
+        guided.score(torch.zeros(1, 2), 0.5)
+    with pytest.raises(ValueError, match="the weak at None; give both one"):
+        Guided(bridge, ExactDenoiser(Heart(), LINE), 2.0)
 
 
 # Networks

@@ -80,7 +80,9 @@ def test_what_a_step_is_given_is_the_points_and_labels_of_the_loader():
     assert len(batches_of([Batch(one), Batch(one, labels)], torch.float32)) == 2
 
 
-@pytest.mark.parametrize("given", [X[:, :1], X[0], [X, LABELS[:5]], [X, X], [X, LABELS, LABELS], LABELS, {"x": X}, []])
+@pytest.mark.parametrize(
+    "given", [X[:, :1], X[0], [X, LABELS[:5]], [X, X[:5]], [X, LABELS, LABELS], LABELS, {"x": X}, []]
+)
 def test_what_is_no_batch_is_refused_in_one_line(given):
     with pytest.raises(ValueError, match=r"a batch must be points \(n, 2\), or points and whole-number labels \(n,\)"):
         batches_of(given, torch.float32)

@@ -138,12 +138,13 @@ def test_the_exact_denoiser_of_a_class_samples_that_class_and_guidance_sharpens_
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """A network that knows labels, after 600 steps."""
+    """A network that knows labels, after 300 steps."""
     folder = tmp_path_factory.mktemp("labels")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        few = ["--trainer.max_steps", "600", "--trainer.val_check_interval", "60", "--pictures.n_samples", "50"]
-        entry.main(["fit", "--config", "edm_split_normal_labels", *few, "--trainer.accelerator", "cpu"])
+        few = ["--trainer.max_steps", "300", "--trainer.val_check_interval", "60", "--trainer.accelerator", "cpu"]
+        few += ["--pictures.n_samples", "50", "--pictures.frames", "0"]
+        entry.main(["fit", "--config", "edm_split_normal_labels", *few])
     return folder / "lightning_logs/edm_split_normal_labels/version_0/checkpoints/last.ckpt"
 
 

@@ -51,11 +51,6 @@ class Bridge(Denoiser):
         level = self._level(x, t)
         return self.noise(x, level) - self.denoise(x, level)
 
-    def score(self, x: Tensor, t: At) -> Tensor:
-        raise ValueError(
-            f"{type(self).__name__} has no score: its source need not be normal; ask for slope, denoise or noise"
-        )
-
 
 class KnownBridge(Bridge):
     """An exact bridge."""

@@ -50,7 +50,7 @@ class NetworkBridge(NetworkDenoiser, Bridge):
         return self._slope(x, self._level(x, t))
 
     def score(self, x: Tensor, t: At) -> Tensor:
-        return Bridge.score(self, x, t)
+        return Denoiser.score(self, x, t)
 
     def _slope(self, x: Tensor, level: Levels) -> Tensor:
         """`noise - denoise` by one evaluation, `(n, 2)`."""

@@ -44,9 +44,7 @@ def verdict(path: Path) -> str:
             f"Verdict: by sliced W1, the samples cannot be told from exact ones (distance {value:.4f}, "
             f"noise floor {floor:.4f}){other}."
         )
-    causes = (
-        "; the error budget has the causes" if "error_budget" in metrics else "; `test --budget` measures the causes"
-    )
+    causes = "the error budget has the causes" if "error_budget" in metrics else "`test --budget` measures the causes"
     return (
         f"Verdict: the sliced W1 distance of the samples is {value / floor:.1f} times that of exact samples "
         f"({value:.4f}, noise floor {floor:.4f}){'' if 'bridge' in metrics else f'; {causes}'}."

@@ -40,7 +40,15 @@ class Denoiser(ABC):
         """
 
     def score(self, x: Tensor, t: At) -> Tensor:
-        """`grad log p_t(x)`, `(n, 2)`."""
+        """`grad log p_t(x)`, `(n, 2)`.
+
+        Raises:
+            ValueError: if samples begin at a source, so that `noise` is a mean source point, unless the score is known.
+        """
+        if self.source is not None:
+            raise ValueError(
+                f"{type(self).__name__} has no score: its source need not be normal; ask for denoise or noise"
+            )
         return -self.noise(x, t) / self._level(x, t).sigma
 
     def velocity(self, x: Tensor, t: At) -> Tensor:

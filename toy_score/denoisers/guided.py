@@ -19,6 +19,9 @@ class Guided(Component, Denoiser):
     With one network, conditioned on the class and not, this is classifier-free guidance (Ho & Salimans 2022, with
     `weight = 1 + w`); with a smaller or less trained network as the weak one it is autoguidance (Karras et al. 2024).
     `weight = 1` is the strong denoiser. The two may have different schedules: both are evaluated at one noise level.
+
+    Raises:
+        ValueError: if their samples begin at different sources.
     """
 
     strong: Denoiser
@@ -27,8 +30,11 @@ class Guided(Component, Denoiser):
     _weak: Denoiser = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        schedule, weak = self.strong.schedule, self.weak
-        self._set(schedule=schedule, _weak=weak if weak.schedule == schedule else Rescheduled(weak, schedule))
+        schedule, weak, source = self.strong.schedule, self.weak, self.strong.source
+        if weak.source != source:
+            raise ValueError(f"the strong denoiser begins at {source!r}, the weak at {weak.source!r}; give both one")
+        own = weak if weak.schedule == schedule else Rescheduled(weak, schedule)
+        self._set(schedule=schedule, source=source, _weak=own)
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
         return torch.lerp(self._weak.denoise(x, t), self.strong.denoise(x, t), self.weight)
@@ -43,6 +49,9 @@ class Rescheduled(Component, Denoiser):
 
     denoiser: Denoiser
     schedule: Schedule
+
+    def __post_init__(self) -> None:
+        self._set(source=self.denoiser.source)
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
         return self.denoiser.denoise(*self._own(x, t))
