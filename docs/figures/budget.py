@@ -18,13 +18,14 @@ from benchmarks.timing import command, machine
 from docs.figures.parts import IMAGES, TABLES, trained
 
 NARROW = ("--model.schedule.sigma_max", "5", "--trainer.max_steps", "3000")
+QUICK = ("--model.sampler", "RungeKutta4", "--model.sampler.n_steps", "5", "--model.sampler.grid", "Angular")
 HEUN = ("--model.sampler", "Heun", "--model.sampler.n_steps", "40")
 CHAIN = ("--model.sampler", "DDPMAncestral", "--model.sampler.variance", "forward", "--n_samples", "5000")
 LANGEVIN = ("--model.sampler", "AnnealedLangevin", "--model.sampler.steps_per_level", "10")
 COARSE = (*LANGEVIN, "--model.sampler.n_levels", "40", "--model.sampler.eps", "0.0001")
 UNIFORM = (*COARSE, "--model.sampler.uniform_start", "1.5", "--n_samples", "2000")
 CASES = {
-    "edm_heart": ("edm_heart", (), ()),
+    "edm_heart": ("edm_heart", (), QUICK),
     "ncsn_heart": ("ncsn_heart", (), COARSE),
     "ddpm_heart": ("ddpm_heart", (), CHAIN),
     "narrow_heun": ("ncsn_heart", NARROW, HEUN),

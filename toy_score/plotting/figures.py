@@ -205,7 +205,7 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
         ax.loglog(levels, errors[step], color=pale, linewidth=1.2, label=named)
     ax.loglog(levels, errors[last], "o-", color=LEARNED, label=f"step {last}")
     ax.axhline(1.0, color=EXACT, linewidth=0.8, linestyle=":", label="a network that says 0")
-    ax.set_ylim(8e-6, 10)  # a marker at 1e-5 is whole
+    ax.set_ylim(1e-6, 10)
     ax.set_xlabel("noise level sigma", fontsize=LABEL)
     ax.legend(fontsize=LABEL - 2, frameon=False)
     return figure
@@ -241,8 +241,9 @@ def _samples(ax: Axes, generated: Tensor, real: Tensor | None, distribution: Dis
 
 def _shape(ax: Axes, generated: Tensor, distribution: Distribution) -> None:
     """The images of circles of the base Gaussian, and the shares of the samples in the modes."""
-    for piece in distribution.circles(CIRCLES):
-        ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2)
+    for k, piece in enumerate(distribution.circles(CIRCLES)):
+        label = None if k else "circles"
+        ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2, label=label)
     if 1 < len(distribution.mode_weights) <= MAX_SHARES and generated.isfinite().all(dim=-1).any():
         modes = distribution.modes(generated[generated.isfinite().all(dim=-1)])
         shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]

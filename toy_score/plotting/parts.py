@@ -108,9 +108,9 @@ def draw_real(ax: Axes, real: Tensor, alpha: float) -> None:
 
 
 def draw_key(ax: Axes) -> None:
-    """The legend, in the upper right corner."""
+    """The legend, in the lower right corner: hearts, pinwheels and moons leave it free."""
     key = ax.legend(
-        loc="upper right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
+        loc="lower right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
     )
     for handle in filter(None, key.legend_handles):
         handle.set_alpha(1.0)
