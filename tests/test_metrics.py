@@ -390,7 +390,7 @@ def test_every_metric_is_reported_with_its_noise_floor_and_their_comparison():
             continue
         truth = [value(cls(p), p.sample(n, generator(seed_of("noise floor", k)))).double() for k in range(draws)]
         sd, mean = (measured.item() for measured in torch.std_mean(torch.stack(truth)))
-        mean, sd = cls.known_floor(p, n, draws) or (mean, sd)
+        mean, sd = cls.known_floor(p, n) or (mean, sd)
         row = content[name]
         assert (row["value"], row["floor"]) == pytest.approx((value(cls(p), x).item(), mean)), name
         assert row["z"] == (pytest.approx((row["value"] - mean) / sd, rel=1e-4) if sd > 0 else None), name
@@ -400,15 +400,16 @@ def test_every_metric_is_reported_with_its_noise_floor_and_their_comparison():
 
 @pytest.mark.parametrize("p", [EightGaussians(), FortyGaussians(), SplitNormal()], ids=repr)
 def test_a_known_floor_is_that_of_exact_samples(p):
-    """Means and deviations of 200 drawn and 200 known values: no mean off by five standard errors, 1e-5 for all 16.
+    """Of 400 drawn values no mean is off by five standard errors, 1e-5 for all 16, no deviation by five of its own.
 
-    The deviation of 200 normal values is known to 5 %, the ratio of two to 7 %; these values are not quite normal.
+    The deviation of values with kurtosis k is known to a share of `sqrt((k - 1) / 4 / 400)`: 4 % if they are normal, 9 %
+    for the square of a normal one, of which the reverse KL is a sum. The known ones are good to 3 %.
     """
-    n, draws = 500, 200
+    n, draws = 500, 400
     known = {
         name: floor
         for name, cls in ALL.items()
-        if cls.has_floor and cls.applies_to(p) and (floor := cls.known_floor(p, n, draws))
+        if cls.has_floor and cls.applies_to(p) and (floor := cls.known_floor(p, n))
     }
     assert {"gaussianised_ks", "cross_entropy_gap", "mode_total_variation"} <= set(known)
     metrics, drawn = sample_metrics(p, leave_out=ALL.keys() - known), {name: [] for name in known}
@@ -420,8 +421,8 @@ def test_a_known_floor_is_that_of_exact_samples(p):
             found.append(values[name].double())
     for name, found in drawn.items():
         sd, mean = (measured.item() for measured in torch.std_mean(torch.stack(found)))
-        assert known[name][0] == pytest.approx(mean, abs=5.0 * math.hypot(sd, known[name][1]) / math.sqrt(draws)), name
-        assert known[name][1] == pytest.approx(sd, rel=0.35), name
+        assert known[name][0] == pytest.approx(mean, abs=5.0 * sd / math.sqrt(draws) + 0.1 * known[name][1]), name
+        assert known[name][1] == pytest.approx(sd, rel=0.5), name
 
 
 MODE_DISTANCES = {"mode_total_variation", "mode_reverse_kl"}

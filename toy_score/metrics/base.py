@@ -57,10 +57,10 @@ class SampleMetric(ExactMetric):
         return True
 
     @classmethod
-    def known_floor(cls, distribution: Distribution, n: int, draws: int) -> tuple[float, float] | None:
-        """Mean and standard deviation of the value of `n` exact samples, where they follow from the distribution.
+    def known_floor(cls, distribution: Distribution, n: int) -> tuple[float, float] | None:
+        """Mean and standard deviation of the value of `n` exact samples, where its law is known, to 3 % or better.
 
-        None if exact samples must be drawn and measured. `draws` is how many values to draw, where values are drawn.
+        None if exact samples must be drawn and measured.
         """
         return None
 

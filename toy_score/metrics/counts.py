@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 NEAR = 3.0  # standard deviations
+DRAWS = 4096  # of counts, for a floor
 
 
 @functools.lru_cache(maxsize=8)
@@ -58,14 +60,12 @@ class _PerMode(SampleMetric):
         return len(distribution.mode_weights) > 1
 
     @classmethod
-    def known_floor(cls, distribution: Distribution, n: int, draws: int) -> tuple[float, float]:
+    def known_floor(cls, distribution: Distribution, n: int) -> tuple[float, float]:
         """By multinomial counts; the probabilities are the shares that evenly spread points have."""
-        metric, values = cls(distribution), torch.empty(draws, dtype=torch.float64)
         shares = _probabilities(cls._counts, distribution)
-        for draw in range(draws):
-            generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
-            drawn = torch.multinomial(shares, n, replacement=True, generator=generator)
-            values[draw] = metric.value(torch.bincount(drawn, minlength=len(shares))[:-1], torch.tensor(n))
+        drawn = np.random.default_rng(seed_of("noise floor")).multinomial(n, shares.numpy(), DRAWS)[:, :-1]
+        metric, of_all = cls(distribution), torch.tensor(n)
+        values = torch.stack([metric.value(counts, of_all).double() for counts in torch.from_numpy(drawn)])
         return values.mean().item(), values.std().item()
 
     @staticmethod

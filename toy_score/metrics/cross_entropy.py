@@ -51,7 +51,7 @@ class CrossEntropyGap(SampleMetric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), "sum")
 
     @classmethod
-    def known_floor(cls, distribution: Distribution, n: int, draws: int) -> tuple[float, float]:
+    def known_floor(cls, distribution: Distribution, n: int) -> tuple[float, float]:
         """A mean of `n` independent values: 0, and `sqrt(Var_p[log p_s(x)] / n)`, by evenly spread points."""
         _, sd = _law(distribution, SIGMA)
         return 0.0, sd / math.sqrt(n)

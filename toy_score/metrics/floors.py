@@ -170,7 +170,7 @@ def _measured(distribution: Distribution, n: int, draws: int, papers: bool, real
     classes = {name: cls for name, cls in _classes(distribution, papers).items() if cls.has_floor}
     known: Values = {}
     if real is None:
-        laws = {name: cls.known_floor(distribution, n, draws) for name, cls in classes.items()}
+        laws = {name: cls.known_floor(distribution, n) for name, cls in classes.items()}
         known = {name: law for name, law in laws.items() if law is not None}
     # Every process draws the same samples, so their counts must not be added up.
     metrics = sample_metrics(distribution, papers, leave_out=known, sync_on_compute=False)
