@@ -50,7 +50,9 @@ not_finite data observed_models evaluation power validation
 """
 """The files of tests that look at the mathematics, without `test_` and `.py`."""
 
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT = {
+    ("distributions/gaussians.py", "comparison: S[:, 0, 0] > 0 -> S[:, 0, 0] >= 0"): "0 has no positive determinant",
+}
 """Survivors that compute the same, (path, change), and why."""
 
 SLOWEST = 2.0  # seconds of CPU time of a test that is used; slower ones are left to those who have time
@@ -114,21 +116,19 @@ class Trials:
 
     def found(self, session: Any, mutant: Mutant) -> bool:
         """Whether a test fails with this mutant."""
-        order = self.order(mutant)
-        number = self.forked(session, order, mutant)
-        if number is not None:
-            self.kills[mutant.path, number] += 1
-            return True
-        if mutant.place is not None and (mutant.path, mutant.place) not in self.at_import:
-            return False
-        return anew(mutant, [session.items[k].nodeid for k in order])
+        function = (mutant.path, mutant.place)
+        if mutant.place is not None:
+            tests = [k for k, called in self.called.items() if function in called]
+            if (number := self.forked(session, self.order(mutant, tests), mutant)) is not None:
+                self.kills[mutant.path, number] += 1
+                return True
+            if function not in self.at_import:
+                return False
+        tests = [k for k, called in self.called.items() if any(path == mutant.path for path, _ in called)]
+        return anew(mutant, [session.items[k].nodeid for k in self.order(mutant, tests)])
 
-    def order(self, mutant: Mutant) -> list[int]:
-        """The tests that call the changed function, or any of the file for a change outside of functions."""
-        if mutant.place is None or (mutant.path, mutant.place) in self.at_import:
-            tests = [k for k, called in self.called.items() if any(path == mutant.path for path, _ in called)]
-        else:
-            tests = [k for k, called in self.called.items() if (mutant.path, mutant.place) in called]
+    def order(self, mutant: Mutant, tests: list[int]) -> list[int]:
+        """Tests in the order in which they are tried."""
         promise = {k: (1 + 2 * self.kills[mutant.path, k]) / (0.02 + self.seconds[k]) for k in tests}
         return sorted(tests, key=lambda k: -promise[k])
 

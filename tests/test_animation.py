@@ -1,15 +1,17 @@
 """From noise to data as a GIF: the right frames, of the samples that the sampler makes, for every sampler."""
 
 import io
+import math
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from toy_score import DDPM, EDM, VE, ExactDenoiser, Heart, plotting
+from toy_score import DDPM, EDM, VE, ExactDenoiser, Heart, LinearObservation, plotting
 from toy_score.plotting import animation
 from toy_score.plotting.animation import moments
+from toy_score.plotting.parts import observed
 from toy_score.samplers import (
     AdaptiveDormandPrince,
     AnnealedLangevin,
@@ -88,6 +90,23 @@ def test_the_gif_has_the_requested_frames_and_each_is_drawn_once(known, monkeypa
     for frame, picture in zip(frames, pictures, strict=True):  # a palette is not exact, but near
         assert np.abs(frame.astype(int) - picture.astype(int)).mean() < 6
     assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).mean() > 3
+
+
+def test_the_observation_of_a_posterior_moves_with_the_zoom():
+    """In each frame the line is where clean points with the observed value are, and it is drawn."""
+    truth, both = ExactDenoiser(HEART, EDM(0.02, 80.0)), LinearObservation([[1.0, 0.0], [0.5, 2.0]], [1.0, -0.6], 0.3)
+    for zoom in (1.0, 0.01):
+        for row, value, (ends, corners) in zip(both.matrix, both.value, observed(both, 4.0, zoom), strict=True):
+            normal = torch.tensor(row, dtype=torch.float64)
+            assert torch.allclose(ends @ normal, torch.full((2,), zoom * value, dtype=torch.float64), atol=1e-12)
+            assert ((corners @ normal - zoom * value).abs() - 0.6 * zoom).abs().max() < 1e-12
+            assert ends.norm(dim=1).min() > 4.0 * math.sqrt(2)  # beyond the corners of the picture
+    paths = RungeKutta4(5).trajectory(truth, 50, generator())
+    without, shown = (plotting.noise_to_data(truth, paths, "", frames=2, observation=o) for o in (None, both))
+    for before, after in zip(without, shown, strict=True):
+        changed = (before != after).any(axis=2)
+        assert changed[:, :320].sum() > 300  # in the left panel
+        assert not changed[:, 326:].any()
 
 
 def test_a_single_frame_is_refused():

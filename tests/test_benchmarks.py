@@ -177,8 +177,10 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
     assert float(row["sliced W1 / floor"]) > 1  # 20 steps do not do
 
 
-def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured():
-    options = argparse.Namespace(quick=True, parts=["normal_to_moons"], seeds=1, methods=list(couplings.METHODS))
+def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured(monkeypatch):
+    monkeypatch.setattr(couplings, "SIZE", 32)  # the optimal pairs of 512 points take most of the time
+    settings = {"quick": True, "seeds": 1, "points": 200}
+    options = argparse.Namespace(parts=["normal_to_moons"], methods=list(couplings.METHODS), **settings)
     (rows,) = couplings.measure(options).values()
     assert [row["method"] for row in rows] == list(couplings.METHODS)
     for row in rows:
@@ -192,10 +194,11 @@ def test_the_result_of_a_coupling_is_kept_until_its_settings_change(tmp_path, mo
     for _ in range(2):
         couplings.kept("normal_to_moons", "optimal", 0, tmp_path)
         couplings.kept("normal_to_moons", "exact", 0, tmp_path)
-    assert trained == [("normal_to_moons", "optimal", 0), ("normal_to_moons", "exact", 0)]
+    assert [case[:3] for case in trained] == [("normal_to_moons", "optimal", 0), ("normal_to_moons", "exact", 0)]
+    couplings.kept("normal_to_moons", "optimal", 0, tmp_path, 500)
     monkeypatch.setattr(couplings, "STEPS", 7)
-    couplings.kept("normal_to_moons", "optimal", 0, tmp_path)
-    assert len(trained) == 3
+    couplings.kept("normal_to_moons", "optimal", 0, tmp_path, 500)
+    assert len(trained) == 4
 
 
 def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeypatch):

@@ -192,6 +192,8 @@ def test_the_last_step_is_validated(flags, expected, capsys, tmp_path, monkeypat
 def test_every_config_trains_two_steps(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     few = ["--trainer.max_steps", "2", "--trainer.max_epochs", "-1", "--trainer.logger", "false"]
+    if "n_pairs" in settings_of(name)["model"]["init_args"]:
+        few += ["--model.n_pairs", "512"]
     if name.endswith("_points"):
         np.save("my.npy", np.random.default_rng(0).normal(size=(100, 2)))
         run("fit", "--config", name, "--data.path", "my.npy", *few, *QUICK[:2], *SMALL)

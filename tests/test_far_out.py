@@ -6,6 +6,7 @@ weighs the parts, has no digit left from t = 1e8 on, if it is taken after roundi
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import mpmath
 import pytest
@@ -23,6 +24,7 @@ from toy_score.distributions import (
     Rings,
     SplitNormal,
 )
+from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts
 
 EDGED = [Heart(), SplitNormal(), SplitNormal(shift=0.4), Checkerboard(n=2, side=0.7)]
 WHOLE = [*EDGED, Checkerboard(), Rings(), Circles(), EightGaussians(), Moons()]
@@ -149,3 +151,69 @@ def test_an_observed_board_tends_to_its_corners_however_far_out():
             assert torch.allclose(LINES.score(size * direction, sigma) * sigma**2 / size, -direction, rtol=1e-9)
     gap = torch.tensor([[-0.3, 1.0]], dtype=f64)  # without noise, where the density is zero
     assert torch.equal(LINES.score(gap, 0.0).isinf(), Checkerboard().score(gap, 0.0).isinf())
+
+
+@dataclass(frozen=True)
+class TwoParts(HalfPlaneGaussians):
+    """Two cut Gaussians with means off both axes, on half-planes that overlap or do not."""
+
+    normals: tuple[tuple[float, float], tuple[float, float]]
+    equal: bool = False
+
+    def parts(self):
+        S = [[1.0, 0.3], [0.3, 0.6]], [[0.8, -0.2], [-0.2, 1.1]]
+        S = [S[0], S[0]] if self.equal else S
+        return HalfPlaneParts([[1.2, 0.7], [-0.9, -0.4]], S, self.normals, [[-0.3, 0.2], [0.4, -0.5]], [0.3, 0.7])
+
+    def sample(self, n, generator=None):
+        raise NotImplementedError
+
+    def entropy(self):
+        raise NotImplementedError
+
+    def log_part(self, k, x, s):
+        """`log w_k q_k(x)` in the digits of mpmath, by the formulas of the module."""
+        *shape, weights = self.parts()
+        mu, S, a, c = (mpmath.matrix(part[k]) for part in shape)
+        C = S + s**2 * mpmath.eye(2)
+        inverse, d = mpmath.inverse(C), mpmath.matrix(x) - mu
+        offset, P = (a.T * (mu - c))[0], s**2 * S * inverse
+        mean = (a.T * S * inverse * d)[0] + offset  # of a . x0 - a . c, given x
+        log = mpmath.log(weights[k]) - mpmath.log(mpmath.ncdf(offset / mpmath.sqrt((a.T * S * a)[0])))
+        log -= 0.5 * ((d.T * inverse * d)[0] + mpmath.log(mpmath.det(C))) + mpmath.log(2 * mpmath.pi)
+        return log + mpmath.log(mpmath.ncdf(mean / mpmath.sqrt((a.T * P * a)[0])))
+
+
+@pytest.mark.parametrize("equal", [False, True])
+@pytest.mark.parametrize("normals", [((1.0, 0.2), (0.8, 0.6)), ((1.0, 0.2), (-0.9, 0.5)), ((0.0, 1.0), (0.0, -2.0))])
+def test_where_two_far_parts_weigh_alike_their_weights_are_right(normals, equal):
+    """On a circle far out, where the density passes from one part to the other, both have a share that shows."""
+    p, s, radius = TwoParts(normals, equal), 0.8, 700.0
+    crossings = 0
+    with mpmath.workdps(120):
+
+        def log_ratio(angle):
+            x = [radius * math.cos(angle), radius * math.sin(angle)]
+            return p.log_part(0, x, mpmath.mpf(s)) - p.log_part(1, x, mpmath.mpf(s))
+
+        angles = [math.pi * k / 9 for k in range(19)]
+        ratios = [log_ratio(angle) for angle in angles]
+        for (low, high), (first, second) in zip(itertools.pairwise(angles), itertools.pairwise(ratios), strict=True):
+            if first * second >= 0:
+                continue
+            for _ in range(60):
+                middle = 0.5 * (low + high)
+                low, high = (middle, high) if log_ratio(middle) * first > 0 else (low, middle)
+            crossings += 1
+            x = [radius * math.cos(low), radius * math.sin(low)]
+            h = mpmath.mpf("1e-40")
+
+            def log_q(dx, dy, x=x):
+                point, sigma = [x[0] + dx, x[1] + dy], mpmath.mpf(s)
+                return mpmath.log(sum(mpmath.exp(p.log_part(k, point, sigma)) for k in (0, 1)))
+
+            score = [(log_q(i * h, j * h) - log_q(-i * h, -j * h)) / (2 * h) for i, j in ((1, 0), (0, 1))]
+            exact = torch.tensor([[float(c) for c in score]], dtype=f64)
+            ours = p.score(torch.tensor([x], dtype=f64), s)
+            assert torch.allclose(ours, exact, rtol=0, atol=1e-9 * exact.norm().item()), (low, ours, exact)
+    assert crossings >= 2

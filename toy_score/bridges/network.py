@@ -1,10 +1,9 @@
 """Bridges that are learned."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
-from typing_extensions import Self
 
 from toy_score.backbones import Backbone
 from toy_score.bridges.base import STANDARD_NORMAL, Bridge, SchrodingerBridge

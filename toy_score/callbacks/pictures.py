@@ -18,6 +18,7 @@ from toy_score.callbacks.ema import averaged_model
 from toy_score.callbacks.reports import run_folder
 from toy_score.data import typed
 from toy_score.denoisers import Denoiser, ExactDenoiser
+from toy_score.distributions import LinearObservation
 from toy_score.files import replacing
 from toy_score.flow_maps import ExactFlowMap, FlowMap
 from toy_score.metrics import STUDY_LEVELS, ExactPaths, MapError, ScoreError
@@ -194,14 +195,18 @@ def animation(
     real: torch.Tensor | None,
     frames: int = 32,
     n: int = N_SHOWN,
+    observation: LinearObservation | None = None,
 ) -> bytes:
-    """A GIF of `n` samples on their way from noise to data, in the units of the denoiser; long walks are thinned."""
+    """A GIF of `n` samples on their way from noise to data, in the units of the denoiser; long walks are thinned.
+
+    An observation, in these units, is drawn as in `plotting.posterior`.
+    """
     from toy_score import plotting
 
     every = max(len(sampler.times(denoiser.schedule)) // (4 * frames), 1)
     paths = sampler.trajectory(denoiser, n, generator, every)
     real = None if real is None else real[:N_REAL]
-    return plotting.to_gif(plotting.noise_to_data(denoiser, paths, title, exact, real, frames))
+    return plotting.to_gif(plotting.noise_to_data(denoiser, paths, title, exact, real, frames, observation))
 
 
 def takes_pictures(logger: Logger) -> bool:

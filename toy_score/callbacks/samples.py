@@ -212,7 +212,10 @@ class SampleWriter(BasePredictionWriter):
         if model.standardisation is not None:
             title += standardised(model.standardisation)
         generator = torch.Generator(model.device).manual_seed(seed)
-        return animation(model.sampler, model.sampling_denoiser, generator, title, exact, real, n=n)
+        observation = model.observation_in_units
+        return animation(
+            model.sampler, model.sampling_denoiser, generator, title, exact, real, n=n, observation=observation
+        )
 
     @rank_zero_only
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

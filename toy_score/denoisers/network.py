@@ -2,10 +2,10 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from toy_score.backbones import Backbone
 from toy_score.denoisers.base import At, Denoiser

@@ -3,8 +3,8 @@ r"""The classifier two-sample test: can a network tell the samples from exact on
 As in the benchmark of simulation-based inference (Lueckmann et al. 2021, appendix): as many exact points as samples are
 drawn; both are standardised by the mean and the standard deviation of the exact ones; a perceptron with two hidden
 layers of `10 d = 20` rectified units is trained on four fifths of them with Adam, batches of 200, rate 0.001 and weight
-decay 0.0001, until the training loss has not fallen by 0.0001 for ten epochs; the share of the last fifth that it gets
-right is averaged over the five fifths. 0.5 is chance, 1 a perfect distinction.
+decay 0.0001, until the training loss has not fallen by 0.0001 for more than ten epochs; the share of the last fifth
+that it gets right is averaged over the five fifths. 0.5 is chance, 1 a perfect distinction.
 """
 
 import itertools
@@ -73,7 +73,7 @@ def _trained(x: Tensor, y: Tensor, generator: torch.Generator) -> list[Tensor]:
     widths = [x.shape[2], UNITS, UNITS, 1]
     weights: list[Tensor] = []
     for a, b in itertools.pairwise(widths):
-        bound = math.sqrt((6.0 if b > 1 else 2.0) / (a + b))  # Glorot & Bengio 2010
+        bound = math.sqrt(6.0 / (a + b))  # Glorot & Bengio 2010
         for shape in ((len(x), a, b), (len(x), 1, b)):
             weights.append((bound * (2.0 * torch.rand(shape, generator=generator) - 1.0)).requires_grad_())
     optimizer = torch.optim.Adam(weights, lr=RATE, fused=True)
@@ -95,7 +95,7 @@ def _trained(x: Tensor, y: Tensor, generator: torch.Generator) -> list[Tensor]:
             best = torch.minimum(best, total)
             for w, k in zip(weights, kept, strict=True):  # a fold that has stopped keeps its weights
                 k[running] = w.detach()[running]
-            running = running & (waited < PATIENCE)
+            running = running & (waited <= PATIENCE)
             if not running.any():
                 break
     return kept

@@ -6,12 +6,11 @@ Longer than other files: these are the methods of one class, see there.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from toy_score.backbones import Backbone
 from toy_score.bridges import KnownBridge

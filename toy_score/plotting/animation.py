@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser, ExactDenoiser
-from toy_score.plotting.parts import arrows, density, draw_density, draw_score, grid
+from toy_score.distributions import LinearObservation
+from toy_score.plotting.parts import arrows, density, draw_density, draw_score, grid, observed
 from toy_score.plotting.style import EXACT, GENERATED, LABEL, LEARNED, REAL, TICK, TITLE, TRAJECTORY, literal, square
 from toy_score.progress import watched
 from toy_score.samplers import Trajectory
@@ -69,6 +70,7 @@ def noise_to_data(
     exact: ExactDenoiser | None = None,
     real: Tensor | None = None,
     frames: int = 32,
+    observation: LinearObservation | None = None,
 ) -> list[np.ndarray]:
     """Moving samples, red, over real points, blue; beside them the score that moves them.
 
@@ -84,6 +86,8 @@ def noise_to_data(
         exact: the truth, if it is known.
         real: real points `(n, 2)`, if there are any.
         frames: how many, >= 2.
+        observation: of the clean points, if samples are of a posterior: a dashed line for each observed number, with a
+            band of two standard deviations to either side, as in `posterior`.
 
     Raises:
         ValueError: if there are fewer than 2 frames.
@@ -97,14 +101,14 @@ def noise_to_data(
     bounds = exact.distribution.bounds if exact is not None else 1.2 * ends[ends.isfinite()].quantile(0.99).item()
     figure = Figure(figsize=SIZE, dpi=DPI)
     canvas = FigureCanvasAgg(figure)
-    size = TITLE * min(1.0, WIDEST_TITLE / len(title))
+    size = TITLE * min(1.0, WIDEST_TITLE / max(len(title), 1))
     figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=0.985, va="top")
     left, right = (figure.add_axes((x, 0.11, 0.47, 0.7615)) for x in (0.02, 0.51))
     for ax in (left, right):
         square(ax, bounds).tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     shown = moments(paths, bounds, frames)
     line = _noise_line(figure, shown, paths, bounds)
-    view = _View(figure, left, right, line, learned, exact, real, bounds)
+    view = _View(figure, left, right, line, learned, exact, real, bounds, observation)
     canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)  # what does not move is drawn once
     pictures = []
@@ -128,9 +132,14 @@ class _View:
         exact: ExactDenoiser | None,
         real: Tensor | None,
         bounds: float,
+        observation: LinearObservation | None,
     ):
         self.figure, self.learned, self.exact, self.bounds = figure, learned, exact, bounds
         self.real = None if real is None else real.cpu().numpy()
+        self.observation, self.lines, self.bands = observation, [], []
+        for _ in () if observation is None else observation.value:
+            self.lines += left.plot([], [], color=EXACT, linewidth=0.9, linestyle="--", animated=True)
+            self.bands += left.fill([], [], color=EXACT, alpha=0.08, linewidth=0, animated=True)
         dots: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0, "animated": True}
         (self.blue,) = left.plot([], [], color=REAL, markersize=1.8, alpha=0.35, **dots)
         (self.red,) = left.plot([], [], color=GENERATED, markersize=2.2, alpha=0.75, **dots)
@@ -162,6 +171,11 @@ class _View:
         if self.real is not None:
             self.blue.set_data(*(now.zoom * self.real).T)
         self.red.set_data(*now.z.T)
+        if self.observation is not None:
+            shapes = observed(self.observation, b, now.zoom)
+            for line, band, (ends, corners) in zip(self.lines, self.bands, shapes, strict=True):
+                line.set_data(*ends.T.numpy())
+                band.set_xy(corners.numpy())
         tails = np.stack([moment.z[:TAILS] for moment in past[-TAIL:]], axis=1)  # [tails, positions, 2]
         self.heads.set_data(*tails[:, -1].T)
         pieces = np.stack([tails[:, :-1], tails[:, 1:]], axis=2)  # [tails, pieces, 2, 2]
@@ -176,7 +190,7 @@ class _View:
         for text in self.widths:
             text.set_text(f"\u00b1 {width:.0f}" if (width := b / now.zoom) > 100 else f"\u00b1 {width:.3g}")
         clouds = self.blue, self.red, self.tails, self.heads
-        for artist in (self.image, self.quiver, *clouds, self.mark, self.sigma, *self.widths):
+        for artist in (self.image, self.quiver, *self.bands, *self.lines, *clouds, self.mark, self.sigma, *self.widths):
             if artist is not None:
                 self.figure.draw_artist(artist)
 

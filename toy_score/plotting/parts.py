@@ -3,6 +3,7 @@
 All in Karras' variables, `y = x / alpha` at noise level `sigma / alpha`.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from matplotlib.quiver import Quiver
 from torch import Tensor
 
 from toy_score.denoisers import Denoiser, Guided
-from toy_score.distributions import Distribution
+from toy_score.distributions import Distribution, LinearObservation
 from toy_score.plotting.style import DENSITY, LABEL, REAL
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "extent",
     "grid",
     "note",
+    "observed",
     "score_at",
 ]
 
@@ -121,3 +123,21 @@ def note(ax: Axes, text: str, colour: str) -> None:
     box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
     place: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom", "zorder": 10}
     ax.text(0.5, 0.1, text, fontsize=LABEL, color=colour, bbox=box, **place)
+
+
+def observed(observation: LinearObservation, bounds: float, zoom: float = 1.0) -> list[tuple[Tensor, Tensor]]:
+    """For each observed number the ends of the line `h . x = y`, `(2, 2)`, and a band about it, `(4, 2)`.
+
+    The band is `2 s / |h|` wide to either side. Lengths are multiplied by `zoom`; the line crosses the picture anyhow.
+    """
+    found = []
+    for row, value in zip(observation.matrix, observation.value, strict=True):
+        h = torch.tensor(row, dtype=torch.float64)
+        length = h.norm().item()
+        normal = h / length
+        foot, along = zoom * value / length * normal, torch.stack([-normal[1], normal[0]])
+        far = 4.0 * bounds + math.hypot(*foot.tolist())
+        ends = torch.stack([foot - far * along, foot + far * along])
+        side = 2.0 * zoom * observation.std / length * normal
+        found.append((ends, torch.cat([ends - side, (ends + side).flip(0)])))
+    return found

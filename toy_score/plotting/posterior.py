@@ -1,14 +1,12 @@
 """Samples of posteriors: what was observed, the exact posterior, and what samplers make of it."""
 
-import math
 from collections.abc import Mapping
 
-import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
 from toy_score.distributions import Distribution, LinearObservation
-from toy_score.plotting.parts import draw_density, draw_key, draw_real
+from toy_score.plotting.parts import draw_density, draw_key, draw_real, observed
 from toy_score.plotting.style import EXACT, GENERATED, LABEL, TITLE, Picture, panels, square
 
 __all__ = ["posterior"]
@@ -58,15 +56,7 @@ def posterior(
 
 
 def _observed(ax: Axes, observation: LinearObservation, bounds: float) -> None:
-    """For each observed number the line `h . x = y`, and a band of `2 s / |h|` to either side."""
-    for row, value in zip(observation.matrix, observation.value, strict=True):
-        h = torch.tensor(row, dtype=torch.float64)
-        length = h.norm().item()
-        normal = h / length
-        foot, along = value / length * normal, torch.stack([-normal[1], normal[0]])
-        far = 4.0 * bounds + math.hypot(*foot.tolist())
-        ends = torch.stack([foot - far * along, foot + far * along])
+    """The lines and bands of the observed numbers."""
+    for ends, corners in observed(observation, bounds):
         ax.plot(*ends.T.numpy(), color=EXACT, linewidth=0.9, linestyle="--", zorder=2)
-        side = 2.0 * observation.std / length * normal
-        corners = torch.cat([ends - side, (ends + side).flip(0)])
         ax.fill(*corners.T.numpy(), color=EXACT, alpha=0.08, linewidth=0, zorder=1.5)
