@@ -41,10 +41,11 @@ def test_the_citation_has_the_version_and_the_license():
 
 def test_every_released_version_has_its_date_newest_first():
     headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings[0] == "Unreleased"
-    dates = [re.fullmatch(r"\d+\.\d+\.\d+ - (\d{4}-\d\d-\d\d)", heading)[1] for heading in headings[1:]]
+    released = headings[headings[0] == "Unreleased" :]  # what is not released yet stands first, if there is any
+    dates = [re.fullmatch(r"\d+\.\d+\.\d+ - (\d{4}-\d\d-\d\d)", heading)[1] for heading in released]
     assert dates == sorted(dates, reverse=True)
-    assert headings[1].startswith(f"{__version__} - ")
+    assert released[0].startswith(f"{__version__} - ")
+    assert str(loaded("CITATION.cff")["date-released"]) == dates[0]
 
 
 def test_the_forms_for_issues_ask_for_what_is_needed():
