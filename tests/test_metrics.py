@@ -402,8 +402,8 @@ def test_every_metric_is_reported_with_its_noise_floor_and_their_comparison():
 def test_a_known_floor_is_that_of_exact_samples(p):
     """Of 400 drawn values no mean is off by five standard errors, 1e-5 for all 16, no deviation by five of its own.
 
-    The deviation of values with kurtosis k is known to a share of `sqrt((k - 1) / 4 / 400)`: 4 % if they are normal, 9 %
-    for the square of a normal one, of which the reverse KL is a sum. The known ones are good to 3 %.
+    The deviation of values with kurtosis k is known to a share of `sqrt((k - 1) / 4 / 400)`: 4 % if they are normal,
+    9 % for the square of a normal one, of which the reverse KL is a sum. The known ones are good to 3 %.
     """
     n, draws = 500, 400
     known = {
