@@ -172,9 +172,9 @@ def _measured(distribution: Distribution, n: int, draws: int, papers: bool, real
     if real is None:
         laws = {name: cls.known_floor(distribution, n) for name, cls in classes.items()}
         known = {name: law for name, law in laws.items() if law is not None}
-    # Every process draws the same samples, so their counts must not be added up.
-    metrics = sample_metrics(distribution, papers, leave_out=known, sync_on_compute=False)
     names = [name for name in classes if name not in known]
+    # Every process draws the same samples, so their counts must not be added up.
+    metrics = sample_metrics(distribution, papers, leave_out=ALL.keys() - names, sync_on_compute=False)
     values: dict[str, list[float]] = {name: [] for name in names}
     for draw in watched(range(draws), "draws", f"noise floors of {n} samples"):
         metrics.reset()
