@@ -56,7 +56,8 @@ EQUIVALENT = {
 """Survivors that compute the same, (path, change), and why."""
 
 SLOWEST = 2.0  # seconds of CPU time of a test that is used; slower ones are left to those who have time
-PATIENCE = 8.0  # seconds of CPU time for the tests of a mutant
+PATIENCE = 4.0  # seconds of CPU time for the tests of a mutant
+FILES = 3  # of tests, which are imported anew for a mutant that must be
 OPTIONS = ["-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "-q", "-W", "ignore"]
 
 
@@ -125,7 +126,9 @@ class Trials:
             if function not in self.at_import:
                 return False
         tests = [k for k, called in self.called.items() if any(path == mutant.path for path, _ in called)]
-        return anew(mutant, [session.items[k].nodeid for k in self.order(mutant, tests)])
+        names = [session.items[k].nodeid for k in self.order(mutant, tests)]
+        files = list(dict.fromkeys(name.partition("::")[0] for name in names))[:FILES]
+        return anew(mutant, [name for name in names if name.partition("::")[0] in files])
 
     def order(self, mutant: Mutant, tests: list[int]) -> list[int]:
         """Tests in the order in which they are tried."""

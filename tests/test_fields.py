@@ -9,7 +9,7 @@ from scipy.integrate import quad
 
 from toy_score import EDM, MLP, VE, VP, EightGaussians, ExactDenoiser, Guided, Heart, NetworkDenoiser, SplitNormal
 from toy_score.distributions import GaussianMixture
-from toy_score.metrics import Fields, FieldSymmetry, Straightness
+from toy_score.metrics import Fields, FieldSymmetry, Straightness, fields
 from toy_score.metrics.fields import COORDINATES, denoiser_jacobian, field_table, flow_path, smallest_eigenvalue
 from toy_score.parameterisations import EDMPreconditioning, Energy, LogSigma, ScorePrediction
 
@@ -209,3 +209,15 @@ def test_the_learned_field_is_reported_beside_the_exact_one():
     assert lines[2].split()[0] == "5"
     assert lines[-1].startswith("all the way".rjust(17))
     assert f"{found['exact']['straightness']['circle'][-1]:.5f}" in lines[-1]
+
+
+def test_a_reset_forgets_how_many_points_were_seen(monkeypatch):
+    monkeypatch.setattr(fields, "POINTS", 40)
+    monkeypatch.setattr(fields, "TRAJECTORIES", 4)
+    x0, truth = Heart().sample(60, generator()), ExactDenoiser(Heart(), VE())
+    metric, found = Fields(truth), []
+    for _ in range(2):
+        metric.update(Rotated(Heart(), VE()), x0, generator(1))
+        found.append(metric.summary())
+        metric.reset()
+    assert found[0] == found[1]

@@ -533,6 +533,10 @@ REFUSED = {
         {"means": [[0.0, 0.0]], "covariances": [[[1.0, 2.0], [2.0, 1.0]]]},
         "covariance 0 must be symmetric and positive definite",
     ),
+    "one of two covariances": (
+        {"means": [[0.0, 0.0]] * 2, "covariances": [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 2.0], [2.0, 1.0]]]},
+        "covariance 1 must be symmetric and positive definite",
+    ),
     "a negative weight": ({"means": [[0.0, 0.0]], "stds": 1.0, "weights": [-1.0]}, "weights must be positive"),
     "classes with a gap": ({"means": [[0.0, 0.0]], "stds": 1.0, "classes": [1]}, "classes must count from 0"),
 }
