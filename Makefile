@@ -22,8 +22,8 @@ demo: $(READY) ## train a model, draw samples and measure them: about two minute
 	  "  tensorboard --logdir lightning_logs" \
 	  "  python -m toy_score predict --ckpt_path $$run/checkpoints/last.ckpt --output heart.gif"
 
-test: $(READY) ## run the tests on all cores: about six minutes on two that are busy
-	@echo "Running the tests on all cores: about six minutes on two that are busy. Each dot is a passed test; the slowest ten are listed at the end."
+test: $(READY) ## run the tests on all cores: about four minutes on two
+	@echo "Running the tests on all cores: about four minutes on two. Each dot is a passed test; the slowest ten are listed at the end."
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
 
 # The settings of all four are in pyproject.toml.

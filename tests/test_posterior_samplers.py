@@ -197,3 +197,13 @@ def test_arguments_of_particles_are_checked():
         FeynmanKac()(ExactDenoiser(ROUND, SCHEDULE), 0)
     with pytest.raises(ValueError, match="data_std must be positive, got 0"):
         PGDM(0.0)
+
+
+@pytest.mark.parametrize("sampler", [TwistedDiffusion(5), TwistedDiffusion(1), FeynmanKac(5)], ids=repr)
+def test_a_sampler_with_particles_evaluates_the_twist_once_a_step(sampler, monkeypatch):
+    """The evaluation at the end of a step is kept for the next one, and for the last."""
+    calls, twist = [], Posterior.twist
+    monkeypatch.setattr(Posterior, "twist", lambda self, x, t: calls.append(len(x)) or twist(self, x, t))
+    x = sampler(Posterior(ExactDenoiser(NORMAL, SCHEDULE), FIRST, TMPD()), 64, generator())
+    assert x.isfinite().all()
+    assert len(calls) == sampler.n_steps
