@@ -320,11 +320,11 @@ def test_mode_weights_name_the_right_modes(p):
     ids=["weights, split", "weights, heart", "gap", "shift", "scale"],
 )
 def test_each_defect_is_detected_by_the_metrics_made_for_it(p, defect, seen_by):
-    """At n = 5000, five standard deviations above the floor; and the others are not fooled into seeing everything."""
-    n = 5000
+    """At n = 10 000, five standard deviations above the floor; and the others are not fooled into seeing everything."""
+    n = 10_000
     metrics = sample_metrics(p)
     metrics.update(defect(p.sample(n, generator(3))))
-    report = Report("t", p, n, [metrics.compute()], noise_floors(p, n, draws=16)).as_dict()
+    report = Report("t", p, n, [metrics.compute()], noise_floors(p, n, draws=64)).as_dict()
     seen = {name for name in ("sliced_w1", "energy", "cross_entropy_gap") if abs(report[name]["z"]) > 5}
     seen |= {"mode_weights"} if any(abs(m["z"]) > 4.9 for m in report["mode_weights"].values()) else set()
     seen |= {"invalid_mass"} if report["invalid_mass"]["value"] > 0 else set()
