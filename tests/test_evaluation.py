@@ -198,3 +198,9 @@ def test_what_is_known_of_the_data_is_computed_once():
 def test_levels_that_a_schedule_does_not_reach_are_counted_once():
     assert study_levels(EDM(0.01, 500.0)) == pytest.approx(STUDY_LEVELS)
     assert study_levels(EDM(0.02, 500.0)) == pytest.approx([*STUDY_LEVELS[:-2], 0.02])  # not 0.0199 and 0.01
+
+
+def test_a_reference_that_is_an_array_is_refused_with_what_to_write():
+    x = Heart().sample(100, generator())
+    with pytest.raises(TypeError, match=r"must be a distribution, got ndarray; for points: Points\(points\)"):
+        evaluate(x, x.numpy())

@@ -268,6 +268,7 @@ def evaluate(
     Raises:
         ValueError: if samples have another shape, if there are fewer than two, for the option `budget`, and as
             `Evaluation` says.
+        TypeError: if the reference is no distribution.
 
     Example:
         >>> x = Heart().sample(2000, torch.Generator().manual_seed(0))
@@ -275,6 +276,9 @@ def evaluate(
         >>> [round(report.as_dict()["sliced_w1"]["ratio"], 1) for report in (good, poor)]  # 1 is the noise floor
         [1.0, 6.1]
     """
+    if not isinstance(reference, Distribution):
+        given = type(reference).__name__
+        raise TypeError(f"the reference must be a distribution, got {given}; for points: Points(points)")
     x = torch.as_tensor(samples)
     if x.dim() not in (2, 3) or x.shape[-1] != 2 or x.shape[-2] < 2 or not len(x):
         raise ValueError(f"samples must be (n, 2) or (draws, n, 2) with n >= 2, got {tuple(x.shape)}")
