@@ -1,6 +1,7 @@
 """In a notebook: figures show themselves, models train from one call and draw themselves, reports are tables."""
 
 import ast
+import math
 import re
 import sys
 from pathlib import Path
@@ -97,6 +98,19 @@ def test_a_model_is_trained_by_one_call_and_draws_itself_beside_the_exact_score(
     for figure in (field, trained.plot_samples(50), trained.plot_trajectories(2)):
         assert figure.get_suptitle() == "EDM on the heart"
         assert figure._repr_png_().startswith(PNG)
+
+
+@pytest.mark.parametrize("module", [ts.NCSNModule, ts.DDPMModule, ts.EDMModule], ids=lambda cls: cls.__name__)
+def test_a_model_with_the_defaults_of_its_class_is_good_after_a_second(module):
+    """The mean difference of quantiles along eight directions is 0.05 to 0.07; with the original study's settings it is
+    0.19 for DDPM and 0.44 for NCSN."""
+    torch.manual_seed(0)
+    model = ts.fit(module(backbone=ts.MLP((32, 32))), ts.HeartDataModule(batch_size=256, n_val=64), 300)
+    angles = torch.arange(8) * math.pi / 8
+    directions = torch.stack([angles.cos(), angles.sin()])
+    q = torch.linspace(0.005, 0.995, 200)
+    x, real = (torch.quantile(y @ directions, q, dim=0) for y in (model.sample(2000), ts.Heart().sample(5000, generator())))
+    assert (x - real).abs().mean() < 0.12
 
 
 def test_a_checkpoint_knows_the_distribution_that_it_was_trained_on(trained, tmp_path):
