@@ -29,11 +29,11 @@ from toy_score import (
     SplitNormal,
     __main__ as entry,
 )
-from toy_score.compare import grid, page
+from toy_score.compare import command, grid, page
 from toy_score.compare.contestants import unique_names, wide_schedule
 from toy_score.compare.samplers import parse_samplers, short, with_steps
 from toy_score.compare.store import locked_folder
-from toy_score.compare.summary import best
+from toy_score.compare.summary import best, mean_row
 from toy_score.compare.tables import number
 from toy_score.evaluation.doctor import GOOD_PRIOR_KL, detail, prior_kl
 from toy_score.metrics import noise_floors, sample_metrics
@@ -113,14 +113,16 @@ def heart(runs, tmp_path_factory):
 def test_every_cell_is_evaluated_and_no_temporary_file_remains(heart):
     rows = results(heart)["cells"]
     models = {"edm_heart v0", "ddpm_heart v0"}
+    grids = {"edm_heart": ", grid=Angular(scale=0.3)", "ddpm_heart": ""}  # of their own samplers, of two steps
+    own = {name: [f"RungeKutta4(n_steps={n}{grid})" for n in STEPS] for name, grid in grids.items()}
     exact = {f"exact, schedule of {name}" for name in models}
     for name in models | exact:
         chosen = [row["sampler"] for row in rows if row["model"] == name]
         grid = [f"{s}n_steps={n}{t})" for s, t in (("Heun(", ""), ("DDIM(", ", eta=0.5")) for n in STEPS]
-        own = ", grid=Angular(scale=0.3)" if "edm" in name else ""  # the grid of its own
-        assert sorted(chosen) == sorted([f"RungeKutta4(n_steps=2{own})", *grid])
-    assert len([row for row in rows if row["model"] == "exact, wide schedule"]) == 4
-    assert len(rows) == 4 * 5 + 4
+        assert sorted(chosen) == sorted([*own[name.split()[-2]], *grid])
+    wide = [row["sampler"] for row in rows if row["model"] == "exact, wide schedule"]
+    assert sorted(wide) == sorted([*own["edm_heart"], *own["ddpm_heart"], *grid])
+    assert len(rows) == 4 * 6 + 8
     files = {"results.csv", "results.json", "results.md", "evaluations.png", "seconds.png", "index.html"}
     assert set(os.listdir(heart)) == files
 
@@ -152,7 +154,7 @@ def test_a_repeated_command_measures_nothing_again(heart, runs, no_page, monkeyp
     before = results(heart)
     monkeypatch.setattr(grid, "measure", lambda *_: pytest.fail("a finished cell was evaluated again"))
     compare("--output", heart, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0", *OPTIONS)
-    assert "24 of them are there already" in capsys.readouterr().out
+    assert "32 of them are there already" in capsys.readouterr().out
     assert results(heart) == before
 
 
@@ -170,13 +172,13 @@ def test_an_interrupted_comparison_continues_where_it_stopped(heart, runs, no_pa
     with pytest.raises(SystemExit) as stop:
         compare(*argv)
     assert stop.value.code == 130
-    assert "stopped after 7 of 24 cells; the same command goes on" in capsys.readouterr().err
+    assert "stopped after 7 of 32 cells; the same command goes on" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["results.json.part"]  # no half of a result
     (tmp_path / "results.json.part.new").write_text('{"settings": {')  # as if killed while writing
 
     monkeypatch.setattr(grid, "measure", lambda cell, *rest: seen.append(cell.key) or measure(cell, *rest))
     compare(*argv)
-    assert len(seen) == len(set(seen)) == 24
+    assert len(seen) == len(set(seen)) == 32
     assert without_seconds(results(tmp_path)["cells"]) == without_seconds(results(heart)["cells"])
 
 
@@ -238,7 +240,7 @@ def test_a_network_that_returns_nan_is_reported_and_stops_nothing(runs, tmp_path
     content = torch.load(runs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
     content["state_dict"] = {k: torch.full_like(v, 3e38) for k, v in content["state_dict"].items()}
     torch.save(content, tmp_path / "broken.ckpt")
-    few = ["--samplers", "own,Heun(n_steps=3)", "--n_samples", 100, "--seeds", 2, "--device", "cpu"]
+    few = ["--samplers", "own,Heun(n_steps=3)", "--n_steps", 2, "--n_samples", 100, "--seeds", 2, "--device", "cpu"]
     with pytest.raises(SystemExit) as stop:
         compare("--output", tmp_path, tmp_path / "broken.ckpt", *few)
     assert stop.value.code == 1
@@ -329,6 +331,7 @@ MISTAKES = {
     "a predictor with a memory": (["RUN", "--samplers", "PredictorCorrector(predictor=DPMSolver2M)"], ["DPMSolver2M"]),
     "a sampler that does nothing": (["RUN", "--samplers", "NoPredictor"], ["PredictorCorrector"]),
     "diverging steps": (["RUN", "--samplers", "AnnealedLangevin(eps=0.1)"], ["diverges", "eps = 0.1", "edm_heart v0"]),
+    "an unknown kind of figure": (["RUN", "--figures", "jpg"], ["jpg", "pdf"]),
     "no steps": (["RUN", "--n_steps", "0"], ["n_steps", "0"]),
     "steps that are no numbers": (["RUN", "--n_steps", "5,many"], ["5,many"]),
     "too few samples": (["RUN", "--n_samples", "1"], ["n_samples", "1"]),
@@ -431,6 +434,90 @@ def test_a_sampler_without_a_number_of_steps_takes_none():
 
 def row(nfe, w1, sd=0.001, nonfinite=0):
     return {"nfe": nfe, "sliced_w1": w1, "sliced_w1_floor_sd": sd, "nonfinite": nonfinite}
+
+
+def test_by_default_a_model_is_compared_by_its_own_sampler_at_a_few_numbers_of_steps(runs, no_page, tmp_path, capsys):
+    few = ["--n_samples", 100, "--seeds", 1, "--device", "cpu"]
+    compare("--output", tmp_path, runs / "edm_heart/version_0", *few)
+    rows = results(tmp_path)["cells"]
+    assert {row["line"] for row in rows} == {"own"}
+    assert [row["n_steps"] for row in rows] == 3 * [2, 5, 10, 20]  # model, exact on its schedule and on a wide one
+    assert "12 cells; about " in capsys.readouterr().out
+
+
+def test_the_full_grid_has_five_samplers_at_four_numbers_of_steps(runs, no_page, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_measure", lambda cells, *_: seen.extend(cells))
+    seen = []
+    compare("--output", tmp_path, runs / "edm_heart/version_0", "--full", "--device", "cpu")
+    model = [cell for cell in seen if cell.contestant.name == "edm_heart v0"]
+    assert {cell.label for cell in model} == {"own", "Heun", "DDIM", "RungeKutta4", "DPMSolver2M"}
+    assert len(model) == 1 + 5 * 4
+
+
+@pytest.fixture(scope="module")
+def seeds(runs):
+    """Two more trainings of one config, that differ in their seeds and weights alone."""
+    checkpoint = torch.load(runs / "edm_heart/version_0/checkpoints/last.ckpt", weights_only=True)
+    for k, shift in ((1, 0.02), (2, -0.03)):
+        checkpoint["hyper_parameters"]["init_args"]["noise_seed"] = k
+        checkpoint["datamodule_hyper_parameters"]["init_args"]["data_seed"] = k
+        weights = {n: w + shift if w.is_floating_point() else w for n, w in checkpoint["state_dict"].items()}
+        folder = runs / f"seed_{k}/version_0/checkpoints"
+        folder.mkdir(parents=True)
+        torch.save({**checkpoint, "state_dict": weights}, folder / "last.ckpt")
+    return [runs / f"seed_{k}/version_0" for k in (1, 2)]
+
+
+def test_runs_that_differ_only_in_their_seeds_are_one_row_with_mean_and_spread(seeds, runs, tmp_path, capsys):
+    few = ["--samplers", "Heun(n_steps=3)", "--n_samples", 200, "--seeds", 1, "--device", "cpu"]
+    compare("--output", tmp_path, *seeds, runs / "ddpm_heart/version_0", *few)
+    ratio = {row["model"]: row["sliced_w1_ratio"] for row in results(tmp_path)["cells"]}
+    two = [ratio["seed_1 v0"], ratio["seed_2 v0"]]
+    shown = f"{statistics.mean(two):.2f} ± {abs(two[0] - two[1]) / math.sqrt(2):.2f} (2 trainings)"
+    markdown = (tmp_path / "results.md").read_text()
+    assert f"| seed_1 v0 and 1 of other seeds | {shown} |" in markdown
+    assert "| ddpm_heart v0 | " in markdown
+    assert "| seed_2 v0 | `Heun(n_steps=3)` |" in markdown  # each is among all cells
+    said = capsys.readouterr().out
+    assert "Two models on the heart" in markdown
+    assert "seed_1 v0 and 1 of other seeds" in said
+    assert f" +- {shown.partition('± ')[2]}" in said
+    assert f"mean ± {shown.partition('± ')[2]}" in (tmp_path / "index.html").read_text()
+
+
+def test_the_mean_over_trainings_has_no_figure_that_one_of_them_lacks_and_the_worst_alarm():
+    one = {"model": "a", "sliced_w1": 0.01, "energy_z": -7.0, "nonfinite": 0, "nfe": 5, "own": True}
+    other = {"model": "b", "sliced_w1": 0.03, "energy_z": 2.0, "nonfinite": 3, "nfe": 5, "own": True}
+    mean = mean_row([one, other], "both")
+    assert mean == {"model": "both", "sliced_w1": 0.02, "energy_z": -7.0, "nonfinite": 3, "nfe": 5, "own": True}
+    assert mean_row([one, {**other, "sliced_w1": None}], "both")["sliced_w1"] is None
+
+
+def test_an_exact_denoiser_far_from_the_floor_is_said_to_be_the_fault_of_sampler_grid_or_schedule(
+    runs, no_page, tmp_path, capsys
+):
+    few = ["--n_samples", 1000, "--seeds", 2, "--device", "cpu"]
+    compare("--output", tmp_path / "coarse", runs / "edm_heart/version_0", "--samplers", "Euler(n_steps=2)", *few)
+    said = capsys.readouterr().out
+    assert "edm_heart v0: the exact denoiser with Euler(n_steps=2) is itself at " in said
+    assert "noise floors: the sampler, its grid or the schedule is at fault there" in said
+    compare("--output", tmp_path / "fine", runs / "edm_heart/version_0", "--samplers", "RungeKutta4(n_steps=5)", *few)
+    assert "at fault" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_the_figures_of_a_finished_comparison_are_written_for_a_paper_without_measuring_again(
+    kind, begins, heart, runs, monkeypatch, capsys
+):
+    monkeypatch.setattr(page, "_page", lambda *_: "")
+    monkeypatch.setattr(grid, "measure", lambda *_: pytest.fail("a finished cell was evaluated again"))
+    kept = (heart / "index.html").read_text()
+    compare("--output", heart, runs / "edm_heart/version_0", runs / "ddpm_heart/version_0", *OPTIONS, "--figures", kind)
+    (heart / "index.html").write_text(kept)
+    for name in ("evaluations", "seconds"):
+        assert (heart / f"{name}.{kind}").read_bytes().startswith(begins)
+        (heart / f"{name}.{kind}").unlink()
+    assert f"evaluations.{kind}, seconds.{kind}" in capsys.readouterr().out
 
 
 def test_the_best_cell_is_the_cheapest_that_is_not_significantly_worse_than_the_minimum():

@@ -109,7 +109,9 @@ def test_a_model_with_the_defaults_of_its_class_is_good_after_a_second(module):
     angles = torch.arange(8) * math.pi / 8
     directions = torch.stack([angles.cos(), angles.sin()])
     q = torch.linspace(0.005, 0.995, 200)
-    x, real = (torch.quantile(y @ directions, q, dim=0) for y in (model.sample(2000), ts.Heart().sample(5000, generator())))
+    x, real = (
+        torch.quantile(y @ directions, q, dim=0) for y in (model.sample(2000), ts.Heart().sample(5000, generator()))
+    )
     assert (x - real).abs().mean() < 0.12
 
 

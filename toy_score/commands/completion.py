@@ -15,7 +15,18 @@ __all__ = ["run", "script"]
 
 SHELLS = ("bash", "zsh")
 OTHERS = {
-    "compare": ("output", "samplers", "n_steps", "n_samples", "seeds", "seed", "device", "overwrite"),
+    "compare": (
+        "output",
+        "samplers",
+        "n_steps",
+        "full",
+        "n_samples",
+        "seeds",
+        "seed",
+        "device",
+        "figures",
+        "overwrite",
+    ),
     "play": ("data", "output", "overwrite"),
 }
 """Options of the commands that have a parser of their own."""

@@ -28,9 +28,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("models", nargs=number, metavar="RUN", help=what)
 
     def add_overwrite(self, effect: str) -> None:
-        """The option `--overwrite`, which may stand alone, and what it does."""
+        """The option `--overwrite`, and what it does."""
+        self.add_flag("overwrite", effect)
+
+    def add_flag(self, name: str, effect: str) -> None:
+        """An option that is true or false and may stand alone, and what it does."""
         of_flag: dict[str, Any] = {"type": _flag, "nargs": "?", "const": True, "metavar": "true|false"}
-        self.add_argument("--overwrite", default=False, help=effect, **of_flag)
+        self.add_argument(f"--{name}", default=False, help=effect, **of_flag)
 
     def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]  # argv is given
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]

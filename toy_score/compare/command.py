@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-DEFAULT_SAMPLERS = "own,Heun,DDIM,RungeKutta4,DPMSolver2M"
+SAMPLERS, STEPS = "own", "5,10,20"
+FULL_SAMPLERS, FULL_STEPS = "own,Heun,DDIM,RungeKutta4,DPMSolver2M", "5,10,20,50"
+FORMATS = ("png", "pdf", "svg")
 
 DESCRIPTION = """\
-Compare models: every sampler with every number of steps, beside the exact denoiser of the distribution that the model
-was trained on. It writes results.csv, results.json, results.md, two figures and index.html, a page that needs nothing
-else. Interrupted, the same command goes on where it was."""
+Compare models: each by its own sampler with several numbers of steps, beside the exact denoiser of the distribution
+that the model was trained on. Runs that differ only in their seeds are one model, with mean and spread. It writes
+results.csv, results.json, results.md, two figures and index.html, a page that needs nothing else. Interrupted, the same
+command goes on where it was."""
 
 
 def parser() -> Parser:
@@ -33,23 +36,23 @@ def parser() -> Parser:
     p.add_argument("--output", required=True, metavar="DIR", help="the folder for the results, made if it is not there")
     p.add_argument(
         "--samplers",
-        default=DEFAULT_SAMPLERS,
         metavar="LIST",
-        help="names or calls as in `list samplers`, e.g. 'Heun,DDIM(eta=0.5)'; own is the one that a model came with; "
-        "what has no steps, or has them written out, as Heun(n_steps=7), is evaluated once; with --import mine also "
-        "mine.Midpoint (default: %(default)s)",
+        help="names or calls as in `list samplers`, e.g. 'Heun,DDIM(eta=0.5)'; own is the one that a model came with, "
+        "with its own number of steps as well; what has no steps, or has them written out, as Heun(n_steps=7), is "
+        f"evaluated once; with --import mine also mine.Midpoint (default: {SAMPLERS})",
     )
     p.add_argument(
         "--n_steps",
-        default="5,10,20,50",
         metavar="LIST",
         help="numbers of steps; of steps per level for AnnealedLangevin, of the predictor's for PredictorCorrector "
-        "(default: %(default)s)",
+        f"(default: {STEPS})",
     )
+    p.add_flag("full", f"other defaults: --samplers {FULL_SAMPLERS} --n_steps {FULL_STEPS}")
     p.add_argument("--n_samples", type=int, default=20_000, help="samples for each seed (default: %(default)s)")
     p.add_argument("--seeds", type=int, default=3, help="how often each cell is sampled (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="seed of the seeds (default: %(default)s)")
     p.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    p.add_argument("--figures", choices=FORMATS, default="png", help="format of the two figures (default: %(default)s)")
     p.add_overwrite("start anew if the folder holds a comparison with other settings")
     return p
 
@@ -68,9 +71,9 @@ def _run(args: argparse.Namespace, command: str) -> None:
     from toy_score.compare import contestants, grid, samplers, store
     from toy_score.version import __version__
 
-    n_steps = _n_steps(args.n_steps)
+    n_steps = _n_steps(args.n_steps or (FULL_STEPS if args.full else STEPS))
     protocol = grid.Protocol(args.n_samples, args.seeds, args.seed, _device(args.device))
-    written = samplers.parse_samplers(args.samplers)
+    written = samplers.parse_samplers(args.samplers or (FULL_SAMPLERS if args.full else SAMPLERS))
     models = contestants.load_models(args.models, protocol.device)
     cells = contestants.cells(contestants.line_up(models), written, n_steps)
     settings = {
@@ -86,18 +89,18 @@ def _run(args: argparse.Namespace, command: str) -> None:
     about = {"command": command, "date": time.strftime("%Y-%m-%d %H:%M"), **_machine(protocol.device)}
     folder = Path(args.output)
     with store.locked_folder(folder):
-        _measure(cells, protocol, store.Store(folder, settings, about, args.overwrite))
+        _measure(cells, protocol, store.Store(folder, settings, about, args.overwrite), args.figures)
 
 
-def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store") -> None:
-    """Evaluate the cells that are missing, and write all files."""
+def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store", figures: str) -> None:
+    """Evaluate the cells that are missing, and write all files, the figures in the format of that name."""
     from toy_score.compare import grid, page, summary
     from toy_score.metrics import check_finite
 
     missing = [cell for cell in cells if cell.key not in kept.rows]
     known = len(cells) - len(missing)
     text = f"{len(cells)} cells" + (f", {known} of them are there already" if known else "")
-    print(text + (f"; about {grid.seconds_of(missing, protocol, kept):.0f} s" if missing else ""), flush=True)
+    print(text + (f"; about {_duration(grid.seconds_of(missing, protocol, kept))}" if missing else ""), flush=True)
     try:
         with Progress(missing) as progress:
             grid.evaluate(missing, protocol, kept, progress.done)
@@ -107,15 +110,22 @@ def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store") -> No
     kept.finish([cell.key for cell in cells])
 
     groups = summary.summarise(cells, kept.rows)
-    page.write_all(groups, kept, protocol)
+    page.write_all(groups, kept, protocol, figures)
     for group in groups:
         print(f"\n{group.label}: sliced W1 / floor of the best cell; floor {group.floor:.4f} +- {group.floor_sd:.4f}")
-        for entry in [*group.models, group.wide]:
-            print(f"  {entry.contestant.name:<28}{_best(entry.best)}")
+        for entry in group.entries:
+            print(f"  {entry.contestant.name:<28}{_best(entry.best)}{summary.spread(entry).replace('±', '+-')}")
+        for text in summary.faults(group):
+            print(f"  {text}")
     print(f"\npage:        {os.path.relpath(kept.folder / 'index.html')}")
-    print(f"results:     {os.path.relpath(kept.folder)}/results.csv, .json, .md; evaluations.png, seconds.png")
+    results = f"{os.path.relpath(kept.folder)}/results.csv, .json, .md"
+    print(f"results:     {results}; evaluations.{figures}, seconds.{figures}")
     lost = {f"{row['model']} by {row['sampler']}": math.nan for row in kept.rows.values() if row["sliced_w1"] is None}
     check_finite(lost)  # after everything is printed and kept
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90.0 else f"{seconds / 60.0:.0f} min"
 
 
 def _best(row: dict[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ better.
 """
 
 import glob
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,10 @@ class Contestant:
         kind: `NETWORK`, `OWN_SCHEDULE` or `WIDE`.
         denoiser: it, with its schedule.
         distribution: the truth.
-        own: the samplers that came with the model, or with the models whose reference this is.
+        own: the samplers that came with the model, or with the models whose reference this is, in their order.
         digest: of the checkpoint's contents.
+        training: what determined the weights besides the seeds, as text; models that agree in it are trainings of one
+            model.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Contestant:
     distribution: Distribution
     own: tuple[Sampler, ...] = ()
     digest: str = ""
+    training: str = ""
 
     @property
     def schedule(self) -> Schedule:
@@ -111,7 +115,21 @@ def _load(path: Path, name: str, device: str, paths: Sequence[Path]) -> Contesta
     known = known if model.told is None else known.of_class(model.told)
     observation = model.observation_in_units
     truth = (known if observation is None else known.after(observation)).distribution
-    return Contestant(name, NETWORK, model.sampling_denoiser, truth, (model.sampler,), digest(path))
+    training = _training(checkpoint)
+    return Contestant(name, NETWORK, model.sampling_denoiser, truth, (model.sampler,), digest(path), training)
+
+
+def _training(checkpoint: dict[str, Any]) -> str:
+    """Settings, length and averaging of a training, without its seeds."""
+    described = [checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]]
+    settings: list[Any] = [
+        {name: value for name, value in (part.get("init_args") or {}).items() if not name.endswith("_seed")}
+        for part in described
+    ]
+    average = (checkpoint.get("callbacks") or {}).get("EMA") or {}
+    settings += [part["class_path"] for part in described]
+    settings += [checkpoint.get("global_step"), average.get("decay"), average.get("every_n_steps")]
+    return json.dumps(settings, sort_keys=True)
 
 
 def checkpoint_paths(words: Sequence[str]) -> list[Path]:
@@ -166,7 +184,7 @@ def line_up(models: Sequence[Contestant]) -> list[Contestant]:
             name = f"exact, schedule of {', '.join(m.name for m in its)}"
             found.append(Contestant(name, OWN_SCHEDULE, _exact(distribution, schedule, its), distribution, own))
         exact = _exact(distribution, wide_schedule(distribution), alike)
-        found.append(Contestant(WIDE, WIDE, exact, distribution))
+        found.append(Contestant(WIDE, WIDE, exact, distribution, tuple(distinct(s for m in alike for s in m.own))))
     return found
 
 
@@ -207,7 +225,12 @@ def cells(contestants: Iterable[Contestant], samplers: Sequence[Written], n_step
                     refused[written.label] = str(error)
                     continue
                 cell = Cell(contestant, sampler, written.label, sampler in contestant.own)
-                check(cell)
+                try:
+                    check(cell)
+                except ValueError:
+                    if contestant.kind == WIDE and written.label == OWN:  # its levels are not those the sampler is for
+                        continue
+                    raise
                 if cell.key in found and found[cell.key].label == OWN:  # rather a point of a line than one alone
                     del found[cell.key]
                 found.setdefault(cell.key, cell)

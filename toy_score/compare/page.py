@@ -17,7 +17,7 @@ from toy_score.compare.contestants import NETWORK, Cell
 from toy_score.compare.grid import Protocol, draw
 from toy_score.compare.samplers import OWN
 from toy_score.compare.store import Store, write
-from toy_score.compare.summary import ALARM, Entry, Group, Row, headline, protocol_text
+from toy_score.compare.summary import ALARM, Entry, Group, Row, faults, headline, protocol_text, spread
 from toy_score.compare.tables import READING, as_csv, as_markdown, number
 from toy_score.plotting.comparison import limits_of
 from toy_score.plotting.style import darken
@@ -34,18 +34,18 @@ WIDEST = 6.0
 """The multiple of the floor at which the bars of the ranking end."""
 
 
-def write_all(groups: Sequence[Group], store: Store, protocol: Protocol) -> None:
-    """Write the tables, the figures and the page into the folder of the store."""
+def write_all(groups: Sequence[Group], store: Store, protocol: Protocol, kind: str = "png") -> None:
+    """Write the tables, the figures as files of a kind, and the page into the folder of the store."""
     n, seeds = protocol.n_samples, protocol.seeds
     write(store.folder / "results.csv", as_csv(groups))
     write(store.folder / "results.md", as_markdown(groups, n, seeds, store.about["command"]))
     evaluations, seconds = pictures.by_evaluations(groups), pictures.by_seconds(groups)
     for name, panels, xlabel, title in (
-        ("evaluations.png", evaluations, pictures.EVALUATIONS, "quality against evaluations"),
-        ("seconds.png", seconds, pictures.SECONDS, "quality against seconds"),
+        ("evaluations", evaluations, pictures.EVALUATIONS, "quality against evaluations"),
+        ("seconds", seconds, pictures.SECONDS, "quality against seconds"),
     ):
         figure = plotting.comparison(panels, xlabel, f"{headline(groups)}: {title}", columns_for(len(panels)))
-        write(store.folder / name, plotting.to_png(figure))
+        write(store.folder / f"{name}.{kind}", plotting.to_file(figure, kind))
     write(store.folder / "index.html", _page(groups, store, protocol))
 
 
@@ -72,10 +72,11 @@ def _best_cells(groups: Sequence[Group]) -> list[tuple[Cell, Row]]:
 
 
 def _ranking(group: Group, colours: dict[str, str]) -> str:
-    entries = [*group.models, group.wide]
+    entries = group.entries
     widest = min(max([1.0, *(e.best["sliced_w1_ratio"] for e in entries if e.best)]), WIDEST)
     items = "".join(_place(entry, colours.get(entry.contestant.name, "var(--faint)"), widest) for entry in entries)
-    return f'<h2>{escape(group.label.capitalize())}</h2><ol class="ranking">{items}</ol>'
+    notes = "".join(f"<p>{escape(text)}</p>" for text in faults(group))
+    return f'<h2>{escape(group.label.capitalize())}</h2><ol class="ranking">{items}</ol>{notes}'
 
 
 def _place(entry: Entry, colour: str, widest: float) -> str:
@@ -90,6 +91,8 @@ def _place(entry: Entry, colour: str, widest: float) -> str:
         f"{row['nfe']} evaluations",
         f"{number(row['seconds'], 2)} s for 20 000",
     ]
+    if entry.trainings:
+        facts.insert(0, escape(f"mean{spread(entry)}"))
     marks = {"one": 1.0}
     if entry.reference and entry.reference["sliced_w1_ratio"]:
         marks["exact"] = entry.reference["sliced_w1_ratio"]

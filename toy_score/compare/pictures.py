@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from toy_score.compare.contestants import NETWORK, OWN_SCHEDULE, Contestant
+from toy_score.compare.contestants import OWN_SCHEDULE, Contestant
 from toy_score.compare.samplers import OWN
 from toy_score.compare.summary import Entry, Group, Row
 from toy_score.plotting import Line, Panel
@@ -23,7 +23,7 @@ def sampler_colours(groups: Sequence[Group]) -> dict[str, str]:
 
 def model_colours(groups: Sequence[Group]) -> dict[str, str]:
     """A colour for each model, from the other end, so that few models and few samplers share none."""
-    names = dict.fromkeys(row["model"] for group in groups for row in group.rows if row["kind"] == NETWORK)
+    names = dict.fromkeys(entry.contestant.name for group in groups for entry in group.models)
     return {name: SERIES[::-1][(i + 1) % len(SERIES)] for i, name in enumerate(names)}
 
 
@@ -39,7 +39,7 @@ def by_evaluations(groups: Sequence[Group]) -> list[Panel]:
                 *_lines(entry.rows, colours, "line", "star"),
             ]
             panels.append(Panel(entry.contestant.name + suffix, lines, group.noise))
-        wide = _lines(group.wide.rows, colours, "line", "star")
+        wide = _lines(group.wide.rows, colours, "line", "star") if group.wide else []
         if wide:
             panels.append(Panel("exact denoiser, wide schedule" + suffix, wide, group.noise))
     return panels
@@ -54,10 +54,16 @@ def _lines(rows: Sequence[Row], colours: dict[str, str], look: str, alone: str) 
     lines = []
     for label in dict.fromkeys(row["line"] for row in rows):
         its = [row for row in sorted(rows, key=lambda row: row["nfe"]) if row["line"] == label]
-        x, y = [row["nfe"] for row in its], [row["sliced_w1_ratio"] for row in its]
         name = "the model's own sampler" if label == OWN else label
-        lines.append(Line(name, x, y, colours[label], alone if label == OWN else look))
+        if label != OWN or len(its) > 1:
+            lines.append(_line(name, its, colours[label], look))
+        if label == OWN:
+            lines.append(_line(name, [row for row in its if row["own"]], colours[label], alone))
     return lines
+
+
+def _line(name: str, rows: Sequence[Row], colour: str, look: str) -> Line:
+    return Line(name, [row["nfe"] for row in rows], [row["sliced_w1_ratio"] for row in rows], colour, look)
 
 
 def by_seconds(groups: Sequence[Group]) -> list[Panel]:

@@ -30,6 +30,7 @@ class Written:
         label: as it is written; the name of its line in figures.
         sampler: what is meant, with its defaults; None for `own`, the sampler that each model came with.
         fixed: its number of steps is written out, or its work is not a number of steps: it is evaluated once, as it is.
+            Those that `own` stands for are evaluated as they are and at each number of steps.
     """
 
     label: str
@@ -37,9 +38,9 @@ class Written:
     fixed: bool
 
     def at(self, n_steps: Sequence[int], own: Sequence[Sampler] = ()) -> list[Sampler]:
-        """The samplers to evaluate: one for each number of steps, unless it is fixed; for `own`, those given."""
+        """The samplers to evaluate: one for each number of steps, unless it is fixed; of `own`, those given too."""
         if self.sampler is None:
-            return list(own)
+            return [*own, *(with_steps(s, n) for s in own if _work_argument(s) is not None for n in n_steps)]
         return [self.sampler] if self.fixed else [with_steps(self.sampler, n) for n in n_steps]
 
 
@@ -65,7 +66,7 @@ def _read(item: ast.expr, names: list[str]) -> Written:
     label = ast.unparse(item)
     name = label.split("(")[0]
     if label == OWN:
-        return Written(label, None, fixed=True)
+        return Written(label, None, fixed=False)
     if name not in names and not ("." in name and issubclass(_class_named(name) or object, Sampler)):
         raise ValueError(f"there is no sampler {name!r}{did_you_mean(name, names)}; `list samplers` tells them")
     config = _config(item)

@@ -12,7 +12,8 @@ from toy_score.files import locked, replacing
 
 __all__ = ["Store", "locked_folder", "write"]
 
-OUTPUTS = ("results.csv", "results.md", "evaluations.png", "seconds.png", "index.html")
+FIGURES = tuple(f"{name}.{kind}" for kind in ("png", "pdf", "svg") for name in ("evaluations", "seconds"))
+OUTPUTS = ("results.csv", "results.md", *FIGURES, "index.html")
 """What a comparison writes besides `results.json`."""
 
 

@@ -1,14 +1,15 @@
 """The results: the ranking of models, the best cell of each, and its reference."""
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toy_score.compare.contestants import NETWORK, OWN_SCHEDULE, WIDE, Cell, Contestant, distinct
 from toy_score.distributions import Distribution
 
-__all__ = ["ALARM", "Entry", "Group", "best", "headline", "protocol_text", "summarise"]
+__all__ = ["ALARM", "Entry", "Group", "best", "faults", "headline", "protocol_text", "spread", "summarise"]
 
 Row = dict[str, Any]
 
@@ -16,17 +17,20 @@ ALARM = 5.0
 """Standard deviations from the noise floor beyond which a metric raises an alarm."""
 ALARMING = ("energy_z", "cross_entropy_gap_z", "mode_weights_worst_z")
 """Metrics of errors that sliced W1 misses."""
+FAR = 1.5
+"""Noise floors beyond which the samples of an exact denoiser are not exact, if chance does not explain it."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant with its rows.
+    """A contestant with its rows; several trainings of one model are one, with the means of their rows.
 
     Attributes:
         rows: all of them.
         best: the one that `best` chooses; None if no samples were fit to be measured.
         reference: the row of the exact denoiser with the same sampler on the same schedule.
-        cell: that the best row belongs to.
+        cell: that the best row belongs to; of the first training.
+        trainings: the ratio of each training in the best row; none for a single training.
     """
 
     contestant: Contestant
@@ -34,6 +38,7 @@ class Entry:
     best: Row | None
     reference: Row | None
     cell: Cell | None
+    trainings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Group:
         floor, floor_sd: of the sliced W1: mean over exact samples, standard deviation of a mean over the seeds.
         noise: two of those standard deviations, as a multiple of the floor.
         models: the networks, the best first.
-        wide: the exact denoiser on a wide schedule.
+        wide: the exact denoiser on a wide schedule; None if no sampler of the list can be used there.
         rows: all of them, of references too.
     """
 
@@ -55,8 +60,13 @@ class Group:
     floor_sd: float
     noise: float
     models: list[Entry]
-    wide: Entry
+    wide: Entry | None
     rows: list[Row]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The models, then the exact denoiser on a wide schedule."""
+        return [*self.models, *([self.wide] if self.wide else [])]
 
 
 def summarise(cells: Sequence[Cell], rows: dict[str, Row]) -> list[Group]:
@@ -67,12 +77,10 @@ def summarise(cells: Sequence[Cell], rows: dict[str, Row]) -> list[Group]:
     for p, name in zip(distributions, names, strict=True):
         its = [cell for cell in cells if cell.contestant.distribution == p]
         table = {cell.key: rows[cell.key] for cell in its}
-        entries = []
-        for contestant in distinct(cell.contestant for cell in its):
-            own = {c.key: c for c in its if c.contestant is contestant}
-            chosen = best([table[key] for key in own])
-            cell = next((c for key, c in own.items() if table[key] is chosen), None)
-            entries.append(Entry(contestant, [table[k] for k in own], chosen, _reference(chosen, table), cell))
+        contestants = distinct(cell.contestant for cell in its)
+        alike = distinct((c.kind, c.training or c.name) for c in contestants)
+        trainings = [[c for c in contestants if (c.kind, c.training or c.name) == key] for key in alike]
+        entries = [_entry(some, its, table) for some in trainings]
         models = [entry for entry in entries if entry.contestant.kind == NETWORK]
         models.sort(key=lambda e: e.best["sliced_w1"] if e.best else math.inf)
         first = next(iter(table.values()))
@@ -85,11 +93,63 @@ def summarise(cells: Sequence[Cell], rows: dict[str, Row]) -> list[Group]:
                 floor_sd=sd,
                 noise=2.0 * sd / floor,
                 models=models,
-                wide=next(entry for entry in entries if entry.contestant.kind == WIDE),
+                wide=next((entry for entry in entries if entry.contestant.kind == WIDE), None),
                 rows=list(table.values()),
             )
         )
     return groups
+
+
+def _entry(trainings: Sequence[Contestant], cells: Sequence[Cell], table: dict[str, Row]) -> Entry:
+    """The entry of one contestant, or of several trainings of one model."""
+    first = trainings[0]
+    own = [[cell for cell in cells if cell.contestant is contestant] for contestant in trainings]
+    if len(trainings) == 1:
+        contestant, rows = first, [table[cell.key] for cell in own[0]]
+    else:
+        contestant = replace(first, name=f"{first.name} and {len(trainings) - 1} of other seeds")
+        rows = [mean_row([table[c.key] for c in same], contestant.name) for same in zip(*own, strict=True)]
+    chosen = best(rows)
+    place = next((k for k, row in enumerate(rows) if row is chosen), None)
+    cell = None if place is None else own[0][place]
+    ratios = () if place is None or len(own) == 1 else tuple(table[c[place].key]["sliced_w1_ratio"] for c in own)
+    return Entry(contestant, rows, chosen, _reference(chosen, table), cell, ratios)
+
+
+def mean_row(rows: Sequence[Row], name: str) -> Row:
+    """The row of several trainings of one model with one sampler: means, the worst of what raises an alarm.
+
+    A figure is None, as one that is not finite, if it is None for one of them.
+    """
+    mean: Row = {**rows[0], "model": name, "nonfinite": sum(row["nonfinite"] for row in rows)}
+    for key, value in rows[0].items():
+        values = [row[key] for row in rows]
+        if None in values:
+            mean[key] = None
+        elif key in ALARMING:
+            mean[key] = max(values, key=abs)
+        elif isinstance(value, float):
+            mean[key] = statistics.fmean(values)
+    return mean
+
+
+def spread(entry: Entry) -> str:
+    """How far the trainings of one model differ: `± 0.05 (3 trainings)`; empty for a single one."""
+    n = len(entry.trainings)
+    return f" ± {statistics.stdev(entry.trainings):.2f} ({n} trainings)" if n > 1 else ""
+
+
+def faults(group: Group) -> list[str]:
+    """A line for each entry whose exact denoiser is itself far from the floor: its network is not at fault there."""
+    found = []
+    for entry in group.models:
+        row = entry.reference
+        if row and row["sliced_w1_ratio"] and row["sliced_w1_ratio"] > FAR and (row["sliced_w1_z"] or 0.0) > ALARM:
+            found.append(
+                f"{entry.contestant.name}: the exact denoiser with {row['sampler']} is itself at "
+                f"{row['sliced_w1_ratio']:.1f} noise floors: the sampler, its grid or the schedule is at fault there"
+            )
+    return found
 
 
 def _reference(row: Row | None, table: dict[str, Row]) -> Row | None:

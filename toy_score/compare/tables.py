@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from toy_score.compare.summary import Group, headline, protocol_text
+from toy_score.compare.summary import Group, faults, headline, protocol_text, spread
 
 __all__ = ["READING", "as_csv", "as_markdown", "number", "with_z"]
 
@@ -39,16 +39,18 @@ def as_markdown(groups: Sequence[Group], n_samples: int, seeds: int, command: st
         lines += [f"## {group.label}", ""]
         lines += ["| | model | sliced W1 / floor | exact denoiser | sampler | evaluations | seconds |"]
         lines += ["|---|---|---|---|---|---|---|"]
-        for place, entry in [*enumerate(group.models, start=1), ("", group.wide)]:
+        for k, entry in enumerate(group.entries, start=1):
             row, name = entry.best, literal(entry.contestant.name)
+            place = "" if entry is group.wide else k
             if row is None:
                 lines += [f"| {place} | {name} | no finite samples | | | | |"]
                 continue
             reference = number(None if entry.reference is None else entry.reference["sliced_w1_ratio"], 2)
             seconds = number(row["seconds"], 2)
-            ratio = number(row["sliced_w1_ratio"], 2)
+            ratio = number(row["sliced_w1_ratio"], 2) + spread(entry)
             lines += [f"| {place} | {name} | {ratio} | {reference} | `{row['sampler']}` | {row['nfe']} | {seconds} |"]
-        lines += ["", READING, "", "### All cells", ""]
+        lines += ["", *(part for text in faults(group) for part in (literal(text), "")), READING, ""]
+        lines += ["### All cells", ""]
         lines += [
             "| model | sampler | evaluations | seconds | sliced W1 | / floor | energy (z) | cross-entropy gap (z) "
             "| mode weights, worst z | invalid mass | not finite |"

@@ -18,7 +18,7 @@ from toy_score.plotting.maps import map_error
 from toy_score.plotting.paths import visible_paths
 from toy_score.plotting.posterior import posterior
 from toy_score.plotting.show import plot
-from toy_score.plotting.style import Picture, in_units, to_png
+from toy_score.plotting.style import Picture, in_units, to_file, to_png
 
 __all__ = [
     "Line",
@@ -39,6 +39,7 @@ __all__ = [
     "samples_and_trajectories",
     "score_errors",
     "summary",
+    "to_file",
     "to_gif",
     "to_png",
     "trajectories",

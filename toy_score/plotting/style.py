@@ -4,6 +4,7 @@ import io
 import math
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
@@ -31,6 +32,7 @@ __all__ = [
     "panels",
     "plain",
     "square",
+    "to_file",
     "to_png",
 ]
 
@@ -66,8 +68,22 @@ class Picture(Figure):
 
 def to_png(figure: Figure) -> bytes:
     """The figure as the contents of a PNG file."""
+    return to_file(figure, "png")
+
+
+SAVED: dict[str, dict[str, Any]] = {
+    "png": {"pil_kwargs": {"compress_level": 1}},  # higher levels take longer than drawing
+    "pdf": {"metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}},
+}
+FOR_PRINT = {"pdf.fonttype": 42, "svg.hashsalt": "toy_score"}  # fonts that journals take; the same file every time
+
+
+def to_file(figure: Figure, kind: str) -> bytes:
+    """The figure as the contents of a `png`, or, of lines that stay sharp, a `pdf` or `svg` file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})  # higher levels take longer than drawing
+    with rc_context(FOR_PRINT):
+        figure.savefig(buffer, format=kind, **SAVED[kind])
     return buffer.getvalue()
 
 
