@@ -118,7 +118,35 @@ def test_own_classes_are_listed_after_those_of_the_package(blocks, capsys):
     assert samplers.index("my_samplers.TwoStep(n_steps=20, grid=Angular())") > samplers.index("  TwistedDiffusion(")
     assert "\n      The flow by the two-step method of Adams and Bashforth" in samplers
     assert "my_samplers.Residual(width=64, n_blocks=2)" in rest
-    assert said.count("my_samplers") == 3
+    assert "my_samplers.PseudoHuber(weighting=OutputWeighting(), antithetic=False, c=10.0)" in rest
+    assert said.count("my_samplers") == 4
+
+
+def test_the_documented_loss_is_that_of_score_matching_for_large_c_and_trains(blocks, monkeypatch):
+    """`c (sqrt(c^2 + e) - c) = e / 2 - e^2 / (8 c^2) + ...`, whose first term is the mean over two coordinates."""
+    import torch
+
+    from toy_score import MLP, DenoisingScoreMatching, EDMModule, Heart
+    from toy_score.objectives import Context, OutputWeighting
+
+    Path("mine.py").write_text(classes_blocks()[0])
+    entry.main(
+        ["fit", "--config", "edm_heart", "--model.objective", "mine.PseudoHuber", "--model.objective.c", "3", *QUICK]
+    )
+    loss = sys.modules["mine"].PseudoHuber
+    monkeypatch.delitem(sys.modules, "mine")
+    x0, t = (
+        Heart().sample(200, torch.Generator().manual_seed(0)).double(),
+        torch.linspace(0.1, 0.9, 200)[:, None].double(),
+    )
+    denoiser = EDMModule(backbone=MLP((8,))).denoiser.double()
+
+    def of(objective):
+        return objective(denoiser, Context(x0, t, torch.Generator().manual_seed(1)))
+
+    squared = of(DenoisingScoreMatching(OutputWeighting()))
+    assert torch.allclose(of(loss(c=1e3)), squared, rtol=1e-4, atol=1e-8)
+    assert (of(loss(c=1.0)) < squared).all()
 
 
 def test_own_samplers_are_compared_on_ones_own_distribution(mine):

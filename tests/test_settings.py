@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import yaml
 
-from toy_score import EDMModule, ScoreModule
+from toy_score import EDMModule, Heun, ScoreModule
 from toy_score.commands.arguments import Text, parse
 from toy_score.commands.build import instantiated
 from toy_score.commands.complete import complete, complete_arguments
@@ -20,7 +20,7 @@ from toy_score.yaml_values import dump, load
 
 @pytest.fixture(scope="module")
 def edm():
-    return complete("EDMModule", ScoreModule, None, "model")
+    return complete({"class_path": "EDMModule", "sampler": "Heun"}, ScoreModule, None, "model")
 
 
 def flags(*argv):
@@ -40,7 +40,8 @@ def refused(edm, *argv):
 
 def test_a_completed_description_equals_that_of_the_object(edm):
     check_config(edm, ScoreModule, "model")
-    assert edm == to_config(EDMModule())
+    assert edm == to_config(EDMModule(sampler=Heun()))
+    assert complete("EDMModule", ScoreModule, None, "model") == to_config(EDMModule())
 
 
 def test_another_class_starts_from_its_own_defaults(edm):
