@@ -140,11 +140,10 @@ class Trials:
             if not self.record.has(mutant.key):
                 survivor = None if self.found(session, mutant, QUICK) else mutant.shown
                 self.record.add(part, survivor, key=mutant.key)
-        survivors = {name for _, name in self.record.failures}
-        for _, mutant in self.chosen:
-            again = f"again {mutant.key}"
-            if mutant.shown in survivors and not is_equivalent(mutant.shown) and self.record.kept(again) is None:
-                self.record.keep(again, self.found(session, mutant, FULL))
+        names = {name for _, name in self.record.failures if not is_equivalent(name)}
+        for mutant in [mutant for _, mutant in self.chosen if mutant.shown in names]:
+            if self.record.kept(again(mutant.shown)) is None:
+                self.record.keep(again(mutant.shown), self.found(session, mutant, FULL))
         return True
 
     def found(self, session: Any, mutant: Mutant, effort: Effort) -> bool:
@@ -299,20 +298,43 @@ def campaign(record: Record, number: int, seed: int) -> list[dict[str, object]]:
     return table(record, {part: len(ms) for part, ms in everything.items()})
 
 
+def again(survivor: str) -> str:
+    """The key of the second trial of a survivor, `path:line change`."""
+    return f"again {survivor}"
+
+
 def table(record: Record, totals: dict[str, int]) -> list[dict[str, object]]:
-    """How many of the mutants that were tried were found, with an interval of 95 %, of each part and of all."""
+    """How many of the mutants that were tried were found, with an interval of 95 %, of each part and of all.
+
+    Each part counts alike in `all`, as in the sample, and by the number of its mutants in the last row.
+    """
     survived = Counter(part for part, _ in record.failures)
+    later = Counter(part for part, name in record.failures if record.kept(again(name)))
     same = Counter(part for part, name in record.failures if is_equivalent(name))
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, parts in [*((part, [part]) for part in totals), ("all", list(totals))]:
-        tried, lost = (sum(counts[part] for part in parts) for counts in (record.tried, survived))
-        low, high = interval(tried - lost, tried) if tried < sum(totals[part] for part in parts) else ("", "")
-        between = f"{low:.0%} to {high:.0%}" if tried and low != "" else "all were tried"
-        share = f"{(tried - lost) / max(tried, 1):.1%}"
-        row = {"part": name, "mutants": sum(totals[part] for part in parts), "tried": tried, "found": tried - lost}
-        equivalent = sum(same[part] for part in parts)
-        rows.append({**row, "share": share, "95 % interval": between, "equivalent survivors": equivalent})
-    return rows
+        total, tried, lost, found, equal = (
+            sum(counts[part] for part in parts) for counts in (totals, record.tried, survived, later, same)
+        )
+        row = {"part": name, "mutants": total, "tried": tried, "found": tried - lost, "by slow tests": found}
+        k = tried - lost + found
+        rows.append({**row, **shares(k / max(tried, 1), tried, tried == total), "equivalent survivors": equal})
+    weights = {part: n / sum(totals.values()) for part, n in totals.items() if record.tried[part]}
+    tried = {part: record.tried[part] for part in weights}
+    share = {part: (tried[part] - survived[part] + later[part]) / tried[part] for part in weights}
+    mean = sum(weights[part] * share[part] for part in weights) / sum(weights.values())
+    smooth = {part: (share[part] * tried[part] + 1) / (tried[part] + 2) for part in weights}
+    variance = sum(weights[part] ** 2 * smooth[part] * (1 - smooth[part]) / tried[part] for part in weights)
+    effective = sum(weights[part] * smooth[part] * (1 - smooth[part]) for part in weights) / max(variance, 1e-9)
+    blank = dict.fromkeys(rows[0], "")
+    return [*rows, {**blank, "part": "all, by the number of mutants", **shares(mean, effective, False)}]
+
+
+def shares(share: float, n: float, is_all: bool) -> dict[str, object]:
+    """The share of n and its interval, for a row of the table."""
+    low, high = interval(share * n, n)
+    between = f"{low:.0%} to {high:.0%}" if n else ""
+    return {"share": f"{share:.1%}" if n else "", "95 % interval": "all were tried" if is_all else between}
 
 
 def is_equivalent(survivor: str) -> bool:
@@ -321,7 +343,7 @@ def is_equivalent(survivor: str) -> bool:
     return (place.partition(":")[0], what) in EQUIVALENT
 
 
-def interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def interval(k: float, n: float, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval of a share of which k of n were counted (Wilson 1927); of 95 % by default."""
     if n == 0:
         return 0.0, 1.0
