@@ -47,7 +47,7 @@ def test_the_coefficients_of_a_method_satisfy_the_conditions_of_its_order(tablea
 
 def test_the_error_estimate_is_the_difference_of_orders_five_and_four():
     """So the weights sum to 0 over every tree of up to four nodes, and over one of five they do not."""
-    a, b, c, error = arrays(DORMAND_PRINCE)
+    a, _, c, error = arrays(DORMAND_PRINCE)
     sums = [float(error @ weights(a, c)) for size, weights, _ in TREES if size <= 4]
     assert sums == pytest.approx([0.0] * len(sums), abs=1e-14)
     assert float(error @ c**4) == pytest.approx(71 / 270_000)  # by rational arithmetic
@@ -76,7 +76,7 @@ def starts_of_steps(f, tolerance, begin=0.0, end=1.0, y=0.0):
 
 
 def test_the_steps_of_a_quadrature_are_those_of_its_error():
-    """For `y' = 5 u^4` the estimate is `71 h^5 / 54000`, see above: so `h = 0.9 (tolerance (1 + y) 54000 / 71)^(1/5)`."""
+    """For `y' = 5 u^4` the estimate is `71 h^5 / 54000`, see above; `h = 0.9 (tolerance (1 + y) 54000 / 71)^(1/5)`."""
     tolerance, largest = 1e-9, 1e-9 * 54_000 / 71
     ends, solution = starts_of_steps(lambda u, y: 5 * u**4, tolerance)
     assert float(solution.y) == pytest.approx(1.0, abs=1e-12)
