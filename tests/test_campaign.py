@@ -29,7 +29,7 @@ def test_a_prediction_that_is_killed_when_it_changes_a_file_goes_on_and_leaves_n
 
 
 def test_a_run_that_is_killed_goes_on_bit_for_bit(reference, record):
-    kills.killed_at_random(record, reference, commands.FIT, kills.duration(reference, commands.FIT) / 2)
+    kills.killed_at_random(record, reference, commands.FIT, kills.duration(reference, commands.FIT) / 2, "fit 0")
     assert record.failures == []
 
 
