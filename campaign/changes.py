@@ -40,6 +40,16 @@ class Mutant:
     place: str | None
     number: int
 
+    @property
+    def key(self) -> str:
+        """Which mutant it is, as long as its file is not changed."""
+        return f"{self.path} {self.number}"
+
+    @property
+    def shown(self) -> str:
+        """Where it is and what it does."""
+        return f"{self.path}:{self.line} {self.what}"
+
     def code(self) -> Any:
         """The compiled code of the changed module."""
         tree, file = _parsed(self.path), str(ROOT / "toy_score" / self.path)

@@ -1,6 +1,6 @@
 """Commands that are killed, stopped by signals, or given twice at once.
 
-    python -m campaign.kills [--number 20] [--seed 0]
+    python -m campaign.kills [--number 20] [--seed 0] [--resume FILE]
 
 A command is killed at a random moment, and at every moment at which it opens, renames or removes a file. Then its files
 must be whole or absent, the same command given again must go on to the result that one without interruption has, bit
@@ -33,21 +33,32 @@ CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate")
 
 def campaign(record: Record, number: int, seed: int) -> None:
     """All trials: `number` random kills of each command, half as many more of `fit`, and fewer of the other trials."""
-    chance = random.Random(seed)
     with Reference() as reference:
         for command in ALL:
-            seconds = duration(reference, command)
-            for _ in range(number * 3 // 2 if command is FIT else number):
-                killed_at_random(record, reference, command, chance.uniform(0, seconds))
-            for _ in range(max(number // 10, 1)):
-                twice_at_once(record, reference, command)
+            kills = new(record, f"{command.name}: kill -9 at random", number * 3 // 2 if command is FIT else number)
+            seconds = duration(reference, command) if kills else 0.0
+            for key in kills:
+                killed_at_random(record, reference, command, random.Random(f"{seed} {key}").uniform(0, seconds), key)
+            for key in new(record, f"{command.name}: twice at once", max(number // 10, 1)):
+                twice_at_once(record, reference, command, key)
         for command in (PREDICT["npy"], PREDICT["csv"], COMPARE, FIT):
             killed_at_every_file(record, reference, command, at_most=max(number * 3 // 5, 2))
         for command in (FIT, PREDICT["csv"], COMPARE):
-            seconds = duration(reference, command)
             for name, numbers in SIGNALS.items():
-                for _ in range(max(number // 5, 1)):
-                    signalled(record, reference, command, name, numbers, seconds, chance)
+                sent = new(record, f"{command.name}: {name}", max(number // 5, 1))
+                seconds = duration(reference, command) if sent else 0.0
+                for key in sent:
+                    signalled(record, reference, command, numbers, seconds, random.Random(f"{seed} {key}"), key)
+
+
+def new(record: Record, kind: str, number: int) -> list[str]:
+    """The keys of `number` trials of a kind that have not been made: the kind and a count."""
+    return [key for key in (f"{kind} {k}" for k in range(number)) if not record.has(key)]
+
+
+def kind_of(key: str) -> str:
+    """The kind of a trial, its row in the table."""
+    return key.rpartition(" ")[0]
 
 
 def duration(reference: Reference, command: Command) -> float:
@@ -59,24 +70,28 @@ def duration(reference: Reference, command: Command) -> float:
     return time.monotonic() - begin
 
 
-def killed_at_random(record: Record, reference: Reference, command: Command, after: float) -> None:
+def killed_at_random(record: Record, reference: Reference, command: Command, after: float, key: str) -> None:
     """Kill a command some seconds after it has begun."""
     folder = reference.new(command)
     child = start(folder, *command.words.split(), prepare=brief)
     time.sleep(after)
     child.send(signal.SIGKILL)
-    judge(record, f"{command.name}: kill -9 at random", reference, command, folder, child.wait())
+    judge(record, key, reference, command, folder, child.wait())
 
 
 def killed_at_every_file(record: Record, reference: Reference, command: Command, at_most: int) -> None:
     """Kill a command when it changes a file for the first time, the second, and so on, `at_most` times, evenly."""
+    keys = new(record, f"{command.name}: kill -9 at a change of a file", at_most)
+    if not keys:
+        return
     counted = run(folder := reference.new(command), *command.words.split(), prepare=partial(killed_when, -1))
     shutil.rmtree(folder)
     n = int(counted.err.rpartition("changes: ")[2])
-    for k in sorted({i * n // min(n, at_most) for i in range(min(n, at_most))}):
+    for key in keys:
         folder = reference.new(command)
+        k = int(key.rpartition(" ")[2]) * n // at_most
         ended = run(folder, *command.words.split(), prepare=partial(killed_when, k))
-        judge(record, f"{command.name}: kill -9 at a change of a file", reference, command, folder, ended)
+        judge(record, key, reference, command, folder, ended)
 
 
 def killed_when(number: int) -> None:
@@ -114,10 +129,10 @@ def signalled(
     record: Record,
     reference: Reference,
     command: Command,
-    name: str,
     numbers: list[int],
     seconds: float,
     chance: random.Random,
+    key: str,
 ) -> None:
     """Send signals at a random moment; a second one soon after the first."""
     folder = reference.new(command)
@@ -128,10 +143,10 @@ def signalled(
     ended = child.wait()
     expected = {0, 1, 128 + numbers[0], -numbers[0]}  # 1: Lightning's own, of a second Ctrl-C
     bad = ended.code not in expected or "Traceback" in ended.err or "defect" in ended.err
-    judge(record, f"{command.name}: {name}", reference, command, folder, ended, ended.tells if bad else None)
+    judge(record, key, reference, command, folder, ended, ended.tells if bad else None)
 
 
-def twice_at_once(record: Record, reference: Reference, command: Command) -> None:
+def twice_at_once(record: Record, reference: Reference, command: Command, key: str) -> None:
     """Start a command twice: each run of `fit` has a folder of its own, of the others one writes and one is refused."""
     folder = reference.new(command)
     children = [start(folder, *command.words.split(), prepare=brief) for _ in range(2)]
@@ -143,13 +158,13 @@ def twice_at_once(record: Record, reference: Reference, command: Command) -> Non
     elif sorted(end.code for end in ends) not in ([0, 2], [0, 0]) or not all(e.refused for e in ends if e.code):
         wrong = "; ".join(end.tells for end in ends)
     wrong = wrong or reference.differences(command, folder)
-    record.add(f"{command.name}: twice at once", wrong)
+    record.add(kind_of(key), wrong, key=key)
     shutil.rmtree(folder)
 
 
 def judge(
     record: Record,
-    kind: str,
+    key: str,
     reference: Reference,
     command: Command,
     folder: Path,
@@ -163,7 +178,7 @@ def judge(
     wrong = wrong or whole(reference, command, folder)
     if wrong is None:
         wrong = resumed(reference, command, folder)[0]
-    record.add(kind, wrong, note)
+    record.add(kind_of(key), wrong, note, key)
     shutil.rmtree(folder)
 
 

@@ -8,6 +8,9 @@ the tests that call the changed function run until one fails, those first that a
 the same file. A mutant whose changed line ran before, when the tests were collected, is tried again in a process that
 imports the changed module anew.
 
+Mutants that survive are tried a second time, with all tests of the files that have one that calls the changed function,
+the slow ones too.
+
 Whoever reads the list of survivors decides which are equivalent: they compute the same. Those are in `EQUIVALENT`.
 """
 
@@ -23,6 +26,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -39,6 +43,11 @@ PARTS = {
     "samplers": ["samplers"],
     "metrics": ["metrics"],
     "distributions": ["distributions"],
+    "couplings": ["couplings"],
+    "bridges": ["bridges"],
+    "posteriors": ["posteriors.py"],
+    "tilts": ["tilts.py"],
+    "flow maps": ["flow_maps.py"],
 }
 """What is changed."""
 
@@ -46,7 +55,8 @@ TESTS = """
 properties numerics_promises schedules denoisers framework likelihood stable_target training_promises section3
 map_objectives map_metrics flow_maps far_out properties_of_points distributions oracle zoo own_distribution points
 reading values posteriors posterior_samplers tilts samplers gaussianised metrics paper_metrics fields floor_cache
-not_finite data observed_models evaluation power validation
+not_finite data observed_models evaluation power validation couplings bridges bridge_objectives bridge_modules
+two_moons_inference
 """
 """The files of tests that look at the mathematics, without `test_` and `.py`."""
 
@@ -55,10 +65,29 @@ EQUIVALENT = {
 }
 """Survivors that compute the same, (path, change), and why."""
 
-SLOWEST = 2.0  # seconds of CPU time of a test that is used; slower ones are left to those who have time
-PATIENCE = 4.0  # seconds of CPU time for the tests of a mutant
-FILES = 3  # of tests, which are imported anew for a mutant that must be
+SLOWEST = 10.0  # seconds of CPU time of a test that is used
 OPTIONS = ["-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "-q", "-W", "ignore"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What is done to find a mutant.
+
+    Attributes:
+        slowest: seconds of CPU time of the slowest test.
+        patience: seconds of CPU time for all tests.
+        files: of tests, which are imported anew for a mutant that must be.
+        neighbours: whether the other tests of the files of a test that calls the changed function are tried too.
+    """
+
+    slowest: float
+    patience: float
+    files: int
+    neighbours: bool
+
+
+QUICK = Effort(slowest=2.0, patience=4.0, files=3, neighbours=False)
+FULL = Effort(slowest=SLOWEST, patience=40.0, files=10, neighbours=True)
 
 
 class Calls:
@@ -108,30 +137,36 @@ class Trials:
         self.called = {numbers[name]: {tuple(one) for one in called} for name, _, called in kept}
         self.record.show(f"{len(self.seconds)} of {len(session.items)} tests, {len(self.chosen)} mutants")
         for part, mutant in self.chosen:
-            key = f"{mutant.path} {mutant.number}"
-            if self.record.has(key):
-                continue
-            found = self.found(session, mutant)
-            self.record.add(part, None if found else f"{mutant.path}:{mutant.line} {mutant.what}", key=key)
+            if not self.record.has(mutant.key):
+                survivor = None if self.found(session, mutant, QUICK) else mutant.shown
+                self.record.add(part, survivor, key=mutant.key)
+        names = {name for _, name in self.record.failures if not is_equivalent(name)}
+        for mutant in [mutant for _, mutant in self.chosen if mutant.shown in names]:
+            if self.record.kept(again(mutant.shown)) is None:
+                self.record.keep(again(mutant.shown), self.found(session, mutant, FULL))
         return True
 
-    def found(self, session: Any, mutant: Mutant) -> bool:
+    def found(self, session: Any, mutant: Mutant, effort: Effort) -> bool:
         """Whether a test fails with this mutant."""
         function = (mutant.path, mutant.place)
         if mutant.place is not None:
-            tests = [k for k, called in self.called.items() if function in called]
-            if (number := self.forked(session, self.order(mutant, tests), mutant)) is not None:
+            tests = self.order(mutant, [k for k, called in self.called.items() if function in called], effort)
+            if effort.neighbours:
+                files = {session.items[k].path for k in tests}
+                tests += [k for k in self.called if session.items[k].path in files and k not in set(tests)]
+            if (number := self.forked(session, tests, mutant, effort.patience)) is not None:
                 self.kills[mutant.path, number] += 1
                 return True
             if function not in self.at_import:
                 return False
         tests = [k for k, called in self.called.items() if any(path == mutant.path for path, _ in called)]
-        names = [session.items[k].nodeid for k in self.order(mutant, tests)]
-        files = list(dict.fromkeys(name.partition("::")[0] for name in names))[:FILES]
-        return anew(mutant, [name for name in names if name.partition("::")[0] in files])
+        names = [session.items[k].nodeid for k in self.order(mutant, tests, effort)]
+        files = list(dict.fromkeys(name.partition("::")[0] for name in names))[: effort.files]
+        return anew(mutant, [name for name in names if name.partition("::")[0] in files], effort.patience)
 
-    def order(self, mutant: Mutant, tests: list[int]) -> list[int]:
-        """Tests in the order in which they are tried."""
+    def order(self, mutant: Mutant, tests: list[int], effort: Effort) -> list[int]:
+        """Tests that are quick enough, in the order in which they are tried."""
+        tests = [k for k in tests if self.seconds[k] < effort.slowest]
         promise = {k: (1 + 2 * self.kills[mutant.path, k]) / (0.02 + self.seconds[k]) for k in tests}
         return sorted(tests, key=lambda k: -promise[k])
 
@@ -143,7 +178,7 @@ class Trials:
             with os.fdopen(writing, "w") as out:
                 for k, item in enumerate(session.items):
                     begun = time.process_time()
-                    signal.setitimer(signal.ITIMER_PROF, 3.0 * SLOWEST)
+                    signal.setitimer(signal.ITIMER_PROF, 1.5 * SLOWEST)
                     with Calls() as calls:
                         good = passes(item)
                     signal.setitimer(signal.ITIMER_PROF, 0.0)
@@ -156,12 +191,12 @@ class Trials:
             yield from map(json.loads, lines)
         os.wait()
 
-    def forked(self, session: Any, order: list[int], mutant: Mutant) -> int | None:
+    def forked(self, session: Any, order: list[int], mutant: Mutant, patience: float) -> int | None:
         """The test that finds the mutant, planted in this process; -1 if another thing did, None if nothing does."""
         reading, writing = os.pipe()
         if not (pid := os.fork()):
             os.close(reading)
-            os._exit(self.fate(session, order, mutant, writing))
+            os._exit(self.fate(session, order, mutant, patience, writing))
         os.close(writing)
         with os.fdopen(reading) as lines:
             last = [int(line) for line in lines][-1:]
@@ -170,7 +205,7 @@ class Trials:
             return None
         return last[0] if last else -1
 
-    def fate(self, session: Any, order: list[int], mutant: Mutant, out: int) -> int:
+    def fate(self, session: Any, order: list[int], mutant: Mutant, patience: float, out: int) -> int:
         """In a process of its own: whether a test fails, 1 if one does; the numbers of those that begin are written."""
         try:
             if not plant(mutant):
@@ -184,7 +219,7 @@ class Trials:
                 if not passes(session.items[k]):
                     return 1
                 signal.setitimer(signal.ITIMER_PROF, 0.0)
-                if time.process_time() - begun > PATIENCE:
+                if time.process_time() - begun > patience:
                     break
             return 0
         except BaseException:
@@ -203,22 +238,22 @@ def passes(item: Any) -> bool:
         return not any(report.failed for report in runtestprotocol(item, nextitem=None, log=False))
 
 
-def anew(mutant: Mutant, tests: list[str]) -> bool:
+def anew(mutant: Mutant, tests: list[str], patience: float) -> bool:
     """Whether the tests find a mutant that is imported anew, in a process that has not imported the package."""
     if not (pid := os.fork()):
         for name in list(sys.modules):
             first = name.partition(".")[0]
             if first in ("toy_score", "benchmarks", "conftest", "laws", "properties") or name.startswith("test_"):
                 del sys.modules[name]
-        os._exit(_fate_anew(mutant, tests))
+        os._exit(_fate_anew(mutant, tests, patience))
     status = os.waitpid(pid, 0)[1]
     return not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0)
 
 
-def _fate_anew(mutant: Mutant, tests: list[str]) -> int:
+def _fate_anew(mutant: Mutant, tests: list[str], patience: float) -> int:
     import pytest
 
-    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + 2 * PATIENCE),) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + 2 * patience),) * 2)
     sys.meta_path.insert(0, Changed(mutant))
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
     wanted = {test: k for k, test in enumerate(tests)}
@@ -234,7 +269,7 @@ def _fate_anew(mutant: Mutant, tests: list[str]) -> int:
             for item in session.items:
                 if not passes(item):
                     os._exit(1)
-                if time.process_time() - begun > PATIENCE:
+                if time.process_time() - begun > patience:
                     break
             os._exit(0)
 
@@ -253,7 +288,8 @@ def campaign(record: Record, number: int, seed: int) -> list[dict[str, object]]:
     os.environ["TOY_SCORE_SHRINK"] = "no"
     sys.dont_write_bytecode = True
     everything = {part: [m for path in paths(places) for m in mutants(path)] for part, places in PARTS.items()}
-    drawn = {part: random.Random(f"{seed} {part}").sample(ms, min(number, len(ms))) for part, ms in everything.items()}
+    # A larger number adds to those of a smaller one.
+    drawn = {p: random.Random(f"{seed} {p}").sample(ms, len(ms))[:number] for p, ms in everything.items()}
     # In turn, a mutant of each part: a campaign that is stopped has tried the same number of each.
     turns = sorted((i / len(ms), part, m) for part, ms in drawn.items() for i, m in enumerate(ms))
     files = [f"tests/test_{name}.py" for name in TESTS.split()]
@@ -262,20 +298,43 @@ def campaign(record: Record, number: int, seed: int) -> list[dict[str, object]]:
     return table(record, {part: len(ms) for part, ms in everything.items()})
 
 
+def again(survivor: str) -> str:
+    """The key of the second trial of a survivor, `path:line change`."""
+    return f"again {survivor}"
+
+
 def table(record: Record, totals: dict[str, int]) -> list[dict[str, object]]:
-    """How many of the mutants that were tried were found, with an interval of 95 %, of each part and of all."""
+    """How many of the mutants that were tried were found, with an interval of 95 %, of each part and of all.
+
+    Each part counts alike in `all`, as in the sample, and by the number of its mutants in the last row.
+    """
     survived = Counter(part for part, _ in record.failures)
+    later = Counter(part for part, name in record.failures if record.kept(again(name)))
     same = Counter(part for part, name in record.failures if is_equivalent(name))
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, parts in [*((part, [part]) for part in totals), ("all", list(totals))]:
-        tried, lost = (sum(counts[part] for part in parts) for counts in (record.tried, survived))
-        low, high = interval(tried - lost, tried) if tried < sum(totals[part] for part in parts) else ("", "")
-        between = f"{low:.0%} to {high:.0%}" if tried and low != "" else "all were tried"
-        share = f"{(tried - lost) / max(tried, 1):.1%}"
-        row = {"part": name, "mutants": sum(totals[part] for part in parts), "tried": tried, "found": tried - lost}
-        equivalent = sum(same[part] for part in parts)
-        rows.append({**row, "share": share, "95 % interval": between, "equivalent survivors": equivalent})
-    return rows
+        total, tried, lost, found, equal = (
+            sum(counts[part] for part in parts) for counts in (totals, record.tried, survived, later, same)
+        )
+        row = {"part": name, "mutants": total, "tried": tried, "found": tried - lost, "by slow tests": found}
+        k = tried - lost + found
+        rows.append({**row, **shares(k / max(tried, 1), tried, tried == total), "equivalent survivors": equal})
+    weights = {part: n / sum(totals.values()) for part, n in totals.items() if record.tried[part]}
+    tried = {part: record.tried[part] for part in weights}
+    share = {part: (tried[part] - survived[part] + later[part]) / tried[part] for part in weights}
+    mean = sum(weights[part] * share[part] for part in weights) / sum(weights.values())
+    smooth = {part: (share[part] * tried[part] + 1) / (tried[part] + 2) for part in weights}
+    variance = sum(weights[part] ** 2 * smooth[part] * (1 - smooth[part]) / tried[part] for part in weights)
+    effective = sum(weights[part] * smooth[part] * (1 - smooth[part]) for part in weights) / max(variance, 1e-9)
+    blank = dict.fromkeys(rows[0], "")
+    return [*rows, {**blank, "part": "all, by the number of mutants", **shares(mean, effective, False)}]
+
+
+def shares(share: float, n: float, is_all: bool) -> dict[str, object]:
+    """The share of n and its interval, for a row of the table."""
+    low, high = interval(share * n, n)
+    between = f"{low:.0%} to {high:.0%}" if n else ""
+    return {"share": f"{share:.1%}" if n else "", "95 % interval": "all were tried" if is_all else between}
 
 
 def is_equivalent(survivor: str) -> bool:
@@ -284,7 +343,7 @@ def is_equivalent(survivor: str) -> bool:
     return (place.partition(":")[0], what) in EQUIVALENT
 
 
-def interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def interval(k: float, n: float, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval of a share of which k of n were counted (Wilson 1927); of 95 % by default."""
     if n == 0:
         return 0.0, 1.0

@@ -29,7 +29,7 @@ def test_a_prediction_that_is_killed_when_it_changes_a_file_goes_on_and_leaves_n
 
 
 def test_a_run_that_is_killed_goes_on_bit_for_bit(reference, record):
-    kills.killed_at_random(record, reference, commands.FIT, kills.duration(reference, commands.FIT) / 2)
+    kills.killed_at_random(record, reference, commands.FIT, kills.duration(reference, commands.FIT) / 2, "fit 0")
     assert record.failures == []
 
 
@@ -155,6 +155,19 @@ def test_the_functions_that_a_test_calls_are_noted():
         LinearFlow().alpha(torch.tensor(0.5))
     assert ("schedules/flow.py", "LinearFlow.__call__") in calls.functions
     assert not any(path.startswith("samplers") for path, _ in calls.functions)
+
+
+def test_the_table_of_mutants_counts_the_second_trial_and_weighs_the_parts(record):
+    """19 of 20 of a part of 100 mutants, 16 and one more of 20 of a part of 900: 0.1 * 0.95 + 0.9 * 0.85 = 0.86."""
+    for k in range(20):
+        record.add("small", None if k else "a.py:1 x")
+        record.add("large", None if k > 3 else f"b.py:{k} x")
+    record.keep(mutants.again("b.py:1 x"), True)
+    record.keep(mutants.again("b.py:2 x"), False)
+    rows = {row["part"]: row for row in mutants.table(record, {"small": 100, "large": 900})}
+    assert (rows["large"]["found"], rows["large"]["by slow tests"], rows["large"]["share"]) == (16, 1, "85.0%")
+    assert (rows["all"]["found"], rows["all"]["share"]) == (35, "90.0%")
+    assert rows["all, by the number of mutants"]["share"] == "86.0%"
 
 
 def test_the_interval_of_a_share_is_that_of_wilson():

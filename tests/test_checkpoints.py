@@ -311,11 +311,18 @@ def test_a_checkpoint_that_lacks_the_units_of_its_network_is_refused(content, ca
     model = content["hyper_parameters"]
     rest = {name: value for name, value in model["init_args"].items() if name != "standardisation"}
     torch.save(content | {"hyper_parameters": {**model, "init_args": rest}}, "odd.ckpt")
+    torch.save(content | {"hyper_parameters": {"class_path": model["class_path"]}}, "bare.ckpt")
+    torch.save(content | {"hyper_parameters": {**model, "init_args": None}}, "none.ckpt")
     data = to_config(PointsDataModule("points.csv", n_samples=50))
     torch.save(content | {"datamodule_hyper_parameters": data}, "points.ckpt")
+    data = {**data, "class_path": "toy_score.data.PointsDataModule"}
+    torch.save(content | {"datamodule_hyper_parameters": data}, "other_path.ckpt")
     for path, word in (
         ("odd.ckpt", "in which units its network works"),
+        ("bare.ckpt", "in which units its network works"),
+        ("none.ckpt", "in which units its network works"),
         ("points.ckpt", "lacks their standardisation"),
+        ("other_path.ckpt", "lacks their standardisation"),
     ):
         assert word in refused(capsys, *COMMANDS["predict"], path)
     assert not os.path.exists("x.npy")

@@ -116,6 +116,18 @@ def test_another_failure_is_still_a_defect(capsys):
     assert "defect" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("error", "module"),
+    [
+        (RuntimeError("Early stopping conditioned on metric `x`"), "lightning.pytorch.callbacks.early_stopping"),
+        (ModuleNotFoundError("Requirement 'wandb>=0.12.10' not met."), "lightning.pytorch.loggers.wandb"),
+    ],
+)
+def test_what_lightning_refuses_is_bad_input(error, module, capsys):
+    """A callback that does not suit the run, a package that is not installed."""
+    assert ended(capsys, failing, error, module) == (2, [f"error: {error}"])
+
+
 def test_a_full_disk_names_the_path(monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -11,6 +11,7 @@ from training import fit
 from toy_score import MLP, EDMModule, Heun
 from toy_score.callbacks import EMA, Pictures
 from toy_score.data import Batch
+from toy_score.modules import Constant
 from toy_score.modules.batches import batches_of
 from toy_score.modules.checkpoints import read_checkpoint
 
@@ -36,6 +37,31 @@ def test_a_network_of_any_precision_is_trained_validated_drawn_and_sampled(preci
         assert x.isfinite().all()
     assert loaded.log_prob(x).isfinite().all()
     assert read_checkpoint(tmp_path / "last.ckpt")["state_dict"]
+
+
+def in_float64(folder, steps, ckpt_path=None):
+    """A run in float64 whose average, of decay 0, is the weights; what its checkpoint holds."""
+    torch.manual_seed(0)
+    options = {"precision": "64-true"}
+    made = model(lr_schedule=Constant())
+    trainer = fit(made, folder, steps, ckpt_path, [EMA(decay=0.0, every_n_steps=1)], options, steps_at_once=1)
+    trainer.save_checkpoint(folder / f"{steps}.ckpt")
+    return read_checkpoint(folder / f"{steps}.ckpt")
+
+
+def test_averaged_weights_of_a_run_in_float64_have_its_digits(tmp_path):
+    content = in_float64(tmp_path, 2)
+    for name, weights in content["current_model_state"].items():
+        assert torch.equal(content["state_dict"][name], weights)
+        assert (weights != weights.float().double()).any()  # of which float32 has not enough
+
+
+def test_a_run_in_float64_goes_on_with_all_of_its_digits(tmp_path):
+    whole = in_float64(tmp_path, 4)
+    in_float64(tmp_path, 2)
+    resumed = in_float64(tmp_path, 4, tmp_path / "2.ckpt")
+    for name, weights in whole["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][name], weights)
 
 
 def test_a_network_in_float64_gives_what_it_gives_in_float32():

@@ -15,7 +15,7 @@ from toy_score.component import defaults, to_config
 from toy_score.data import DistributionDataModule, PointsDataModule, ToyDataModule, typed
 from toy_score.distributions import Distribution, Points
 from toy_score.files import replacing
-from toy_score.modules import ScoreModule
+from toy_score.modules import ScoreModule, rehearse
 from toy_score.progress import is_watched
 from toy_score.quiet import silenced
 from toy_score.runs import LOGS, next_version
@@ -118,7 +118,8 @@ def fit(
     with silenced():
         trained = pl.Trainer(**arguments | {"callbacks": own, "enable_progress_bar": bar} | trainer)
         if run is not None and isinstance(source, ToyDataModule):
-            source.setup("fit")  # data that cannot be read are refused before there is a folder
+            source.setup("fit")  # what cannot be trained is refused before there is a folder
+            rehearse(model, source)
             keep_settings(_settings(run, model, source, own, {"max_steps": steps, **trainer}), trained)
         if isinstance(source, ToyDataModule):
             trained.fit(model, datamodule=source)

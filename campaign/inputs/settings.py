@@ -11,21 +11,41 @@ from campaign.commands import MODEL
 from campaign.inputs.trial import ENDLESS, EVIL, HOSTILE, LAUGHS, WORDS, Kind, Trial, damaged, places, replaced
 from toy_score.__main__ import main
 from toy_score.catalog import configs_folder
+from toy_score.commands.arguments import parse
+from toy_score.commands.options import OPTIONS
+from toy_score.commands.settings import merged
+from toy_score.training import written_out
 
 __all__ = ["SETTINGS", "prepare"]
 
+OBSERVED = "--model.observation.matrix [[1.0,0.0]] --model.observation.value [1.0] --model.observation.std 0.3"
+CHOSEN = [
+    f"--model EDMModule --data HeartDataModule {OBSERVED} --model.rule DPS",
+    "--model EDMModule --data TwoMoonsInferenceDataModule --data.labels true --model.backbone.n_conditions 2 "
+    "--model.condition [0.1,0.2]",
+    "--model BridgeModule --data MoonsDataModule --model.source SplitNormal --model.coupling OptimalTransport",
+    "--model SchrodingerBridgeModule --data MoonsDataModule --model.coupling EntropicTransport",
+    "--model BridgeModule --data HeartDataModule --model.reflow good/checkpoints/last.ckpt",
+    "--model FlowMapModule --data HeartDataModule --model.objective MeanFlow",
+]
+"""Settings that no config has."""
+
 
 def prepare(folder: Path) -> Any:
+    """The texts of all configs, as they are and with all settings that they leave at their defaults."""
     (folder / "good").mkdir()
     main(f"fit {MODEL} --trainer.max_steps 2 --trainer.logger false --trainer.accelerator cpu".split())
     (folder / "checkpoints").rename(folder / "good/checkpoints")
     (folder / "config.yaml").rename(folder / "good.yaml")
-    return [path.read_text() for path in sorted(configs_folder().rglob("*.yaml")) if "base:" not in path.read_text()]
+    configs = sorted(configs_folder().rglob("*.yaml"))
+    short = [path.read_text() for path in configs if "base:" not in path.read_text()]
+    given = [*(["--config", str(path)] for path in configs), *(words.split() for words in CHOSEN)]
+    return short, [written_out(merged(parse("fit", words), {})) for words in given]
 
 
-def _setting(chance: random.Random, texts: list[str], folder: Path) -> Trial:
+def _setting(chance: random.Random, texts: tuple[list[str], list[str]], folder: Path) -> Trial:
     (folder / "evil.py").write_text(EVIL)
-    text, how = chance.choice(texts), chance.randrange(10)
+    text, how = chance.choice(chance.choice(texts)), chance.randrange(10)
     tree = yaml.safe_load(text)
     flags = _flags(chance, tree) if chance.random() < 0.4 or how >= 8 else []
     if how == 9:
@@ -43,8 +63,9 @@ def _setting(chance: random.Random, texts: list[str], folder: Path) -> Trial:
     else:
         what, content = "command line", text.encode()
     (folder / "odd.yaml").write_bytes(content)
-    command = ["fit"] if chance.random() < 0.7 else ["predict", "--ckpt_path", "good", "--output", "x.npy"]
-    argv = [*command, "--config", "odd.yaml", *flags]
+    command = chance.choice([*[["fit"]] * 4, ["predict", "--output", "x.npy"], ["test", "--output", "x.json"]])
+    start = [] if command == ["fit"] and chance.random() < 0.9 else ["--ckpt_path", "good"]
+    argv = [*command, *start, "--config", "odd.yaml", *flags]
     return Trial(what, argv, content.decode(errors="replace") + " ".join(argv))
 
 
@@ -52,7 +73,7 @@ def _flags(chance: random.Random, tree: Any) -> list[str]:
     found: list[str] = []
     names = [".".join(map(str, path)) for path in places(tree)] if isinstance(tree, dict) else []
     for _ in range(chance.choice([1, 1, 2, 5])):
-        name = chance.choice([*WORDS, *(f"--{name}" for name in names)])
+        name = chance.choice([*WORDS, *(f"--{name}" for name in [*OPTIONS, *names])])
         value = chance.choice(HOSTILE)
         written = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n...")[0]
         how = chance.randrange(8)

@@ -40,6 +40,8 @@ class EMA(WeightAveraging):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        if trainer.precision == "64-true" and (average := averaged_model(self)) is not None:
+            average.double()  # later Lightning makes the model float64, and the model alone
         if stage == "fit" and isinstance(pl_module, ScoreModule):
             pl_module.use_average(self._denoiser)
 

@@ -51,12 +51,21 @@ def one_line_errors() -> Iterator[None]:
             refuse(wanted)
             raise SystemExit(2) from None
         refuse(lines[0] if lines else type(error).__name__)
-        bad_input = isinstance(error, (ValueError, TypeError, OSError))
+        bad_input = isinstance(error, (ValueError, TypeError, OSError, ImportError)) or _of_lightning(error)
         if bad_input or _is("lightning.pytorch.utilities.exceptions", "MisconfigurationException", error):
             raise SystemExit(2) from None
         if not isinstance(error, FloatingPointError):  # those are failures of the model, not of the program
             print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _of_lightning(error: Exception) -> bool:
+    """Whether Lightning itself raised it, on purpose: of a callback that does not suit the run, for example."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return type(error) is RuntimeError and name.startswith("lightning.pytorch.callbacks")
 
 
 def _message(error: Exception) -> str:

@@ -21,7 +21,7 @@ from toy_score.commands.build import Built, instantiated, restoring, say, traine
 from toy_score.commands.complete import complete
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
-from toy_score.modules import Constant, ScoreModule, read_checkpoint
+from toy_score.modules import Constant, ScoreModule, read_checkpoint, rehearse
 from toy_score.runs import LOGS
 from toy_score.training import RunLogger, groups_per_validation, keep_settings
 
@@ -41,9 +41,7 @@ def run(given: Given) -> None:
         with restoring(settings["ckpt_path"]):
             _check_resumable(settings["ckpt_path"], model, trainer, data)
     data.setup("fit")  # data that cannot be read are refused before there is a folder
-    if (known := data.known(model.standardisation)) is not None:
-        model.adopt(known)
-        model.check_units(known)
+    rehearse(model, data)
     if settings["init_from"] is not None:
         _take_weights(settings["init_from"], model, data)
     keep_settings(settings, trainer)

@@ -9,6 +9,7 @@ from toy_score.modules.flow_map import FlowMapModule
 from toy_score.modules.flow_matching import FlowMatchingModule
 from toy_score.modules.lr_schedules import Constant, LRSchedule, WarmupCosine
 from toy_score.modules.ncsn import NCSNModule
+from toy_score.modules.rehearsal import rehearse
 from toy_score.modules.schrodinger import SchrodingerBridgeModule
 from toy_score.modules.sde import ScoreSDEModule
 
@@ -26,6 +27,7 @@ __all__ = [
     "ScoreSDEModule",
     "WarmupCosine",
     "read_checkpoint",
+    "rehearse",
     "score_module",
     "trained_units",
 ]

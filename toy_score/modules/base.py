@@ -151,18 +151,13 @@ class ScoreModule(Described, PlottingModule):
     @in_float32()
     def training_step(self, batches: Any, batch_idx: int) -> None:
         """One optimizer step per batch of the group that the data module hands over, see `batches_of`."""
-        optimizer, scheduler, truth = self.optimizers(), self.lr_schedulers(), self.truth
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         if isinstance(optimizer, list) or isinstance(scheduler, list):
             raise TypeError("a ScoreModule has one optimizer and at most one learning-rate schedule, got several")
         for x0, labels in batches_of(batches, self._float):
-            seed = seed_of("training noise", self.noise_seed, self.global_rank, self.trainer.global_step)
-            generator = self._generator(seed)
-            t = self.times(len(x0), self.schedule, generator)
-            x0, eps = self.ends(x0, generator)
-            labels = self._with_dropout(labels, generator)
-            average = None if self._average is None else conditioned(self._average(), labels)
-            context = Context(x0, t, generator, eps, truth, average, self.trainer.global_step)
-            loss = self.objective(conditioned(self.denoiser, labels), context).mean()
+            step = self.trainer.global_step
+            seed = seed_of("training noise", self.noise_seed, self.global_rank, step)
+            loss = self.loss(x0, labels, self._generator(seed), step)
             optimizer.zero_grad()
             self.manual_backward(loss)
             if self.gradient_clip is not None:
@@ -172,6 +167,15 @@ class ScoreModule(Described, PlottingModule):
                 scheduler.step()
             self._running["loss"] += loss.detach()
             self._running["steps"] += 1
+
+    def loss(self, x0: Tensor, labels: Tensor | None, generator: torch.Generator, step: int) -> Tensor:
+        """The mean loss of a batch of clean points `x0`, `(n, 2)`, at random times, in step `step` of the training."""
+        t = self.times(len(x0), self.schedule, generator)
+        x0, eps = self.ends(x0, generator)
+        labels = self._with_dropout(labels, generator)
+        average = None if self._average is None else conditioned(self._average(), labels)
+        context = Context(x0, t, generator, eps, self.truth, average, step)
+        return self.objective(conditioned(self.denoiser, labels), context).mean()
 
     def ends(self, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """The clean points that a step trains on, `(n, 2)`, and what stands at the other ends of their paths.
@@ -224,17 +228,35 @@ class ScoreModule(Described, PlottingModule):
 
     def configure_optimizers(self) -> Any:
         self.planned_steps = steps = self.run_length(self.trainer, data_module(self.trainer))
-        optimizer = self.optimizer(self.parameters())
-        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-        if closure is not None and closure.default is closure.empty:
-            raise ValueError(
-                f"{type(optimizer).__name__} evaluates the loss several times a step, which the training loop does not "
-                "do; choose another --model.optimizer, for example Adam"
-            )
+        optimizer = self.new_optimizer(self.parameters())
         if steps is None or isinstance(self.lr_schedule, Constant):
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: self.lr_schedule(min(k / steps, 1.0)))
         return [optimizer], [schedule]
+
+    def new_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of some parameters.
+
+        Raises:
+            ValueError: for one that evaluates the loss itself.
+        """
+        optimizer = self.optimizer(parameters)
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise ValueError(
+                f"{type(optimizer).__name__} evaluates the loss several times a step, which the training loop does not "
+                "do; choose another, for example Adam"
+            )
+        return optimizer
+
+    def check_choices(self) -> None:
+        """Check, before a run, the choices that its samples depend on.
+
+        Raises:
+            ValueError: for a label or a condition that the network does not take.
+        """
+        if self.told is not None:
+            self.denoiser.conditioned_on(self.told)
 
     def run_length(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> int | None:
         """Optimizer steps of a run: `max_steps`, or those of `max_epochs` epochs of the data, whichever is less.
@@ -302,6 +324,8 @@ class ScoreModule(Described, PlottingModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.standardisation = trained_units(checkpoint.get("hyper_parameters") or {}, self.standardisation)
+        if self._trainer is not None and self._trainer.precision == "64-true":
+            self.double()  # Lightning does so after it has rounded the weights to float32
         check_weights(self, checkpoint["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -184,6 +184,12 @@ class BridgeModule(ScoreModule):
 
     # Training
 
+    def check_choices(self) -> None:
+        """As for every model, and that `reflow` gives pairs for this source."""
+        super().check_choices()
+        if self.reflow is not None:
+            self._of_flow(2, seed_of("pairs", self.noise_seed))
+
     def on_fit_start(self) -> None:
         super().on_fit_start()
         data, seed = data_module(self.trainer), self.noise_seed

@@ -154,12 +154,14 @@ def _check_units(checkpoint: dict[str, Any], path: str) -> None:
         ValueError: if the entry is missing, or is None for a network that was trained on a file of points.
     """
     model, data = (checkpoint.get(f"{part}hyper_parameters") for part in ("", "datamodule_"))
-    init_args = model.get("init_args") if isinstance(model, dict) else None
-    if not isinstance(init_args, dict) or not init_args:
+    if not isinstance(model, dict):
         return  # it is checked where it is built
+    init_args, ours = model.get("init_args") or {}, str(model.get("class_path")).startswith("toy_score.")
+    if not isinstance(init_args, dict) or not (init_args or ours):
+        return  # a class of one's own, whose constructor has no arguments
     if "standardisation" not in init_args:
         raise ValueError(f"{path!r} does not say in which units its network works: it has no standardisation")
-    points = isinstance(data, dict) and data.get("class_path") == "toy_score.PointsDataModule"
+    points = isinstance(data, dict) and str(data.get("class_path")).rpartition(".")[2] == "PointsDataModule"
     if points and init_args["standardisation"] is None:
         raise ValueError(f"{path!r} was trained on a file of points, and lacks their standardisation")
 

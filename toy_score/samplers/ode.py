@@ -257,7 +257,7 @@ class EDMStochastic(GridSampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.S_churn < 0 or not self.S_noise > 0:
+        if not (self.S_churn >= 0 and self.S_noise > 0):
             raise ValueError(f"S_churn must be at least 0 and S_noise positive, got {self.S_churn} and {self.S_noise}")
         if not 0 <= self.S_tmin <= self.S_tmax:
             raise ValueError(f"0 <= S_tmin <= S_tmax must hold, got {self.S_tmin} and {self.S_tmax}; swap them?")
