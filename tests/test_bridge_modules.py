@@ -24,6 +24,7 @@ from toy_score import (
     Heun,
     IndependentCoupling,
     LinearObservation,
+    MapMLP,
     Moons,
     OptimalTransport,
     SchrodingerBridgeModule,
@@ -263,6 +264,10 @@ def test_what_needs_gaussian_noise_is_refused_in_one_line():
         (lambda: BridgeModule(coupling=OptimalTransport(), backbone=MLP(n_labels=2)), "come from a part of the source"),
         (lambda: BridgeModule(n_pairs=0), "n_pairs must be at least 1"),
         (lambda: SchrodingerBridgeModule(sigma=0.0), "sigma must be positive"),
+        (
+            lambda: BridgeModule(backbone=MapMLP),
+            r"one time, MapMLP on two; choose --model\.backbone MLP",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             wrong()
