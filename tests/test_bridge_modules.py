@@ -31,6 +31,7 @@ from toy_score import (
     ScoreModule,
     Trailing,
     __main__ as entry,
+    plotting,
 )
 from toy_score.metrics import follow
 from toy_score.modules.pairs import PairPool, of_flow, paired, pairs_of_data
@@ -387,3 +388,14 @@ def test_pictures_of_a_bridge_show_velocity_pairs_and_paths(runs):
         model.plot_field((0.5,))
     final = model.bridge_figures(model.denoiser, EightGaussians().sample(300, generator()), "t", True)
     assert set(final) == {"velocity_field", "pairs"}
+
+
+def test_the_key_of_pairs_and_paths_is_below_the_panels_and_hides_no_point(runs):
+    model = ScoreModule.load_from_checkpoint(runs / "independent.ckpt")
+    pairs = model.bridge_figures(model.denoiser, EightGaussians().sample(300, generator()), "t", True)["pairs"]
+    paths = Euler(5, Trailing()).trajectory(model.denoiser, 20, generator())
+    for figure in (pairs, plotting.bridge_paths({"paths": paths}, paths.x[0], paths.x[-1], "t")):
+        plotting.to_png(figure)  # draws
+        (key,) = figure.legends
+        assert key.get_window_extent().y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)
+        assert all(ax.get_legend() is None for ax in figure.axes)
