@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    bridges,
     busy,
     couplings,
     flow_maps,
@@ -178,8 +179,9 @@ def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
 
 
 def test_a_flow_of_each_method_is_trained_followed_and_compared_and_the_floor_is_measured(monkeypatch):
-    monkeypatch.setattr(couplings, "SIZE", 32)  # the optimal pairs of 512 points take most of the time
-    settings = {"quick": True, "seeds": 1, "points": 200}
+    faster = couplings.Settings(size=32)  # the optimal pairs of 512 points take most of the time
+    monkeypatch.setitem(couplings.CAUSES, "none", faster)
+    settings = {"quick": True, "seeds": 1, "points": 200, "causes": False}
     options = argparse.Namespace(parts=["normal_to_moons"], methods=list(couplings.METHODS), **settings)
     (rows,) = couplings.measure(options).values()
     assert [row["method"] for row in rows] == list(couplings.METHODS)
@@ -196,9 +198,26 @@ def test_the_result_of_a_coupling_is_kept_until_its_settings_change(tmp_path, mo
         couplings.kept("normal_to_moons", "exact", 0, tmp_path)
     assert [case[:3] for case in trained] == [("normal_to_moons", "optimal", 0), ("normal_to_moons", "exact", 0)]
     couplings.kept("normal_to_moons", "optimal", 0, tmp_path, 500)
-    monkeypatch.setattr(couplings, "STEPS", 7)
+    couplings.kept("normal_to_moons", "optimal", 0, tmp_path, cause="16 000 training steps")
+    monkeypatch.setattr(couplings, "BATCH", 7)
     couplings.kept("normal_to_moons", "optimal", 0, tmp_path, 500)
-    assert len(trained) == 4
+    assert len(trained) == 5
+
+
+def test_points_of_equal_shares_have_as_many_of_each_class():
+    x = couplings.of_equal_shares(couplings.EIGHT, 400, 0)
+    assert couplings.EIGHT.modes(x).bincount().sub(50).abs().max() <= 2  # a few are nearer to another mode
+    assert couplings.of_equal_shares(couplings.S_CURVE, 400, 0).shape == (400, 2)
+
+
+def test_a_bridge_of_each_kind_of_pairs_is_compared_with_the_known_one(monkeypatch):
+    monkeypatch.setattr(bridges, "SIZE", 32)
+    monkeypatch.setattr(bridges, "METHODS", ("entropic", "nothing"))
+    (rows,) = bridges.measure(argparse.Namespace(quick=True, seeds=1)).values()
+    learned, known = rows
+    assert [float(known[name]) for name in ("drift", "slope", "score")] == [0.0, 0.0, 0.0]
+    assert all(0.05 < float(learned[name]) < 2.0 for name in ("drift", "slope", "score"))  # 10 steps do not do
+    assert float(known["SDE"]) < 2.0 < float(learned["SDE"])
 
 
 def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeypatch):

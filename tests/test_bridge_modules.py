@@ -24,12 +24,14 @@ from toy_score import (
     Heun,
     IndependentCoupling,
     LinearObservation,
+    MapMLP,
     Moons,
     OptimalTransport,
     SchrodingerBridgeModule,
     ScoreModule,
     Trailing,
     __main__ as entry,
+    plotting,
 )
 from toy_score.metrics import follow
 from toy_score.modules.pairs import PairPool, of_flow, paired, pairs_of_data
@@ -263,6 +265,10 @@ def test_what_needs_gaussian_noise_is_refused_in_one_line():
         (lambda: BridgeModule(coupling=OptimalTransport(), backbone=MLP(n_labels=2)), "come from a part of the source"),
         (lambda: BridgeModule(n_pairs=0), "n_pairs must be at least 1"),
         (lambda: SchrodingerBridgeModule(sigma=0.0), "sigma must be positive"),
+        (
+            lambda: BridgeModule(backbone=MapMLP),
+            r"one time, MapMLP on two; choose --model\.backbone MLP",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             wrong()
@@ -382,3 +388,14 @@ def test_pictures_of_a_bridge_show_velocity_pairs_and_paths(runs):
         model.plot_field((0.5,))
     final = model.bridge_figures(model.denoiser, EightGaussians().sample(300, generator()), "t", True)
     assert set(final) == {"velocity_field", "pairs"}
+
+
+def test_the_key_of_pairs_and_paths_is_below_the_panels_and_hides_no_point(runs):
+    model = ScoreModule.load_from_checkpoint(runs / "independent.ckpt")
+    pairs = model.bridge_figures(model.denoiser, EightGaussians().sample(300, generator()), "t", True)["pairs"]
+    paths = Euler(5, Trailing()).trajectory(model.denoiser, 20, generator())
+    for figure in (pairs, plotting.bridge_paths({"paths": paths}, paths.x[0], paths.x[-1], "t")):
+        plotting.to_png(figure)  # draws
+        (key,) = figure.legends
+        assert key.get_window_extent().y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)
+        assert all(ax.get_legend() is None for ax in figure.axes)

@@ -27,11 +27,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toy_score.backbones import Backbone
 from toy_score.checks import check_positive
 from toy_score.denoisers import At, Denoiser, ExactDenoiser, NetworkDenoiser
-from toy_score.parameterisations import Conditioning, Parameterisation
-from toy_score.schedules import Levels, Schedule
+from toy_score.schedules import Levels
 from toy_score.solvers import solve_adaptively
 
 __all__ = ["ExactFlowMap", "FlowMap", "NetworkFlowMap"]
@@ -144,25 +142,10 @@ class NetworkFlowMap(NetworkDenoiser, FlowMap):
 
     It is the identity for `s = t`, whatever the network's output, and exact for a straight path.
 
-    Args:
-        backbone, schedule, parameterisation, conditioning, labels: as in `NetworkDenoiser`.
-
-    Raises:
-        ValueError: if the backbone is not conditioned on two numbers.
+    Arguments and errors are those of `NetworkDenoiser`.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        schedule: Schedule,
-        parameterisation: Parameterisation,
-        conditioning: Conditioning,
-        labels: Tensor | None = None,
-    ):
-        super().__init__(backbone, schedule, parameterisation, conditioning, labels)
-        if backbone.n_numbers != 2:
-            name = type(backbone).__name__
-            raise ValueError(f"a flow map is conditioned on two times, {name} on one; choose --model.backbone MapMLP")
+    n_times = 2
 
     def map(self, x: Tensor, t: At, s: At) -> Tensor:
         begin, end = self._level(x, t), self._level(x, s)

@@ -144,6 +144,9 @@ class Posterior(Component, Twisted):
         observation: of the clean point.
         rule: how the observation is told to the noisy point.
 
+    Raises:
+        ValueError: if the denoiser is a bridge.
+
     Example:
         >>> seen = LinearObservation(matrix=[[1.0, 0.0]], value=[1.0], std=0.5)  # x_0 was about 1
         >>> x, level = torch.tensor([[2.0, 1.0]]), EDM().level_at(1.0)
@@ -158,6 +161,7 @@ class Posterior(Component, Twisted):
     rule: PosteriorRule = TMPD()
 
     def __post_init__(self) -> None:
+        self.denoiser.check_gaussian("Posterior")
         self._set(schedule=self.denoiser.schedule)
 
     def twist(self, x: Tensor, t: At) -> Twist:
@@ -184,12 +188,16 @@ class Rewarded(Component, Twisted):
     Args:
         denoiser: of the prior, trained or exact.
         reward: of the clean point.
+
+    Raises:
+        ValueError: if the denoiser is a bridge.
     """
 
     denoiser: Denoiser
     reward: Reward
 
     def __post_init__(self) -> None:
+        self.denoiser.check_gaussian("Rewarded")
         self._set(schedule=self.denoiser.schedule)
 
     def twist(self, x: Tensor, t: At) -> Twist:

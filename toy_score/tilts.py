@@ -37,7 +37,7 @@ class Tilt(Component, Denoiser):
         exponents: `b`, one for each model; some may be negative, but their sum must be positive.
 
     Raises:
-        ValueError: if the exponents are not as stated.
+        ValueError: if the exponents are not as stated, or a denoiser is a bridge.
 
     Example:
         >>> exact = ExactDenoiser(GaussianMixture(means=[[0.0, 0.0]], stds=1.0), EDM())
@@ -54,6 +54,8 @@ class Tilt(Component, Denoiser):
         self._set(denoisers=as_tuple(self.denoisers), exponents=as_tuple(self.exponents))
         if not self.denoisers or len(self.denoisers) != len(self.exponents):
             raise ValueError(f"there must be one exponent for each of {len(self.denoisers)} denoisers, at least one")
+        for denoiser in self.denoisers:
+            denoiser.check_gaussian("Tilt")
         if not self.total > 0:
             raise ValueError(f"the exponents must have a positive sum, got {list(self.exponents)}")
         self._set(schedule=self.denoisers[0].schedule)
@@ -104,7 +106,7 @@ class ScaledScore(Component, Denoiser):
         factor: `b`, > 0, an inverse temperature.
 
     Raises:
-        ValueError: if the factor is not positive.
+        ValueError: if the factor is not positive, or the denoiser is a bridge.
     """
 
     denoiser: Denoiser
@@ -112,6 +114,7 @@ class ScaledScore(Component, Denoiser):
 
     def __post_init__(self) -> None:
         check_positive(factor=self.factor)
+        self.denoiser.check_gaussian("ScaledScore")
         self._set(schedule=self.denoiser.schedule)
 
     def denoise(self, x: Tensor, t: At) -> Tensor:

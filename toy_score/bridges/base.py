@@ -76,11 +76,16 @@ class SchrodingerBridge(Bridge):
         v, pull = self.parts(x, level)
         return v - 0.5 * (level.alpha - level.sigma) * pull
 
+    def drift(self, x: Tensor, t: At) -> Tensor:
+        """`(x - E[x_0 | x_t = x]) / t`, `(n, 2)`: the drift of the SDE from the source to the data."""
+        level = self._level(x, t)
+        v, pull = self.parts(x, level)
+        return v - level.alpha * pull
+
     def mean_data(self, x: Tensor, t: At) -> Tensor:
         """`E[x_0 | x_t = x]`, `(n, 2)`."""
         level = self._level(x, t)
-        v, pull = self.parts(x, level)
-        return x - level.sigma * (v - level.alpha * pull)
+        return x - level.sigma * self.drift(x, level)
 
     def denoise(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)

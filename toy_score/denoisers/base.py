@@ -51,6 +51,18 @@ class Denoiser(ABC):
             )
         return -self.noise(x, t) / self._level(x, t).sigma
 
+    def check_gaussian(self, use: str) -> None:
+        """Whether the denoiser removes Gaussian noise, as `use`, which is named in the error, needs.
+
+        Raises:
+            ValueError: if samples begin at a source: the flow of a bridge says nothing about noisy data.
+        """
+        if self.source is not None:
+            raise ValueError(
+                f"{use} needs a denoiser of Gaussian noise; {type(self).__name__} is a bridge from {self.source!r}, "
+                "use an ExactDenoiser or a model without a source"
+            )
+
     def velocity(self, x: Tensor, t: At) -> Tensor:
         """`(alpha noise - sigma denoise) / R`, `(n, 2)`, with `R^2 = alpha^2 + sigma^2`."""
         level = self._level(x, t)

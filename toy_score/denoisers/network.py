@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,13 @@ class NetworkDenoiser(nn.Module, Denoiser):
         conditioning: the number that encodes the noise level for the network.
         labels: what it is conditioned on, on its device: class labels, `(n,)` or `(1,)` integers, or conditions, `(n,
             d)` or `(1, d)`; see `conditioned_on`.
+
+    Raises:
+        ValueError: if the backbone is conditioned on another number of times: 1, or 2 for a flow map.
     """
+
+    n_times: ClassVar[int] = 1
+    """On how many times the network is conditioned."""
 
     def __init__(
         self,
@@ -36,6 +42,16 @@ class NetworkDenoiser(nn.Module, Denoiser):
         labels: Tensor | None = None,
     ):
         super().__init__()
+        if backbone.n_numbers != self.n_times:
+            model, takes, gets, choice = (
+                ("a flow map", "two times", "one", "MapMLP")
+                if self.n_times == 2
+                else ("this model", "one time", "two", "MLP")
+            )
+            raise ValueError(
+                f"{model} is conditioned on {takes}, {type(backbone).__name__} on {gets}; choose "
+                f"--model.backbone {choice}"
+            )
         self.backbone, self.schedule = backbone, schedule
         self.parameterisation, self.conditioning, self.labels = parameterisation, conditioning, labels
 

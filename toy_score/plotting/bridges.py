@@ -1,6 +1,7 @@
 """Bridges: pairs, the velocity between the two ends, and paths from the source to the data."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.collections import LineCollection
 from torch import Tensor
 
 from toy_score.bridges import Bridge, KnownBridge
-from toy_score.plotting.parts import device_of, draw_key, draw_real, extent, grid
+from toy_score.plotting.parts import device_of, draw_real, extent, grid
 from toy_score.plotting.style import (
     EXACT,
     GENERATED,
@@ -47,9 +48,8 @@ def pairs(couplings: dict[str, tuple[Tensor, Tensor]], title: str, lines: int = 
         _ends(ax, x0, x1)
         both = torch.stack([x0[:lines], x1[:lines]], dim=1).cpu().numpy()
         ax.add_collection(LineCollection(list(both), colors=TRAJECTORY, linewidths=0.5, alpha=0.5, zorder=2))
-        draw_key(ax)
-    figure.text(0.5, 0.012, "the number: E|x1 - x0|²", fontsize=LABEL, ha="center", va="bottom", color=EXACT)
-    return figure
+    figure.text(0.012, 0.012, "the number: E|x1 - x0|²", fontsize=LABEL, ha="left", va="bottom", color=EXACT)
+    return _with_key(figure, axes[0, 0])
 
 
 def velocity_field(
@@ -119,7 +119,17 @@ def bridge_paths(shown: dict[str, Trajectory], source: Tensor, real: Tensor, tit
         ax.add_collection(lines)
         first, second = x[-1].T.numpy()
         ax.scatter(first, second, s=4.0, color=GENERATED, linewidths=0, label="generated", zorder=4)
-        draw_key(ax)
+    return _with_key(figure, axes[0, 0])
+
+
+def _with_key(figure: Picture, ax: Axes) -> Picture:
+    """The figure with the key of a panel below all panels: in one, it would hide points of either end."""
+    place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.0), "borderaxespad": 0.2}
+    key = figure.legend(
+        *ax.get_legend_handles_labels(), ncols=3, fontsize=LABEL, frameon=False, markerscale=3, handletextpad=0, **place
+    )
+    for handle in filter(None, key.legend_handles):
+        handle.set_alpha(1.0)
     return figure
 
 
