@@ -14,15 +14,19 @@ from toy_score import (
     DDPMAncestral,
     EDMPreconditioning,
     EightGaussians,
+    Energy,
     ExactDenoiser,
     FeynmanKac,
     GaussianMixture,
+    Heart,
     LinearFlow,
     LinearObservation,
+    LinearReward,
     LogSigma,
     NetworkDenoiser,
     Posterior,
     ProbabilityFlow,
+    Rewarded,
     RungeKutta4,
     TwistedDiffusion,
 )
@@ -114,6 +118,42 @@ def test_the_likelihood_of_a_posterior_is_found_by_its_flow():
     posterior = Posterior(ExactDenoiser(NORMAL, SCHEDULE), FIRST)
     exact, x = ExactDenoiser(NORMAL.posterior(FIRST), SCHEDULE), torch.tensor([[1.0, -0.5], [0.8, 0.3]], dtype=f64)
     assert torch.allclose(ProbabilityFlow(posterior).log_prob(x), ProbabilityFlow(exact).log_prob(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("prior", [ExactDenoiser(EightGaussians(), SCHEDULE), ExactDenoiser(Heart(), VP())], ids=repr)
+def test_answers_record_gradients_only_for_points_or_parameters_that_have_one(prior):
+    """With an exact prior none, though its Jacobian is taken by differentiation; the values are the same."""
+    posterior, x = Posterior(prior, FIRST, TMPD()), torch.randn(5, 2, generator=generator())
+    twists = [posterior.twist(x, 0.5)]
+    with torch.no_grad():
+        twists.append(posterior.twist(x, 0.5))
+    for part, same in zip(*twists, strict=True):
+        assert not part.requires_grad
+        assert torch.equal(part, same)
+    assert not posterior.score(x, 0.5).requires_grad
+    assert not prior.denoise_jacobian(x, 0.5)[1].requires_grad
+    z = x.double().requires_grad_()
+    (slope,) = torch.autograd.grad(posterior.denoise(z, 0.5)[:, 0].sum(), z)
+    h = torch.tensor([[1e-5, 0.0]], dtype=f64)
+    difference = (posterior.denoise(z + h, 0.5) - posterior.denoise(z - h, 0.5))[:, 0] / 2e-5
+    assert torch.allclose(slope[:, 0], difference, atol=1e-6)
+    rewarded = Rewarded(prior, LinearReward([1.0, 0.0]))
+    assert not rewarded.denoise(x, 0.5).requires_grad
+
+
+@pytest.mark.parametrize("parameterisation", [EDMPreconditioning(), Energy()], ids=repr)
+def test_answers_of_a_network_record_the_gradients_of_its_parameters(parameterisation):
+    torch.manual_seed(0)
+    network = NetworkDenoiser(MLP((8,)), SCHEDULE, parameterisation, LogSigma())
+    Posterior(network, FIRST).denoise(torch.randn(5, 2, generator=generator()), 0.5).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.backbone.layers[0].parameters())
+
+
+def test_derivatives_in_inference_mode_are_refused_in_one_line():
+    posterior = Posterior(ExactDenoiser(NORMAL, SCHEDULE), FIRST)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"^derivatives .* use torch.no_grad\(\)") as told:
+        posterior.denoise(torch.zeros(1, 2), 0.5)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("component", [Posterior(ExactDenoiser(NORMAL, SCHEDULE), FIRST, PGDM(2.0)), TMPD()], ids=repr)
