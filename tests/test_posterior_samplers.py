@@ -228,6 +228,21 @@ def test_resampling_along_a_curve_keeps_the_shares_and_adds_hardly_any_noise():
     assert x[k][:400:2, 0].std() > 0.5  # the first samples are from everywhere
 
 
+@pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
+def test_particles_that_leave_for_infinity_are_replaced_and_spoil_no_others(lost):
+    """With a network a rule sends some there; one weight that is not a number made all of them so."""
+    sampler, x = TwistedDiffusion(), torch.randn(8192, 2, generator=generator())
+    x[:100], u = math.nan, torch.rand(8192, 2, generator=generator(1))
+    population = sampler.unweighted(x)._replace(log_w=torch.where(x[:, 0].isnan(), lost, 0.5))
+    after, k = sampler.resampled(population, x, u, 0.995)
+    assert k.min() >= 100
+    assert (after.log_w == 0).all()
+    assert after.ess[0].item() == pytest.approx(8092 / 8192)
+    assert after.log_mean[0].item() == pytest.approx(0.5 + math.log(8092 / 8192), abs=1e-6)
+    none, _ = sampler.resampled(population._replace(log_w=torch.full((8192,), lost)), x, u, 0.5)
+    assert none.ess[0].item() == pytest.approx(1.0)  # nothing is known of any
+
+
 def test_arguments_of_particles_are_checked():
     with pytest.raises(ValueError, match=r"threshold must be in \[0, 1\], got 2"):
         TwistedDiffusion(threshold=2)
