@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import mpmath
 import pytest
 import torch
-from test_oracle import METHODS, SIGMAS, every, f64, truth
+from test_oracle import LEANING, METHODS, SIGMAS, every, f64, truth
 
 from toy_score.distributions import (
     Checkerboard,
@@ -25,6 +25,7 @@ from toy_score.distributions import (
     SplitNormal,
 )
 from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts
+from toy_score.distributions.lines import _LinePosterior
 
 EDGED = [Heart(), SplitNormal(), SplitNormal(shift=0.4), Checkerboard(n=2, side=0.7)]
 WHOLE = [*EDGED, Checkerboard(), Rings(), Circles(), EightGaussians(), Moons()]
@@ -151,6 +152,45 @@ def test_an_observed_board_tends_to_its_corners_however_far_out():
             assert torch.allclose(LINES.score(size * direction, sigma) * sigma**2 / size, -direction, rtol=1e-9)
     gap = torch.tensor([[-0.3, 1.0]], dtype=f64)  # without noise, where the density is zero
     assert torch.equal(LINES.score(gap, 0.0).isinf(), Checkerboard().score(gap, 0.0).isinf())
+
+
+FIRST = LinearObservation([[1.0, 0.0]], [1.0], 0.3)
+SLANTED = LinearObservation([[0.8, -0.6], [0.1, 0.2]], [0.5, 0.0], 0.2)
+LEVELS = [0.0, 1e-3, 0.3, 1.0, 30.0, 1e3, 1e6, 1e9, 1e12, 1e15]
+
+
+def noisy_samples(p, sigma, n=4):
+    g = torch.Generator().manual_seed(5)
+    return p.sample(n, g).double() + sigma * torch.randn(n, 2, generator=g, dtype=f64)
+
+
+@pytest.mark.parametrize("observation", [FIRST, SLANTED], ids=["one", "two"])
+@every([EightGaussians(), LEANING])
+def test_a_posterior_by_lines_agrees_with_a_hundred_digits_at_any_noise(p, observation):
+    """The score in the measure of its own size: at wide noise the terms of its average cancel. Sigma = 0 as well."""
+    q, line = p.posterior(observation), _LinePosterior(p, observation)
+    with mpmath.workdps(150):
+        for sigma in LEVELS:
+            x = noisy_samples(q, sigma, 2)
+            for i, point in enumerate(x.tolist()):
+                log_p, score, mean = truth(q, point, sigma)
+                assert line.log_prob(x, sigma)[i].item() == pytest.approx(log_p, abs=1e-7)
+                assert (line.score(x, sigma)[i] - score).norm() <= 1e-7 * (score.norm() + 1e-3 / (1 + sigma)), sigma
+                assert torch.allclose(line.denoise(x, sigma)[i], mean, rtol=0, atol=1e-7)
+
+
+@every([Checkerboard(), Rings(), Moons(), Heart()])
+def test_a_posterior_by_lines_in_float32_is_rounded_once_and_its_score_is_tweedies_at_any_noise(p):
+    line = _LinePosterior(p, FIRST)
+    for sigma in LEVELS:
+        x = noisy_samples(line, sigma, 20).float()
+        score, mean = line.score(x.double(), sigma), line.denoise(x.double(), sigma)
+        for single, double in ((line.score(x, sigma), score), (line.denoise(x, sigma), mean)):
+            assert ((single.double() - double).abs() <= 2.0**-23 * double.abs() + 1e-37).all(), sigma
+        if sigma >= 1.0:
+            assert torch.allclose((mean - x) / sigma**2, score, rtol=0, atol=1e-7 * score.norm(dim=1).max().item()), (
+                sigma
+            )
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def test_floors_of_anything_else_are_measured(folder, measured):
         dict(n=N + 1),
         dict(draws=DRAWS + 1),
         dict(papers=True),
+        dict(classifier=True),
         dict(p=x, real=x),
         dict(p=x, real=y),
     ]
@@ -182,7 +183,7 @@ def test_the_users_cache_folder_is_the_default(tmp_path, measured, monkeypatch):
 
 
 def test_an_entry_that_another_process_is_writing_is_left_to_it(folder, measured):
-    key = floor_cache.key_of(Heart(), None, n=N, draws=DRAWS, papers=False)
+    key = floor_cache.key_of(Heart(), None, n=N, draws=DRAWS, papers=False, classifier=False)
     path = floor_cache._file(folder, key)
     folder.mkdir()
     with floor_cache.locked(path):

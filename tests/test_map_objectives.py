@@ -247,3 +247,36 @@ def test_an_objective_of_maps_refuses_a_denoiser_without_one_and_regression_an_u
 
     with pytest.raises(ValueError, match="Lagrangian trains a flow map, Plain is none; choose --model FlowMapModule"):
         Lagrangian(DenoisingScoreMatching())(Plain(DATA, SCHEDULE), context(8))
+
+
+CHOOSING = [Lagrangian(n_maps=4), Eulerian(n_maps=4), Progressive(n_maps=4), MeanFlow(n_maps=4), Consistency(n_maps=4)]
+
+
+@pytest.mark.parametrize(
+    "objective", [*CHOOSING, TrajectoryDistillation(n_paths=4, n_maps=16)], ids=lambda o: type(o).__name__
+)
+def test_maps_of_some_points_of_a_batch_have_the_labels_or_conditions_of_these(objective):
+    """With those of the first points, a batch of more points with other ones has the same loss of the maps."""
+    for arguments, given in (
+        (dict(n_labels=3), torch.arange(9) % 3),
+        (dict(n_conditions=2), torch.randn(9, 2).double()),
+    ):
+        torch.manual_seed(0)
+        network = NetworkFlowMap(MapMLP((8,), **arguments).double(), SCHEDULE, EDMPreconditioning(), LogSigma())
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter)
+        whole = context(n=9)
+
+        def loss(labels, n, whole=whole, network=network):
+            flow_map = network.conditioned_on(labels)
+            some = replace(whole, x0=whole.x0[:n], averaged=flow_map, generator=generator(7))
+            return objective.maps(flow_map, some)
+
+        assert torch.equal(loss(given, 9), loss(given[:4], 4))
+        assert not torch.allclose(loss(given, 9), loss(given.flip(0), 9))
+
+
+def test_regression_on_exact_maps_refuses_classes_whose_maps_it_has_not():
+    network = NetworkFlowMap(MapMLP((8,), n_labels=2), SCHEDULE, EDMPreconditioning(), LogSigma())
+    with pytest.raises(ValueError, match=r"not of classes or conditions; choose --model\.objective Traj"):
+        MapRegression(n_paths=8).maps(network.conditioned_on(torch.zeros(8, dtype=torch.long)), context(n=8))

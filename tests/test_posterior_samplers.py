@@ -14,15 +14,19 @@ from toy_score import (
     DDPMAncestral,
     EDMPreconditioning,
     EightGaussians,
+    Energy,
     ExactDenoiser,
     FeynmanKac,
     GaussianMixture,
+    Heart,
     LinearFlow,
     LinearObservation,
+    LinearReward,
     LogSigma,
     NetworkDenoiser,
     Posterior,
     ProbabilityFlow,
+    Rewarded,
     RungeKutta4,
     TwistedDiffusion,
 )
@@ -116,6 +120,42 @@ def test_the_likelihood_of_a_posterior_is_found_by_its_flow():
     assert torch.allclose(ProbabilityFlow(posterior).log_prob(x), ProbabilityFlow(exact).log_prob(x), atol=1e-5)
 
 
+@pytest.mark.parametrize("prior", [ExactDenoiser(EightGaussians(), SCHEDULE), ExactDenoiser(Heart(), VP())], ids=repr)
+def test_answers_record_gradients_only_for_points_or_parameters_that_have_one(prior):
+    """With an exact prior none, though its Jacobian is taken by differentiation; the values are the same."""
+    posterior, x = Posterior(prior, FIRST, TMPD()), torch.randn(5, 2, generator=generator())
+    twists = [posterior.twist(x, 0.5)]
+    with torch.no_grad():
+        twists.append(posterior.twist(x, 0.5))
+    for part, same in zip(*twists, strict=True):
+        assert not part.requires_grad
+        assert torch.equal(part, same)
+    assert not posterior.score(x, 0.5).requires_grad
+    assert not prior.denoise_jacobian(x, 0.5)[1].requires_grad
+    z = x.double().requires_grad_()
+    (slope,) = torch.autograd.grad(posterior.denoise(z, 0.5)[:, 0].sum(), z)
+    h = torch.tensor([[1e-5, 0.0]], dtype=f64)
+    difference = (posterior.denoise(z + h, 0.5) - posterior.denoise(z - h, 0.5))[:, 0] / 2e-5
+    assert torch.allclose(slope[:, 0], difference, atol=1e-6)
+    rewarded = Rewarded(prior, LinearReward([1.0, 0.0]))
+    assert not rewarded.denoise(x, 0.5).requires_grad
+
+
+@pytest.mark.parametrize("parameterisation", [EDMPreconditioning(), Energy()], ids=repr)
+def test_answers_of_a_network_record_the_gradients_of_its_parameters(parameterisation):
+    torch.manual_seed(0)
+    network = NetworkDenoiser(MLP((8,)), SCHEDULE, parameterisation, LogSigma())
+    Posterior(network, FIRST).denoise(torch.randn(5, 2, generator=generator()), 0.5).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.backbone.layers[0].parameters())
+
+
+def test_derivatives_in_inference_mode_are_refused_in_one_line():
+    posterior = Posterior(ExactDenoiser(NORMAL, SCHEDULE), FIRST)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"^derivatives .* use torch.no_grad\(\)") as told:
+        posterior.denoise(torch.zeros(1, 2), 0.5)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("component", [Posterior(ExactDenoiser(NORMAL, SCHEDULE), FIRST, PGDM(2.0)), TMPD()], ids=repr)
 def test_posteriors_and_rules_are_described_by_plain_values(component):
     assert from_config(to_config(component)) == component
@@ -186,6 +226,21 @@ def test_resampling_along_a_curve_keeps_the_shares_and_adds_hardly_any_noise():
     independent = (w[:, None] * (x - mean).square()).sum(dim=0) / 4096
     assert ((torch.stack(means) - mean).square().mean(dim=0) < 0.1 * independent).all()
     assert x[k][:400:2, 0].std() > 0.5  # the first samples are from everywhere
+
+
+@pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
+def test_particles_that_leave_for_infinity_are_replaced_and_spoil_no_others(lost):
+    """With a network a rule sends some there; one weight that is not a number made all of them so."""
+    sampler, x = TwistedDiffusion(), torch.randn(8192, 2, generator=generator())
+    x[:100], u = math.nan, torch.rand(8192, 2, generator=generator(1))
+    population = sampler.unweighted(x)._replace(log_w=torch.where(x[:, 0].isnan(), lost, 0.5))
+    after, k = sampler.resampled(population, x, u, 0.995)
+    assert k.min() >= 100
+    assert (after.log_w == 0).all()
+    assert after.ess[0].item() == pytest.approx(8092 / 8192)
+    assert after.log_mean[0].item() == pytest.approx(0.5 + math.log(8092 / 8192), abs=1e-6)
+    none, _ = sampler.resampled(population._replace(log_w=torch.full((8192,), lost)), x, u, 0.5)
+    assert none.ess[0].item() == pytest.approx(1.0)  # nothing is known of any
 
 
 def test_arguments_of_particles_are_checked():

@@ -266,13 +266,19 @@ def test_an_observation_in_other_units_is_of_the_same_point():
     assert torch.allclose(SKEW.rescaled(mean, scale).log_likelihood(z), SKEW.log_likelihood(x))
 
 
-def test_an_exact_posterior_is_differentiable():
-    q = Moons().posterior(FIRST), Rings().posterior(FIRST), Heart().posterior(SLANTED)
+@pytest.mark.parametrize("sigma", [0.3, 30.0])
+def test_an_exact_posterior_is_differentiable(sigma):
+    """In forward and in reverse mode, along lines on which nodes move with the point, and on which they do not."""
+    q = Moons().posterior(FIRST), Rings().posterior(FIRST), Heart().posterior(SLANTED), Checkerboard().posterior(BOTH)
     for p in q:
-        x = p.sample(20, generator()).double() + 0.1
-        J = torch.func.jvp(lambda y, p=p: p.denoise(y, 0.3), (x,), (torch.ones_like(x),))[1]
-        h = 1e-5
-        assert torch.allclose(J, (p.denoise(x + h, 0.3) - p.denoise(x - h, 0.3)) / (2 * h), atol=1e-5)
+        x, h = p.sample(20, generator()).double() + sigma / 3, 1e-5 * sigma
+        for f, size in ((p.denoise, 1.0 / sigma), (p.score, 1.0 / sigma**2)):
+            slope = (f(x + h, sigma) - f(x - h, sigma)) / (2 * h)
+            J = torch.func.jvp(lambda y, f=f: f(y, sigma), (x,), (torch.ones_like(x),))[1]
+            assert torch.allclose(J, slope, rtol=0, atol=1e-5 * size)
+            z = x.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(f(z, sigma).sum(), z)
+            assert torch.allclose(gradient.sum(dim=1), slope.sum(dim=1), rtol=0, atol=1e-5 * size)
 
 
 def test_a_mixture_stays_one_with_full_covariances():

@@ -25,9 +25,12 @@ from toy_score import (
 )
 from toy_score.component import from_config, to_config
 from toy_score.data import KnownData
-from toy_score.metrics import C2ST, SlicedWasserstein
+from toy_score.distributions import Heart, Points
+from toy_score.evaluation import Report
+from toy_score.metrics import C2ST, SlicedWasserstein, classifier, floors, noise_floors, sample_metrics
 from toy_score.modules.batches import batches_of
 from toy_score.objectives import Context
+from toy_score.seeds import seed_of
 
 f64 = torch.float64
 CONFIG = str(Path(__file__).parents[1] / "configs" / "two_moons_inference.yaml")
@@ -37,6 +40,12 @@ CONDITIONS = [(0.0, 0.0), (-0.9, 0.2), (0.3, 0.1)]  # the whole posterior, one c
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def few_epochs(monkeypatch):
+    """A classifier that is trained for a moment."""
+    monkeypatch.setattr(classifier, "EPOCHS", 15)
 
 
 # The exact posterior
@@ -229,7 +238,7 @@ def test_a_target_averaged_over_a_batch_refuses_conditions():
         StableTarget()(network().conditioned_on(torch.zeros(4, 2)), context)
 
 
-def test_a_network_learns_to_use_the_condition(tmp_path, monkeypatch, capsys):
+def test_a_network_learns_to_use_the_condition(tmp_path, monkeypatch, capsys, few_epochs):
     """From the command line, 12 s for three commands: 150 steps are enough for the sum of the parameters, 0.44 on
     average in absolute value, where the prior has 0.67."""
     monkeypatch.chdir(tmp_path)
@@ -250,8 +259,12 @@ def test_a_network_learns_to_use_the_condition(tmp_path, monkeypatch, capsys):
     x = np.load("x.npy")
     assert abs(np.abs(x.sum(axis=1)).mean() - 0.44) < 0.15
     entry.main(["test", "--ckpt_path", run, "--output", "m.json", *given])
-    assert "two moons posterior" in capsys.readouterr().out
-    assert json.loads(Path("m.json").read_text())["settings"]["model.condition"] == [0.0, 0.0]
+    printed = capsys.readouterr().out
+    assert "two moons posterior" in printed
+    assert "C2ST" in printed
+    metrics = json.loads(Path("m.json").read_text())
+    assert metrics["settings"]["model.condition"] == [0.0, 0.0]
+    assert 0.3 < metrics["c2st"]["floor"] < 0.7
 
 
 # The classifier
@@ -267,3 +280,38 @@ def test_a_classifier_cannot_tell_exact_samples_but_sees_a_scale_that_is_off():
     assert abs(exact.compute() - 0.5) < 0.045
     assert scaled.compute() > 0.6
     assert C2ST(q).compute().isnan()
+
+
+def test_the_classifier_is_a_metric_of_samples_like_the_others(few_epochs):
+    """Pieces in another order, of several processes, and samples that are not finite change nothing."""
+    q = PRIOR.conditioned_on([0.0, 0.0])
+    x = q.sample(120, generator(1))
+    whole, pieces, other = C2ST(q), C2ST(q).to(torch.bfloat16), C2ST(q)
+    whole.update(x)
+    pieces.update(torch.cat([x.flip(0)[:70], torch.full((1, 2), math.nan)]))
+    other.update(x[:50])
+    pieces.merge_state(other)
+    assert torch.equal(whole.compute(), pieces.compute())
+    assert not C2ST.applies_to(Points(x))
+
+
+def test_the_floor_of_the_classifier_is_that_of_a_few_draws_and_it_has_no_ratio(few_epochs, monkeypatch):
+    """Mean and scatter of its own values; chance is 0.5 and no distance, so a ratio would say nothing."""
+    q, n = Heart(), 60
+    monkeypatch.setattr(floors, "SLOW_DRAWS", 3)
+    measured = noise_floors(q, n, draws=5, classifier=True)
+    values = []
+    for draw in range(3):
+        metric = C2ST(q)
+        metric.update(q.sample(n, generator(seed_of("noise floor", draw))))
+        values.append(metric.compute().double())
+    assert measured["c2st"].mean == pytest.approx(torch.stack(values).mean().item())
+    assert measured["c2st"].sd == pytest.approx(torch.stack(values).std().item())
+    assert "c2st" not in noise_floors(q, n, draws=2)
+    metrics = sample_metrics(q, classifier=True)
+    metrics.update(4.0 + q.sample(n, generator(4)))
+    report = Report("", q, n, [metrics.compute()], measured)
+    row = report.as_dict()["c2st"]
+    assert row["value"] > 0.6 > row["floor"]
+    assert "ratio" not in row
+    assert "C2ST" in str(report)

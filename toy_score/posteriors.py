@@ -150,7 +150,7 @@ class Posterior(Component, Twisted):
     Example:
         >>> seen = LinearObservation(matrix=[[1.0, 0.0]], value=[1.0], std=0.5)  # x_0 was about 1
         >>> x, level = torch.tensor([[2.0, 1.0]]), EDM().level_at(1.0)
-        >>> Posterior(ExactDenoiser(Heart(), EDM()), seen, rule=TMPD()).denoise(x, level).detach()
+        >>> Posterior(ExactDenoiser(Heart(), EDM()), seen, rule=TMPD()).denoise(x, level)
         tensor([[1.0366, 0.9123]])
         >>> ExactDenoiser(Heart().posterior(seen), EDM()).denoise(x, level)  # the truth
         tensor([[1.0488, 0.8898]])

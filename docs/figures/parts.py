@@ -24,6 +24,7 @@ def trained(config: str, runs: Path, *flags: str) -> Path:
     name = "_".join([config, *flags[1::2]])
     pattern = f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"
     if not list(runs.glob(pattern)):
+        runs.mkdir(parents=True, exist_ok=True)
         logger = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", "lightning_logs"]
         command(runs, "fit", "--config", config, *logger, "--trainer.logger.name", name, *flags)
     return sorted(runs.glob(pattern))[-1]

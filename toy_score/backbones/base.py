@@ -102,14 +102,34 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """`f(x)`, `(n, 2)`, and `df_i / dx_j`, `(n, 2, 2)`, of a function of rows, by one reverse pass per output.
 
     Forward mode would need as many passes, but torch computes products with zero tangents in Python: ten times slower
-    for the exact denoisers.
+    for the exact denoisers. Gradients are recorded, where they are enabled, if `x` or a parameter of `f` has one.
+
+    Raises:
+        RuntimeError: in `torch.inference_mode`, where torch differentiates nothing.
     """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("derivatives are needed here; use torch.no_grad() in the place of torch.inference_mode()")
     recorded = torch.is_grad_enabled()
     with torch.enable_grad():
         z = x if x.requires_grad else x.detach().requires_grad_()
         value = f(z)
+        recorded = recorded and (x.requires_grad or _has_parameters(value, z))
         rows = [
             torch.autograd.grad(total, z, retain_graph=True, create_graph=recorded, materialize_grads=True)[0]
             for total in value.sum(dim=0)
         ]
     return value if recorded else value.detach(), torch.stack(rows, dim=1)
+
+
+def _has_parameters(value: Tensor, z: Tensor) -> bool:
+    """Whether a tensor was computed from others than `z` that have a gradient."""
+    nodes, seen = [value.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        if getattr(node, "variable", z) is not z:  # that of a leaf
+            return True
+        seen.add(node)
+        nodes += [before for before, _ in node.next_functions]
+    return False

@@ -17,7 +17,7 @@ class MapMLP(MLP):
         hidden: widths of the hidden layers.
         activation: as in `MLP`.
         embedding: features of each of the two conditioning numbers.
-        n_labels, edges: as in `MLP`.
+        n_labels, edges, n_conditions: as in `MLP`.
     """
 
     n_numbers = 2
@@ -29,5 +29,6 @@ class MapMLP(MLP):
         embedding: Embedding = Raw(),
         n_labels: int = 0,
         edges: int = 0,
+        n_conditions: int = 0,
     ):
-        super().__init__(hidden, activation, embedding, n_labels, edges)
+        super().__init__(hidden, activation, embedding, n_labels, edges, n_conditions)

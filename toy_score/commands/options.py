@@ -61,5 +61,6 @@ OPTIONS = {
     "fields": Option(bool, "measure curl, symmetry and straightness as well", ("test",), False),
     "budget": Option(bool, "measure how much each cause adds to the error as well", ("test",), False),
     "papers": Option(bool, "measure exact W2, MMD and KSD as well", ("test",), False),
+    "classifier": Option(bool, "measure C2ST as well, as is done where a condition is given", ("test",), False),
     "seed_everything": Option(int, "seed of the initial weights (default 0)", COMMANDS, 0),
 }

@@ -15,7 +15,8 @@ def run(given: Given) -> None:
     """Measure, print a table and one sentence of verdict, and keep the figures as JSON."""
     built = Built(given)
     settings = built.settings
-    options = TestOptions(settings["likelihood"], settings["fields"], settings["budget"], settings["papers"])
+    names = ("likelihood", "fields", "budget", "papers", "classifier")
+    options = TestOptions(**{name: settings[name] for name in names})
     report = TestReport(settings["output"], settings["overwrite"], settings["ckpt_path"], options)
     with locked_output(report.path):
         trainer = trainer_of(settings["trainer"], [report], logger=False)

@@ -99,9 +99,10 @@ class _LinePosterior(ExactPosterior):
         return self._by_rows(lambda line: line.mean(self.prior.denoise), x, sigma)
 
     def _by_rows(self, function: Callable[["_Line"], Tensor], x: Tensor, sigma: float | Tensor) -> Tensor:
-        p, observation, levels = self.prior, self.observation, column(sigma, x).double()
+        p, observation, y = self.prior, self.observation, wide(x)
+        levels = column(sigma, y)
         rows = CHUNK // _most_nodes(p, observation, levels)
-        return by_rows(lambda y, s: function(_Line(p, observation, y, s)), wide(x), levels, rows).to(x.dtype)
+        return by_rows(lambda z, s: function(_Line(p, observation, z, s)), y, levels, rows).to(x.dtype)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return self.sample_labelled(n, generator)[0]
@@ -153,48 +154,63 @@ class _Line:
         m, C = shrink * (u + v * precisions * e), shrink * v
         self.slope = -shrink * precisions * (u - e)  # of `log_factor` in u
         self.log_factor = 0.5 * (shrink.log() + self.slope * (u - e)).sum(dim=-1)
-        c, t = C[:, :1].sqrt(), ((precisions[0] - precisions[1]) * C[:, :1] * C[:, 1:]).sqrt()
-        r, log_w = _nodes(_reach(p), m[:, 1:].detach(), c, t, C[:, 1:].sqrt(), bool(precisions[0] == precisions[1]))
-        self.z = (m @ Q.T)[:, None] + (t * r)[:, :, None] * Q[:, 1]
-        self.c = torch.where(sigma > 0, c, 0.0).expand(len(x), 1).repeat_interleave(r.shape[1], dim=0)
-        log_p = p.log_prob(self.z.flatten(0, 1), self.c).view(self.z.shape[:2])
+        self.c, both = C.sqrt().split(1, dim=1)
+        self.t = (precisions[0] - precisions[1]).sqrt() * self.c * both
+        is_round = bool(precisions[0] == precisions[1])
+        along, self.r, log_w = _nodes(_reach(p), m[:, 1:], self.c, self.t, both, is_round)
+        self.z = (m[:, :1] * Q[:, 0])[:, None] + along[:, :, None] * Q[:, 1]
+        self.levels = torch.where(sigma > 0, self.c, 0.0).expand(len(x), 1).repeat_interleave(along.shape[1], dim=0)
+        log_p = p.log_prob(self.z.flatten(0, 1), self.levels).view(self.z.shape[:2])
         self.log_q = log_w + log_p.clamp(min=-1e300)  # all may be -inf: then all count alike
 
     def mean(self, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """The average of a function of nodes and noise levels, `(n, 2)`."""
         share = self.log_q.softmax(dim=1)[:, :, None]
-        return (share * function(self.z.flatten(0, 1), self.c).view_as(self.z)).sum(dim=1)
+        return (share * function(self.z.flatten(0, 1), self.levels).view_as(self.z)).sum(dim=1)
 
     def score(self) -> Tensor:
-        """`Q (dm/du Q' E[grad log p_c] + d log_factor / du)`, `(n, 2)`."""
+        """`Q (dm/du Q' E[grad log p_c] + d log_factor / du)`, `(n, 2)`.
+
+        Along the line, by parts, the average is that of `r / t^2` as well. Wide noise leaves no digit of the first: its
+        terms are of the size `1 / c` and their sum is of the size `1 / t`.
+        """
         s = self.mean(self.p.score)
         infinite = s.isinf()  # without noise, off the support; 0 times that would be NaN
-        turned = self.shrink * (s.masked_fill(infinite, 0.0) @ self.Q) + self.slope
+        across, along = (s.masked_fill(infinite, 0.0) @ self.Q).split(1, dim=1)
+        by_parts = (self.log_q.softmax(dim=1) * self.r).sum(dim=1, keepdim=True) / self.t.clamp(min=1e-300)
+        along = torch.where(self.t > self.c, by_parts, along)
+        turned = self.shrink * torch.cat([across, along], dim=1) + self.slope
         return torch.where(infinite, s, turned @ self.Q.T)
 
 
-def _nodes(reach: float, m: Tensor, c: Tensor, t: Tensor, both: Tensor, is_round: bool) -> tuple[Tensor, Tensor]:
-    """Nodes on lines in units of `t`, `(n, K)`, and their logarithmic weights, for centres `m` and levels `(n, 1)`.
+def _nodes(
+    reach: float, m: Tensor, c: Tensor, t: Tensor, both: Tensor, is_round: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Nodes on lines, their distances from the centres `m` in units of `t`, and logarithmic weights, `(n, K)` each.
 
-    The window is that of the Gaussian of width `t`, moved towards the support, as far as it covers the support. The
-    support is within `reach` of the origin; `both = sqrt(c^2 + t^2)`.
+    Noise of level c about a point `a` of the line and that of level t about `m` make a Gaussian of width `c t / both`
+    about `m + (a - m) t^2 / both^2`, `both = sqrt(c^2 + t^2)`. The window has nine of these widths about all the points
+    within `reach` of the origin, where the support is; nine t about `m` are enough if `m` is there itself.
+
+    Nodes are counted from the middle for the nearest of these points. Where the noise is wide, `t > c`, they are so
+    near to the support and so far from `m` that they would have no digits as `m + t r`; there they stay where they are
+    when `m` moves, and their weights change, while elsewhere they move with it.
     """
     if is_round:  # the observation is the same in all directions, and there is nothing to integrate
-        return torch.zeros_like(m), torch.zeros_like(m)
-    nearest = m.clamp(-reach, reach) - m
-    centre = t * nearest / both.square()
-    low = torch.maximum(centre - SPREAD, (-reach - m - SPREAD * c) / t)
-    high = torch.minimum(centre + SPREAD, (reach - m + SPREAD * c) / t)
-    # Far out, where the two do not meet: products of `N(m, t^2)` with Gaussians of width c about all of the support.
-    # Still further out, the ends of a window are rounded to one number, or by more than it is wide.
-    empty, side = low >= high, SPREAD * c / both
-    low = torch.where(empty, t * (-reach - m) / both.square() - side, low)
-    most = 2.0 * (reach * t / both.square() + side)
-    width = torch.where(empty, most, (high - low).clamp(max=2.0 * SPREAD))
-    K = int((width * both / c).nan_to_num(1.0).max().ceil().item()) + 1  # NaN at points that are not finite
-    step = width / (K - 1)
-    r = low + step * torch.arange(K, dtype=m.dtype, device=m.device)
-    return r, step.log() - 0.5 * (r.square() + LOG_2PI)
+        return m, torch.zeros_like(m), torch.zeros_like(m)
+    wide, m, moves = t > c, m.detach(), m - m.detach()  # the last is 0; it has the derivative
+    near = m.clamp(-reach, reach)
+    share, width = t / both, c * (t / both)
+    moved = (near - m) * share.square()
+    centre = torch.where(wide, near - (near - m) * (c / both).square(), m + moved)
+    most = torch.where(m == near, SPREAD * t, math.inf)
+    low = torch.maximum((-reach - near) * share.square() - SPREAD * width, -most)
+    high = torch.minimum((reach - near) * share.square() + SPREAD * width, most)
+    K = int(((high - low) / width).nan_to_num(1.0).max().ceil().item()) + 1  # NaN at points that are not finite
+    step = (high - low) / (K - 1)
+    offset = low + step * torch.arange(K, dtype=m.dtype, device=m.device)
+    r = (moved + offset - torch.where(wide, moves, 0.0)) / t
+    return centre + offset + torch.where(wide, 0.0, moves), r, (step / t).log() - 0.5 * (r.square() + LOG_2PI)
 
 
 def _reach(p: Distribution) -> float:
@@ -203,12 +219,12 @@ def _reach(p: Distribution) -> float:
 
 
 def _most_nodes(p: Distribution, observation: LinearObservation, sigma: Tensor) -> int:
-    """How many nodes the lines of these noise levels have at most, but for points far out."""
+    """How many nodes the lines of these noise levels have at most; points far out may have as many as `of_support`."""
     _, (l1, l2), _ = observation.axes(sigma.device)
     v = positive(sigma).square()
-    c, both = (v / (1.0 + v * l1)).sqrt(), (v / (1.0 + v * l2)).sqrt()
-    support = 2.0 * (_reach(p) + SPREAD * c) / (both.square() - c.square()).clamp(min=1e-280).sqrt()
-    return int((support.clamp(max=2.0 * SPREAD) * both / c).max().item()) + 2
+    of_noise = 2.0 * SPREAD * ((1.0 + v * l1) / (1.0 + v * l2)).sqrt()
+    of_support = 2.0 * (_reach(p) * (l1 - l2).sqrt() + SPREAD)  # for `t / (c both)` is the root of the difference
+    return int(of_noise.clamp(max=of_support.item()).max().item()) + 2
 
 
 def _log_factor(observation: LinearObservation, x: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class TestOptions:
         fields: curl, symmetry and straightness of the denoiser's field.
         budget: where the error comes from; see `error_budget`.
         papers: metrics that papers report: exact W2, MMD and the kernel Stein discrepancy.
+        classifier: the classifier two-sample test.
     """
 
     __test__ = False  # tells pytest that this is no test
@@ -58,6 +59,7 @@ class TestOptions:
     fields: bool = False
     budget: bool = False
     papers: bool = False
+    classifier: bool = False
 
     @property
     def of_the_denoiser(self) -> list[str]:
@@ -114,7 +116,7 @@ class Evaluation:
         if exact and denoiser is not None and not isinstance(denoiser, Bridge):
             kind = ExactFlowMap if isinstance(denoiser, FlowMap) else ExactDenoiser
             self.truth = kind(reference, denoiser.schedule)
-        metrics = sample_metrics(reference, options.papers).to(device)
+        metrics = sample_metrics(reference, options.papers, classifier=options.classifier).to(device)
         self._of_samples = {seed: metrics.clone() for seed in self.seeds}
         self._of_denoiser: _DenoiserErrors | BridgeErrors | None = None
         if self.truth is not None and denoiser is not None:
@@ -152,7 +154,8 @@ class Evaluation:
             lost = sum(float(reading["nonfinite"]) for reading in readings) / len(readings)
             counted = max(round(n * (1.0 - lost)), 2)
             real = self.training_points if isinstance(self.reference, Points) else None
-            floors = noise_floors(self.reference, counted, papers=self.options.papers, real=real)
+            further = {"papers": self.options.papers, "classifier": self.options.classifier}
+            floors = noise_floors(self.reference, counted, real=real, **further)
         return Report(
             title=title,
             distribution=self.reference,

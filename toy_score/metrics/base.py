@@ -47,6 +47,9 @@ class SampleMetric(ExactMetric):
     has_floor = True
     """Whether it is a scalar with a sampling distribution under the truth, so that a noise floor can be estimated."""
 
+    is_slow = False
+    """Whether a value takes a second or more, so that its noise floor is measured by few draws."""
+
     def __init__(self, distribution: Distribution, **kwargs: Any):
         super().__init__(**kwargs)
         self.distribution = distribution

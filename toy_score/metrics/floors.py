@@ -17,6 +17,7 @@ from torchmetrics import Metric, MetricCollection
 
 from toy_score.distributions import Distribution, Points
 from toy_score.metrics.base import SampleMetric
+from toy_score.metrics.classifier import C2ST
 from toy_score.metrics.counts import (
     InvalidMass,
     ModeReverseKL,
@@ -51,7 +52,11 @@ MINIMAL: dict[str, type[SampleMetric]] = {
     "nonfinite": NonFinite,
 }
 PAPER: dict[str, type[SampleMetric]] = {"exact_w2": ExactW2, "mmd": MMD, "kernel_stein": KernelSteinDiscrepancy}
-ALL = MINIMAL | PAPER
+CLASSIFIER: dict[str, type[SampleMetric]] = {"c2st": C2ST}
+ALL = MINIMAL | PAPER | CLASSIFIER
+
+SLOW_DRAWS = 16
+"""How often a floor that is slow to measure is measured at most."""
 
 ROUNDING = 1e-9
 """The relative size of a scatter that is due to rounding."""
@@ -64,7 +69,11 @@ SAME_STATES = (
 
 
 def sample_metrics(
-    distribution: Distribution, papers: bool = False, leave_out: Collection[str] = (), **kwargs: Any
+    distribution: Distribution,
+    papers: bool = False,
+    leave_out: Collection[str] = (),
+    classifier: bool = False,
+    **kwargs: Any,
 ) -> MetricCollection:
     """The metrics of samples, by name; `update(x)` with samples `(n, 2)`, in as many pieces as one likes.
 
@@ -73,6 +82,7 @@ def sample_metrics(
         papers: besides the minimal set, in which each defect shows, what papers report: exact W2, MMD and the
             kernel Stein discrepancy.
         leave_out: names of metrics that are not wanted.
+        classifier: besides, the classifier two-sample test.
         kwargs: of every metric, those of `torchmetrics.Metric`.
 
     Raises:
@@ -80,7 +90,7 @@ def sample_metrics(
     """
     metrics: dict[str, Metric | MetricCollection] = {
         name: cls(distribution, **kwargs)
-        for name, cls in _classes(distribution, papers).items()
+        for name, cls in _classes(distribution, papers, classifier).items()
         if name not in leave_out
     }
     # The default merges metrics whose states look alike after the first update, and silently returns wrong numbers;
@@ -90,9 +100,10 @@ def sample_metrics(
     return MetricCollection(metrics, compute_groups=[group for group in groups if group])
 
 
-def _classes(distribution: Distribution, papers: bool) -> dict[str, type[SampleMetric]]:
+def _classes(distribution: Distribution, papers: bool, classifier: bool) -> dict[str, type[SampleMetric]]:
     """The metrics that say something about the distribution, by name."""
-    return {name: cls for name, cls in (ALL if papers else MINIMAL).items() if cls.applies_to(distribution)}
+    chosen = MINIMAL | (PAPER if papers else {}) | (CLASSIFIER if classifier else {})
+    return {name: cls for name, cls in chosen.items() if cls.applies_to(distribution)}
 
 
 @dataclass(frozen=True)
@@ -128,12 +139,17 @@ class Floor:
 
 
 def noise_floors(
-    distribution: Distribution, n: int, draws: int = 64, papers: bool = False, real: Points | None = None
+    distribution: Distribution,
+    n: int,
+    draws: int = 64,
+    papers: bool = False,
+    real: Points | None = None,
+    classifier: bool = False,
 ) -> dict[str, Floor]:
     """The floors of the metrics of `sample_metrics` that have one, for `n` samples.
 
-    About 2 s for 20 000, and 15 s more for those of `papers`; what was measured before is read from disk (see
-    `floor_cache`).
+    About 2 s for 20 000, 15 s more for those of `papers`, 20 s more for that of `classifier`; what was measured before
+    is read from disk (see `floor_cache`).
 
     Where only N real points are known, a draw is `n` of them without replacement. It has the law of `n` independent
     samples, but the draws share points: they scatter about their own mean with `1 - f` of the variance `V` of
@@ -143,8 +159,9 @@ def noise_floors(
     Args:
         distribution: the truth.
         n: number of samples, as many as the metrics will be given.
-        draws: how often; their standard deviation is then known to a share of `1 / sqrt(2 draws)`.
-        papers: as in `sample_metrics`.
+        draws: how often; their standard deviation is then known to a share of `1 / sqrt(2 draws)`. At most 16 for the
+            classifier.
+        papers, classifier: as in `sample_metrics`.
         real: where the distribution is only held-out points, whose own samples are too near to them: the real points
             that exact samples are taken from, at least `2 n`, so that the draws differ.
 
@@ -156,32 +173,37 @@ def noise_floors(
             f"the noise floor of {n} samples takes at least {2 * n} real points, there are {len(real)}; "
             f"measure at most {len(real) // 2} samples"
         )
-    key = key_of(distribution, real, n=n, draws=draws, papers=papers)
+    key = key_of(distribution, real, n=n, draws=draws, papers=papers, classifier=classifier)
     values = kept(key)
     if values is None:
-        values = _measured(distribution, n, draws, papers, real)
+        values = _measured(distribution, n, draws, _classes(distribution, papers, classifier), real)
         keep(key, values)
     return {name: Floor(*numbers) for name, numbers in values.items()}
 
 
-def _measured(distribution: Distribution, n: int, draws: int, papers: bool, real: Points | None) -> Values:
+def _measured(
+    distribution: Distribution, n: int, draws: int, chosen: dict[str, type[SampleMetric]], real: Points | None
+) -> Values:
     """What a `Floor` holds, of each metric."""
     shared = 0.0 if real is None else n / len(real)
-    classes = {name: cls for name, cls in _classes(distribution, papers).items() if cls.has_floor}
+    classes = {name: cls for name, cls in chosen.items() if cls.has_floor}
     known: Values = {}
     if real is None:
         laws = {name: cls.known_floor(distribution, n) for name, cls in classes.items()}
         known = {name: law for name, law in laws.items() if law is not None}
-    names = [name for name in classes if name not in known]
-    # Every process draws the same samples, so their counts must not be added up.
-    metrics = sample_metrics(distribution, papers, leave_out=ALL.keys() - names, sync_on_compute=False)
-    values: dict[str, list[float]] = {name: [] for name in names}
+    values: dict[str, list[float]] = {name: [] for name in classes if name not in known}
     for draw in watched(range(draws), "draws", f"noise floors of {n} samples"):
+        if draw in (0, SLOW_DRAWS):
+            measured = [name for name in values if draw == 0 or not classes[name].is_slow]
+            # Every process draws the same samples, so their counts must not be added up.
+            metrics = sample_metrics(
+                distribution, True, leave_out=ALL.keys() - measured, classifier=True, sync_on_compute=False
+            )
         metrics.reset()
         generator = torch.Generator().manual_seed(seed_of("noise floor", draw))
         metrics.update(distribution.sample(n, generator) if real is None else real.subset(n, generator).points)
         results = metrics.compute()
-        for name in names:
+        for name in measured:
             values[name].append(results[name].item())
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in values.items()}
     sd = {name: v.std().item() / math.sqrt(1.0 - shared) for name, v in tensors.items()}

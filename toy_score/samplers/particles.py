@@ -104,6 +104,8 @@ class ParticleSampler(MultistepSampler[Population], GridSampler):
         parts, chosen = [], []
         for first in range(0, len(u), block):
             log_w = population.log_w[first : first + block].double()
+            there = log_w.isfinite()  # not so of particles that have left for infinity, as some do with a network
+            log_w = torch.where(there | ~there.any(), log_w.nan_to_num(0.0, 0.0, 0.0), -math.inf)
             n = len(log_w)
             w = log_w.softmax(dim=0)
             ess = 1.0 / (n * w.square().sum())

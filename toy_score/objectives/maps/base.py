@@ -17,15 +17,15 @@ has the same scale for short maps and for long ones.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Generator, Tensor
 
 from toy_score.checks import check_at_least, check_positive, check_shares
 from toy_score.component import Component
-from toy_score.denoisers import Denoiser
+from toy_score.denoisers import Denoiser, NetworkDenoiser
 from toy_score.flow_maps import FlowMap
 from toy_score.objectives.base import Context, Loss
 from toy_score.objectives.stable_target import StableTarget
@@ -41,8 +41,11 @@ __all__ = [
     "Straight",
     "UniformAngles",
     "mean_square",
+    "of_rows",
     "teacher_of",
 ]
+
+D = TypeVar("D", bound=Denoiser | None)
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ class MapCondition(MapLoss):
 
     def maps(self, flow_map: FlowMap, context: Context) -> Tensor:
         x0, schedule, generator = context.x0[: self.n_maps], flow_map.schedule, context.generator
+        first = torch.arange(len(x0), device=x0.device)
+        flow_map, context = of_rows(flow_map, first), replace(context, averaged=of_rows(context.averaged, first))
         phi = schedule.ratio(self.starts(len(x0), schedule, generator)).atan()
         psi = self.ends(phi, schedule, generator)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
@@ -184,6 +189,13 @@ class MapCondition(MapLoss):
 def mean_square(difference: Tensor, phi: Tensor, psi: Tensor) -> Tensor:
     """The mean square of a difference of maps, `(m, 2)`, in units of the network's output: over `sin^2(phi - psi)`."""
     return (difference / (phi - psi).sin().clamp(min=1e-3)).square().mean(dim=-1)
+
+
+def of_rows(denoiser: D, rows: Tensor) -> D:
+    """The denoiser for some of the points of a batch, `(m,)` row numbers: with their labels, if it has one for each."""
+    if not isinstance(denoiser, NetworkDenoiser) or denoiser.labels is None or len(denoiser.labels) == 1:
+        return denoiser
+    return denoiser.conditioned_on(denoiser.labels[rows])
 
 
 def teacher_of(flow_map: Denoiser, context: Context) -> Denoiser:

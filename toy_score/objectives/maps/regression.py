@@ -27,7 +27,7 @@ class MapRegression(PathLoss):
         n_steps: steps of a path, >= 1; there are maps between all of their ends.
 
     Raises:
-        ValueError: in training, if the exact distribution is not known.
+        ValueError: in training, if the exact distribution is not known, or if the points have classes or conditions.
     """
 
     n_paths: int = 65_536
@@ -37,6 +37,11 @@ class MapRegression(PathLoss):
         truth, x0 = context.truth, context.x0
         if truth is None:
             raise ValueError("MapRegression needs the exact map, known for the distributions of toy_score alone")
+        if getattr(flow_map, "labels", None) is not None:
+            raise ValueError(
+                "MapRegression has exact paths of all points together, not of classes or conditions; choose "
+                "--model.objective TrajectoryDistillation"
+            )
         return pool(truth, self.n_paths, self.n_steps, self.scale, str(x0.device))
 
 

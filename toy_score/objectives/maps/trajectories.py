@@ -13,7 +13,7 @@ from toy_score.checks import check_at_least, check_positive, check_shares
 from toy_score.denoisers import Denoiser
 from toy_score.flow_maps import FlowMap
 from toy_score.objectives.base import Context
-from toy_score.objectives.maps.base import MapLoss, mean_square, teacher_of
+from toy_score.objectives.maps.base import MapLoss, mean_square, of_rows, teacher_of
 from toy_score.schedules import Schedule
 
 __all__ = ["PathLoss", "Paths", "TrajectoryDistillation"]
@@ -88,11 +88,12 @@ class PathLoss(MapLoss):
         i = torch.where(u[0] < self.from_noise, 0.0, u[1] * (k - 1)).long().clamp(max=k - 2)
         j = torch.where(u[2] < self.to_data, k - 1.0, i + 1.0 + u[3] * (k - 1 - i)).long().clamp(max=k - 1)
         phi, psi = angles[i, None], angles[j, None]
+        flow_map = of_rows(flow_map, path)
         return mean_square(flow_map.turn(z[i, path], phi, psi) - z[j, path], phi, psi)
 
     @abstractmethod
     def paths(self, flow_map: FlowMap, context: Context) -> Paths:
-        """The paths of a step."""
+        """The paths of a step, of the first points of the batch if these have labels."""
 
 
 @dataclass(frozen=True)
@@ -118,4 +119,5 @@ class TrajectoryDistillation(PathLoss):
         angles = angles_of(flow_map.schedule, self.n_steps, self.scale, shift)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         z = math.cos(angles[0]) * x0 + math.sin(angles[0]) * eps
-        return followed(teacher_of(flow_map, context), z, angles)
+        teacher = of_rows(teacher_of(flow_map, context), torch.arange(len(x0), device=x0.device))
+        return followed(teacher, z, angles)
