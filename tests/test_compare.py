@@ -35,7 +35,8 @@ from toy_score.compare.samplers import parse_samplers, short, with_steps
 from toy_score.compare.store import locked_folder
 from toy_score.compare.summary import best, mean_row
 from toy_score.compare.tables import number
-from toy_score.evaluation.doctor import GOOD_PRIOR_KL, detail, prior_kl
+from toy_score.evaluation.doctor import detail
+from toy_score.evaluation.prior import GOOD_PRIOR_KL, prior_kl
 from toy_score.metrics import noise_floors, sample_metrics
 from toy_score.plotting import Line, Panel, comparison
 from toy_score.plotting.style import darken

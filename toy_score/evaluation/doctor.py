@@ -7,53 +7,22 @@ exact flow is left with when it starts there; the lowest level is compared with 
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Distribution, GaussianMixture, Points
-from toy_score.distributions.base import evenly_spread
 from toy_score.evaluation.finding import Finding
-from toy_score.evaluation.langevin import langevin_step, overlap, uniform_start, widest_level
-from toy_score.metrics import SlicedWasserstein, noise_floors
+from toy_score.evaluation.langevin import langevin_step, overlap, uniform_start
+from toy_score.evaluation.prior import extent, prior, standard_deviation, widest_level
 from toy_score.parameterisations import EDMPreconditioning, Parameterisation
-from toy_score.samplers import (
-    SRA1,
-    AnnealedLangevin,
-    ConsistentAnnealedSampling,
-    DDPMAncestral,
-    EulerMaruyama,
-    Langevin,
-    NoiseStream,
-    PredictorCorrector,
-    ReverseDiffusion,
-    RungeKutta4,
-    Sampler,
-    SDEDPMSolver2M,
-    StochasticMidpoint,
-)
+from toy_score.samplers import Angular, AnnealedLangevin, GridSampler, Langevin, Sampler
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
 
 __all__ = ["Finding", "diagnose"]
 
-N = 20_000
-PRIOR_KL, DETAIL_KL = 3e-3, 1e-2  # nats above which even a sampler that forgets its start, or any sampler, is off
-FORGETTING = (
-    AnnealedLangevin,
-    Langevin,
-    StochasticMidpoint,
-    SRA1,
-    SDEDPMSolver2M,
-    DDPMAncestral,
-    EulerMaruyama,
-    ReverseDiffusion,
-)
-"""Samplers that renew all noise on the way, so that nothing of a wrong prior is left."""
-GOOD_PRIOR_KL = 5e-5  # nats at which the prior's share of the sliced W1 of 20 000 samples is below the floor
+DETAIL_KL = 1e-2  # nats above which any sampler is off
+FEW_STEPS = 4  # from which on a sampler can be expected to step among the data's noise levels
 
 
 def diagnose(
@@ -62,54 +31,31 @@ def diagnose(
     sampler: Sampler | None = None,
     parameterisation: Parameterisation | None = None,
 ) -> list[Finding]:
-    """Everything the doctor has to say about learning a distribution with these choices; takes about two seconds.
+    """Everything the doctor has to say about learning a distribution with these choices; takes about a second.
 
     Of a law of which only points are known, the prior is compared with a smooth stand-in, and the lowest level with the
     distance between points.
     """
+    chains = isinstance(sampler, AnnealedLangevin)
+    least = extent(distribution) if chains else 0.0
     if isinstance(distribution, Points):
-        findings = [prior(smoothed(distribution), schedule, sampler), spacing(distribution, schedule)]
+        smooth = smoothed(distribution)
+        findings = [prior(smooth, schedule, sampler, least), spacing(distribution, schedule)]
         findings += outliers(distribution)
     else:
-        findings = [prior(distribution, schedule, sampler), detail(distribution, schedule)]
+        smooth = distribution
+        findings = [prior(smooth, schedule, sampler, least), detail(distribution, schedule)]
     if isinstance(parameterisation, EDMPreconditioning):
         findings.append(data_scale(distribution, parameterisation))
+    if isinstance(sampler, GridSampler) and sampler.n_steps >= FEW_STEPS:
+        findings.append(steps(distribution, schedule, sampler))
     if isinstance(sampler, AnnealedLangevin):
-        findings += [widest_level(distribution, schedule), overlap(schedule, sampler)]
+        findings += [widest_level(smooth, schedule, least), overlap(schedule, sampler)]
     if isinstance(sampler, (AnnealedLangevin, Langevin)):
         findings.append(langevin_step(schedule, sampler))
         if sampler.uniform_start is not None:
             findings.append(uniform_start(distribution, schedule, sampler.uniform_start))
     return findings
-
-
-def prior(distribution: Distribution, schedule: Schedule, sampler: Sampler | None = None) -> Finding:
-    """Whether the noised data at the highest level are the prior."""
-    top = schedule.ratios[1]
-    kl = prior_kl(distribution, top)
-    share = prior_distance(distribution, schedule) / noise_floors(distribution, N, draws=16)["sliced_w1"].mean
-    forgets = forgets_start(sampler)
-    text = (
-        f"at sigma / alpha = {top:.4g} the noised data are {kl:.2g} nats from the prior, "
-        f"which alone costs the exact flow {share:.1f} x the floor in sliced W1"
-    )
-    if forgets and share >= 1.0:
-        text += f" ({type(sampler).__name__} forgets it)"
-    name = schedule.widest
-    better = first_good(
-        schedule, name, lambda s: prior_kl(distribution, s.ratios[1]) < GOOD_PRIOR_KL, getattr(schedule, name), 1.2
-    )
-    advice = f"use {name} = {better:.2g} (now {getattr(schedule, name):.3g})" if better else "use more steps"
-    return Finding("prior", text, kl < PRIOR_KL and (forgets or share < 1.0), advice)
-
-
-def forgets_start(sampler: Sampler | None) -> bool:
-    """Whether a sampler renews all noise on the way."""
-    if isinstance(sampler, PredictorCorrector):
-        return forgets_start(sampler.predictor)
-    if isinstance(sampler, ConsistentAnnealedSampling):
-        return sampler.power >= 2
-    return isinstance(sampler, FORGETTING)
 
 
 def detail(distribution: Distribution, schedule: Schedule) -> Finding:
@@ -163,56 +109,28 @@ def outliers(points: Points) -> list[Finding]:
     return findings
 
 
+def steps(distribution: Distribution, schedule: Schedule, sampler: GridSampler) -> Finding:
+    """Whether the sampler's grid has steps where the data take shape, from 0.05 to 3 of their standard deviations."""
+    scale = standard_deviation(distribution)
+    ratios = schedule.ratio(sampler.times(schedule))
+    low, high = 0.05 * scale, 3.0 * scale
+    there = int(((ratios >= low) & (ratios <= high)).sum())
+    text = (
+        f"{there} of {len(ratios)} steps begin between sigma / alpha = {low:.2g} and {high:.2g}, "
+        "0.05 and 3 standard deviations of the data"
+    )
+    return Finding("steps", text, there >= 2, f"use the grid {Angular(float(f'{scale:.2g}'))!r}")
+
+
 def data_scale(distribution: Distribution, parameterisation: EDMPreconditioning) -> Finding:
     """Whether `sigma_data` is the scale of the data."""
-    measured = distribution.reference(8192).var(dim=0).mean().sqrt().item()
+    measured = standard_deviation(distribution)
     sigma_data = parameterisation.sigma_data
     text = f"sigma_data is {sigma_data:.3g}, the data's standard deviation per coordinate {measured:.3g}"
     return Finding("sigma_data", text, 0.5 < sigma_data / measured < 2.0, f"use sigma_data = {measured:.2g}")
-
-
-def prior_kl(distribution: Distribution, sigma: float, n: int = 8192) -> float:
-    """`KL(p_sigma || N(0, sigma^2 I))` in nats, >= 0.
-
-    With `log p_sigma - log N` replaced by `log p_sigma - log N - (N / p_sigma - 1)`, which has the same mean and is
-    smaller by orders of magnitude in its scatter (Schulman 2020: an estimate that is never negative).
-    """
-    generator = torch.Generator().manual_seed(seed_of("prior"))
-    eps = torch.randn(n, 2, generator=generator, dtype=torch.float64)
-    y = distribution.reference(n) + sigma * eps
-    log_ratio = gaussian_log_prob(y, sigma) - distribution.log_prob(y, sigma)
-    return (log_ratio.expm1() - log_ratio).mean().item()
 
 
 def detail_kl(distribution: Distribution, sigma: float, n: int = 8192) -> float:
     """`KL(p || p_sigma)` in nats: what noise of level `sigma` blurs."""
     x = distribution.reference(n)
     return (distribution.log_prob(x) - distribution.log_prob(x, sigma)).mean().item()
-
-
-def gaussian_log_prob(y: Tensor, sigma: float) -> Tensor:
-    """`log N(y; 0, sigma^2 I)`, `(n,)`."""
-    return -0.5 * (y / sigma).square().sum(dim=-1) - math.log(2.0 * math.pi * sigma**2)
-
-
-def prior_distance(distribution: Distribution, schedule: Schedule) -> float:
-    """Sliced W1 that the exact flow is left with when it starts from the prior: evenly spread points, fine steps."""
-    z = torch.special.ndtri(evenly_spread(16_384, 2, "prior")).float()
-    truth = ExactDenoiser(distribution, schedule)
-    metric = SlicedWasserstein(distribution, sync_on_compute=False)  # measured by one process, without the others
-    metric.update(RungeKutta4(12).walk(truth, schedule.prior_sigma * z, NoiseStream(0, 0, len(z))))
-    return metric.compute().item()
-
-
-def first_good(
-    schedule: Schedule, name: str, good: Callable[[Schedule], bool], value: float, factor: float, tries: int = 60
-) -> float | None:
-    """The first value of an argument, raised by a factor again and again, with which the schedule is good."""
-    for _ in range(tries):
-        value *= factor
-        try:
-            if good(replace(schedule, **{name: value})):
-                return value
-        except ValueError:
-            return None
-    return None

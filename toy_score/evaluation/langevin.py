@@ -2,29 +2,14 @@
 
 import math
 
-import torch
-
 from toy_score.distributions import Distribution
 from toy_score.evaluation.finding import Finding
 from toy_score.samplers import AnnealedLangevin, Langevin
 from toy_score.schedules import Schedule
 
-__all__ = ["langevin_step", "overlap", "uniform_start", "widest_level"]
+__all__ = ["langevin_step", "overlap", "uniform_start"]
 
 OVERLAP = 0.5  # of neighbouring noise levels
-
-
-def widest_level(distribution: Distribution, schedule: Schedule) -> Finding:
-    """Whether the highest level is at least the largest distance between points (technique 1).
-
-    Chains at that level then reach all of the data from everywhere. The distance is the largest extent of 8192 points
-    along 64 directions.
-    """
-    angles = torch.arange(64, dtype=torch.float64) * math.pi / 64
-    along = distribution.reference(8192).double() @ torch.stack([angles.cos(), angles.sin()])
-    largest, top = (along.amax(dim=0) - along.amin(dim=0)).max().item(), schedule.ratios[1]
-    text = f"the highest level is sigma / alpha = {top:.3g}, the largest distance between points {largest:.2g}"
-    return Finding("highest level", text, top >= largest, f"use a highest level of {largest:.2g}")
 
 
 def overlap(schedule: Schedule, sampler: AnnealedLangevin) -> Finding:
