@@ -55,6 +55,17 @@ def followed(denoiser: Denoiser, z: Tensor, angles: list[float]) -> Paths:
     return Paths(torch.stack(positions), torch.tensor(angles, dtype=z.dtype, device=z.device))
 
 
+def near(paths: Paths, x0: Tensor) -> Paths:
+    """Those of the paths that never leave the region where noised points of a batch `x0`, `(m, 2)`, can be.
+
+    The flow of a network that is not trained yet can carry points away without bound, and the regression on such paths
+    drowns all others. The noise of a path is within eight standard deviations but for one path in 10^14, and a batch
+    has a point half as far out as any, so paths of the exact flow are not left out.
+    """
+    bound = 2.0 * paths.angles.cos() * x0.norm(dim=1).max() + 8.0 * paths.angles.sin()
+    return Paths(paths.z[:, (paths.z.norm(dim=-1) <= bound[:, None]).all(dim=0)], paths.angles)
+
+
 @dataclass(frozen=True)
 class PathLoss(MapLoss):
     """Regression on paths: `|Z(z_i, phi_i -> phi_j) - z_j|^2 / 2` in units of the network's output, `i < j` random.
@@ -82,6 +93,8 @@ class PathLoss(MapLoss):
         generator = context.generator
         z, angles = self.paths(flow_map, context)
         k, n = z.shape[:2]
+        if n == 0:
+            return z.new_zeros(self.n_maps)
         u = torch.rand(4, self.n_maps, generator=generator, device=z.device)
         path = torch.randint(n, (self.n_maps,), generator=generator, device=z.device)
         # A number just below 1 makes a product or a sum that rounds to the integer above: hence the bounds.
@@ -92,7 +105,7 @@ class PathLoss(MapLoss):
 
     @abstractmethod
     def paths(self, flow_map: FlowMap, context: Context) -> Paths:
-        """The paths of a step."""
+        """The paths of a step; if there are none, its maps have no loss."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ class TrajectoryDistillation(PathLoss):
     """Self-distillation by a solver: the paths of a step follow the network's own velocity, averaged over the training.
 
     They begin at noised points of the batch at the highest level. The target of a map does not pass through other maps,
-    so no error of theirs adds up; every path serves for many maps.
+    so no error of theirs adds up; every path serves for many maps. Paths that run away are left out, see `near`.
 
     Args:
         n_paths: paths of a step, >= 1, at most the points of a batch.
@@ -118,4 +131,4 @@ class TrajectoryDistillation(PathLoss):
         angles = angles_of(flow_map.schedule, self.n_steps, self.scale, shift)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         z = math.cos(angles[0]) * x0 + math.sin(angles[0]) * eps
-        return followed(teacher_of(flow_map, context), z, angles)
+        return near(followed(teacher_of(flow_map, context), z, angles), x0)
