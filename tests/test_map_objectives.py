@@ -228,6 +228,36 @@ def test_random_numbers_that_round_to_one_choose_no_point_beyond_the_end_of_a_pa
         assert loss.isfinite().all()
 
 
+class RunsAway(GaussianMap):
+    """A flow that is exact on the left, and doubles distances ever faster on the right."""
+
+    def flows(self, angles):
+        def slope(exact):
+            return lambda z: torch.where(z[:, :1] > 0, -1e3 * z, exact(z))
+
+        return [slope(exact) for exact in super().flows(angles)]
+
+
+def test_paths_that_run_away_are_left_out_and_exact_ones_are_not():
+    own, c = TrajectoryDistillation(n_steps=6, n_paths=512), context()
+    assert own.paths(GaussianMap(), c).z.shape[1] == 512
+
+    paths = own.paths(RunsAway(), context())
+    assert 0 < paths.z.shape[1] < 512
+    assert paths.z.norm(dim=-1).max() < 20.0
+    assert own.maps(RunsAway(), context()).mean() < 1e-9
+
+
+def test_a_step_whose_paths_all_run_away_has_no_loss_of_maps():
+    class AllRunAway(GaussianMap):
+        def flows(self, angles):
+            return [lambda z: torch.full_like(z, math.nan) for _ in angles]
+
+    loss = TrajectoryDistillation().maps(AllRunAway(), context())
+    assert loss.shape == (1024,)
+    assert (loss == 0).all()
+
+
 def test_a_condition_has_so_many_maps_and_no_more_than_the_batch_has_points():
     net = network()
     for n_maps, rows in ((48, 48), (1024, 64)):
@@ -264,7 +294,7 @@ def test_maps_of_some_points_of_a_batch_have_the_labels_or_conditions_of_these(o
         torch.manual_seed(0)
         network = NetworkFlowMap(MapMLP((8,), **arguments).double(), SCHEDULE, EDMPreconditioning(), LogSigma())
         for parameter in network.parameters():
-            torch.nn.init.normal_(parameter)
+            torch.nn.init.normal_(parameter, std=0.3)
         whole = context(n=9)
 
         def loss(labels, n, whole=whole, network=network):

@@ -20,11 +20,12 @@ __all__ = ["PathLoss", "Paths", "TrajectoryDistillation"]
 
 
 class Paths(NamedTuple):
-    """Paths on the circle: positions `z`, `(K + 1, n, 2)`, at angles, `(K + 1,)`, from the highest level to the
-    lowest."""
+    """Paths on the circle: positions `z`, `(K + 1, n, 2)`, at angles, `(K + 1,)`, from the highest level to the lowest,
+    and the points of the batch at which they begin, `(n,)` row numbers, if they do."""
 
     z: Tensor
     angles: Tensor
+    rows: Tensor | None = None
 
 
 def angles_of(schedule: Schedule, n_steps: int, scale: float, shift: float = 1.0) -> list[float]:
@@ -55,6 +56,18 @@ def followed(denoiser: Denoiser, z: Tensor, angles: list[float]) -> Paths:
     return Paths(torch.stack(positions), torch.tensor(angles, dtype=z.dtype, device=z.device))
 
 
+def near(paths: Paths, x0: Tensor) -> Paths:
+    """Those of the paths that never leave the region where noised points of a batch `x0`, `(m, 2)`, can be.
+
+    The flow of a network that is not trained yet can carry points away without bound, and the regression on such paths
+    drowns all others. The noise of a path is within eight standard deviations but for one path in 10^14, and a batch
+    has a point half as far out as any, so paths of the exact flow are not left out.
+    """
+    bound = 2.0 * paths.angles.cos() * x0.norm(dim=1).max() + 8.0 * paths.angles.sin()
+    kept = (paths.z.norm(dim=-1) <= bound[:, None]).all(dim=0)
+    return Paths(paths.z[:, kept], paths.angles, None if paths.rows is None else paths.rows[kept])
+
+
 @dataclass(frozen=True)
 class PathLoss(MapLoss):
     """Regression on paths: `|Z(z_i, phi_i -> phi_j) - z_j|^2 / 2` in units of the network's output, `i < j` random.
@@ -80,20 +93,23 @@ class PathLoss(MapLoss):
 
     def maps(self, flow_map: FlowMap, context: Context) -> Tensor:
         generator = context.generator
-        z, angles = self.paths(flow_map, context)
+        z, angles, rows = self.paths(flow_map, context)
         k, n = z.shape[:2]
+        if n == 0:
+            return z.new_zeros(self.n_maps)
         u = torch.rand(4, self.n_maps, generator=generator, device=z.device)
         path = torch.randint(n, (self.n_maps,), generator=generator, device=z.device)
         # A number just below 1 makes a product or a sum that rounds to the integer above: hence the bounds.
         i = torch.where(u[0] < self.from_noise, 0.0, u[1] * (k - 1)).long().clamp(max=k - 2)
         j = torch.where(u[2] < self.to_data, k - 1.0, i + 1.0 + u[3] * (k - 1 - i)).long().clamp(max=k - 1)
         phi, psi = angles[i, None], angles[j, None]
-        flow_map = of_rows(flow_map, path)
+        if rows is not None:
+            flow_map = of_rows(flow_map, rows[path])
         return mean_square(flow_map.turn(z[i, path], phi, psi) - z[j, path], phi, psi)
 
     @abstractmethod
     def paths(self, flow_map: FlowMap, context: Context) -> Paths:
-        """The paths of a step, of the first points of the batch if these have labels."""
+        """The paths of a step; if there are none, its maps have no loss."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +117,7 @@ class TrajectoryDistillation(PathLoss):
     """Self-distillation by a solver: the paths of a step follow the network's own velocity, averaged over the training.
 
     They begin at noised points of the batch at the highest level. The target of a map does not pass through other maps,
-    so no error of theirs adds up; every path serves for many maps.
+    so no error of theirs adds up; every path serves for many maps. Paths that run away are left out, see `near`.
 
     Args:
         n_paths: paths of a step, >= 1, at most the points of a batch.
@@ -119,5 +135,6 @@ class TrajectoryDistillation(PathLoss):
         angles = angles_of(flow_map.schedule, self.n_steps, self.scale, shift)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         z = math.cos(angles[0]) * x0 + math.sin(angles[0]) * eps
-        teacher = of_rows(teacher_of(flow_map, context), torch.arange(len(x0), device=x0.device))
-        return followed(teacher, z, angles)
+        rows = torch.arange(len(x0), device=x0.device)
+        paths = followed(of_rows(teacher_of(flow_map, context), rows), z, angles)
+        return near(paths._replace(rows=rows), x0)
