@@ -93,7 +93,7 @@ def test_a_model_is_trained_by_one_call_and_draws_itself_beside_the_exact_score(
     assert not trained.training
     field = trained.plot_field([0.5, 2.0])
     titles = [ax.get_title() for ax in field.axes]
-    assert titles[2:] == ["exact, sigma = 0.5", "exact, sigma = 2"]
+    assert titles[2:] == [r"exact, $\sigma$ = 0.5", r"exact, $\sigma$ = 2"]
     assert float(titles[1].split()[-1]) < 0.3  # a network that has learned nothing has 1
     for figure in (field, trained.plot_samples(50), trained.plot_trajectories(2)):
         assert figure.get_suptitle() == "EDM on the heart"
@@ -119,7 +119,7 @@ def test_a_checkpoint_knows_the_distribution_that_it_was_trained_on(trained, tmp
     trained.trainer.save_checkpoint(tmp_path / "last.ckpt")
     model = ts.EDMModule.load_from_checkpoint(tmp_path / "last.ckpt")
     assert model.distribution == ts.Heart()
-    assert [ax.get_title() for ax in model.plot_field([0.5]).axes][1] == "exact, sigma = 0.5"
+    assert [ax.get_title() for ax in model.plot_field([0.5]).axes][1] == r"exact, $\sigma$ = 0.5"
 
 
 def test_a_model_says_what_it_is_made_of(trained):

@@ -62,8 +62,8 @@ def test_panels_are_square_fixed_and_titled(p):
             assert ax.get_xlim() == ax.get_ylim() == (-p.bounds, p.bounds)
             assert ax.get_aspect() == 1
     titles = [ax.get_title() for ax in figures[2].axes]
-    assert titles[0].startswith("learned, sigma = 0.1, error")
-    assert titles[3] == "exact, sigma = 1"
+    assert titles[0].startswith(r"learned, $\sigma$ = 0.1, error")
+    assert titles[3] == r"exact, $\sigma$ = 1"
 
 
 def test_the_picture_of_the_field_shows_its_curl_and_eigenvalues_on_scales_that_all_levels_share():

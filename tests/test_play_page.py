@@ -180,6 +180,8 @@ def test_the_command_writes_one_page_and_refuses_what_it_cannot_show(tmp_path, c
     entry.main(["play", "--data", "Moons"])
     text = (tmp_path / "play.html").read_text(encoding="utf-8")
     assert "http" not in text.lower()
+    assert "<h1>Diffusion of the moons, to play with</h1>" in text
+    assert "the exact way back at every noise level, without a network." in text
     assert os.listdir(tmp_path) == ["play.html"]
     for argv, message in (
         (["--data", "Moons"], "'play.html' exists; choose another --output or add --overwrite"),

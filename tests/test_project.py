@@ -1,6 +1,8 @@
 """What is checked on other machines is what is checked here, and the version is said once."""
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,16 @@ def test_the_forms_for_issues_ask_for_what_is_needed():
         if path.stem != "config":
             assert {"name", "description", "body"} <= form.keys()
             assert any(part.get("validations", {}).get("required") for part in form["body"])
+
+
+def test_pip_install_brings_what_the_package_imports_and_nothing_more():
+    """Pillow comes with tensorboard and tqdm with lightning, as pyproject.toml says."""
+    nodes = [
+        node for file in (ROOT / "toy_score").rglob("*.py") for node in ast.walk(ast.parse(file.read_text("utf-8")))
+    ]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    imported = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"toy_score"}
+    other_name = {"PIL": "tensorboard", "tqdm": "lightning", "yaml": "PyYAML"}
+    needed = {other_name.get(name, name) for name in imported}
+    assert needed == {re.split(r"[><=~!\[ ]", requirement)[0] for requirement in PROJECT["dependencies"]}

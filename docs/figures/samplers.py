@@ -161,7 +161,9 @@ def best(rows: list[dict[str, str]], families: dict[str, list[Sampler]]) -> str:
     for family in families:
         tried = [row for row in rows if row["family"] == family]
         row = next((row for row in tried if worst(row) <= GOOD), tried[-1])
-        table.append({key: row[key] for key in row if key not in ("family", "schedule")})
+        schedule = row["schedule"].partition("(")[0] + "`"  # both are from 0.02 to 500
+        others = {key: row[key] for key in row if key not in ("family", "schedule", "sampler")}
+        table.append({"sampler": row["sampler"], "schedule": schedule, **others})
     return markdown(table)
 
 

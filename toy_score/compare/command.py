@@ -113,8 +113,9 @@ def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store", figur
     page.write_all(groups, kept, protocol, figures)
     for group in groups:
         print(f"\n{group.label}: sliced W1 / floor of the best cell; floor {group.floor:.4f} +- {group.floor_sd:.4f}")
+        width = max(28, *(len(entry.contestant.name) for entry in group.entries))
         for entry in group.entries:
-            print(f"  {entry.contestant.name:<28}{_best(entry.best)}{summary.spread(entry).replace('±', '+-')}")
+            print(f"  {entry.contestant.name:<{width}}{_best(entry.best, summary.spread(entry))}")
         for text in summary.faults(group):
             print(f"  {text}")
     print(f"\npage:        {os.path.relpath(kept.folder / 'index.html')}")
@@ -128,10 +129,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90.0 else f"{seconds / 60.0:.0f} min"
 
 
-def _best(row: dict[str, Any] | None) -> str:
+def _best(row: dict[str, Any] | None, spread: str) -> str:
     if row is None:
         return "no finite samples"
-    return f"{row['sliced_w1_ratio']:7.2f}   {row['nfe']:>5} evaluations, {row['seconds']:.2f} s   {row['sampler']}"
+    quality = f"{row['sliced_w1_ratio']:7.2f}{spread.replace('±', '+-')}"
+    return f"{quality}   {row['nfe']:>5} evaluations, {row['seconds']:.2f} s   {row['sampler']}"
 
 
 class Progress:

@@ -61,8 +61,8 @@ def page(models: Sequence[Contestant], start: Distribution | None = None) -> str
         heading = f"A diffusion model of the {name}, to play with"
         lead = "Noise hides the data; the arrows show the way back, as a network learned it and as it exactly is."
     else:
-        heading = f"The exact diffusion model of the {name}, to play with"
-        lead = "Noise hides the data; the arrows show the exact way back, at every noise level."
+        heading = f"Diffusion of the {name}, to play with"
+        lead = "Noise hides the data; the arrows show the exact way back at every noise level, without a network."
     return Template((FOLDER / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(heading),
         heading=escape(heading),

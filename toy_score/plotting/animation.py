@@ -186,7 +186,7 @@ class _View:
             self.image.set_data(density(self.exact.distribution, b / now.zoom, now.ratio, CELLS).numpy())
         self.quiver.set_UVC(*arrows(self.learned, grid(b / now.zoom, ARROWS), now.ratio).T.numpy())
         self.mark.set_data([now.progress], [0.0])
-        self.sigma.set_text(f"sigma = {now.ratio:.3g}")
+        self.sigma.set_text(rf"$\sigma$ = {now.ratio:.3g}")
         for text in self.widths:
             text.set_text(f"\u00b1 {width:.0f}" if (width := b / now.zoom) > 100 else f"\u00b1 {width:.3g}")
         clouds = self.blue, self.red, self.tails, self.heads
@@ -219,7 +219,7 @@ def _noise_line(figure: Figure, shown: list[Moment], paths: Trajectory, bounds: 
     named = np.array([s for s in (100.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0) if s <= levels[0]])
     ax.set_xticks(place(named), [f"{s:g}" for s in named])
     ax.tick_params(labelsize=TICK, length=0, pad=1)
-    ax.text(-0.03, 0.0, "sigma", fontsize=LABEL, color=EXACT, ha="right", va="center", clip_on=False)
+    ax.text(-0.03, 0.0, r"$\sigma$", fontsize=LABEL, color=EXACT, ha="right", va="center", clip_on=False)
     return ax
 
 

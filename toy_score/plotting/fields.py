@@ -64,11 +64,11 @@ def fields(
     top = max(1e-3, *(c[inside].abs().max().item() for c, (_, _, inside) in zip(curls, insides, strict=True)))
     for column, sigma in enumerate(sigmas):
         rows = (
-            (curls[column], "sigma^2 curl of the score", DIFFERENCE, top),
+            (curls[column], r"$\sigma^2$ curl of the score", DIFFERENCE, top),
             (smallest_eigenvalue(maps[column]), "smallest eigenvalue of dD / dy", DEFECT, 1.0),
         )
         for row, (values, name, colours, limit) in enumerate(rows):
-            ax = square(axes[row, column], p.bounds, f"{name}, sigma = {sigma:.3g}")
+            ax = square(axes[row, column], p.bounds, rf"{name}, $\sigma$ = {sigma:.3g}")
             image = _map(ax, values, p.bounds, colours, limit)
             log_p, level, _ = insides[column]
             _outline(ax, log_p, level, p.bounds)
@@ -161,7 +161,7 @@ def _curves(ax: Axes, found: dict[str, Any]) -> None:
                 middle, values, style, color=colour, linewidth=width, alpha=0.5 if name == "exact" else 1.0, label=label
             )
     head(ax, "departure from a straight line")
-    ax.set_xlabel("noise level sigma", fontsize=LABEL)
+    ax.set_xlabel(r"noise level $\sigma$", fontsize=LABEL)
     ax.set_ylim(1e-5, 1.0)
     ax.tick_params(which="both", labelsize=TICK, length=2, color="#999999")
     ax.spines[:].set_color("#bbbbbb")

@@ -84,7 +84,7 @@ def vector_field(
     for column, sigma in enumerate(sigmas):
         for row, (denoiser, name, colour) in enumerate(rows):
             ax = square(axes[row, column], bounds)
-            head(ax, f"{name}, sigma = {sigma:.3g}")
+            head(ax, rf"{name}, $\sigma$ = {sigma:.3g}")
             if exact is not None:
                 draw_density(ax, exact.distribution, bounds, sigma)
             elif real is not None:
@@ -92,8 +92,8 @@ def vector_field(
             draw_score(ax, denoiser, sigma, bounds, arrows, colour)
         if exact is not None and len(rows) == 2:
             error = _field_error(learned, exact, sigma)
-            head(axes[0, column], f"learned, sigma = {sigma:.3g}, error {error:.2g}")
-    legend = "arrows: the score, times max(sigma, 1/2), saturated"
+            head(axes[0, column], rf"learned, $\sigma$ = {sigma:.3g}, error {error:.2g}")
+    legend = r"arrows: the score, times max($\sigma$, 1/2), saturated"
     if exact is not None:
         legend += "; shading: exact noisy density"
     elif real is not None:
@@ -150,7 +150,7 @@ def summary(
 ) -> Picture:
     """The original study's three pictures in a row: vector field, samples, trajectory."""
     figure, axes = panels(1, 3, title)
-    ax = square(axes[0, 0], distribution.bounds, f"score, sigma = {sigma:.3g}")
+    ax = square(axes[0, 0], distribution.bounds, rf"score, $\sigma$ = {sigma:.3g}")
     if exact is not None:
         draw_density(ax, distribution, distribution.bounds, sigma)
     else:
@@ -206,7 +206,7 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
     ax.loglog(levels, errors[last], "o-", color=LEARNED, label=f"step {last}")
     ax.axhline(1.0, color=EXACT, linewidth=0.8, linestyle=":", label="a network that says 0")
     ax.set_ylim(1e-6, 10)
-    ax.set_xlabel("noise level sigma", fontsize=LABEL)
+    ax.set_xlabel(r"noise level $\sigma$", fontsize=LABEL)
     ax.legend(fontsize=LABEL - 2, frameon=False)
     return figure
 

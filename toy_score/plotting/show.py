@@ -38,7 +38,7 @@ SURE = 3.0  # standard deviations
 
 @functools.singledispatch
 def plot(shown: Any, **options: Any) -> Picture:
-    """One picture of an object, for a notebook or, with `savefig`, for a file.
+    r"""One picture of an object, for a notebook or, with `savefig`, for a file.
 
     - a `Distribution`: points and exact density at noise levels `sigmas`, by default 0, 0.5 and 2;
     - a `Schedule`: `alpha` and `sigma`, and the noise level `sigma / alpha`, over time;
@@ -52,7 +52,7 @@ def plot(shown: Any, **options: Any) -> Picture:
     Example:
         >>> figure = plot(Heart(), sigmas=[0.0, 0.5])
         >>> [ax.get_title() for ax in figure.axes]
-        ['without noise', 'noise level sigma = 0.5']
+        ['without noise', 'noise level $\\sigma$ = 0.5']
     """
     raise TypeError(
         f"plot shows a distribution, a schedule, a report or an error budget, got {type(shown).__name__}; "
@@ -65,7 +65,7 @@ def _(shown: Distribution, sigmas: Sequence[float] = (0.0, 0.5, 2.0)) -> Picture
     figure, axes = panels(1, len(sigmas), shown.name.replace("_", " ") or repr(shown))
     generator = torch.Generator().manual_seed(seed_of("pictured points"))
     for ax, sigma in zip(axes[0], sigmas, strict=True):
-        square(ax, shown.bounds, f"noise level sigma = {sigma:g}" if sigma else "without noise")
+        square(ax, shown.bounds, rf"noise level $\sigma$ = {sigma:g}" if sigma else "without noise")
         if sigma > 0 or not isinstance(shown, Points):  # points have no density without noise
             draw_density(ax, shown, shown.bounds, sigma)
         x = shown.sample(N_POINTS, generator)
@@ -79,11 +79,11 @@ def _(shown: Schedule) -> Picture:
     t = torch.linspace(shown.t_min, shown.t_max, 400, dtype=torch.float64)
     alpha, sigma = shown(t)
     scales, levels = axes[0]
-    scales.plot(t, alpha, color=REAL, label="alpha, of the data")
-    scales.plot(t, sigma, color=GENERATED, label="sigma, of the noise")
+    scales.plot(t, alpha, color=REAL, label=r"$\alpha$, of the data")
+    scales.plot(t, sigma, color=GENERATED, label=r"$\sigma$, of the noise")
     if sigma.max() > 10.0:
         scales.set_yscale("log")
-    levels.semilogy(t, sigma / alpha, color=LEARNED, label="noise level sigma / alpha")
+    levels.semilogy(t, sigma / alpha, color=LEARNED, label=r"noise level $\sigma / \alpha$")
     for ax in (scales, levels):
         plain(ax).set_xlabel("time t", fontsize=LABEL)
         ax.legend(fontsize=LABEL, frameon=False)
@@ -99,7 +99,7 @@ def _(shown: Report) -> Picture:
         ax = plain(axes[0, 1], "normalised score error")
         ax.errorbar(shown.levels, shown.score_error, shown.score_error_se, fmt="o-", color=LEARNED)
         ax.set(xscale="log", yscale="log")
-        ax.set_xlabel("noise level sigma", fontsize=LABEL)
+        ax.set_xlabel(r"noise level $\sigma$", fontsize=LABEL)
     return figure
 
 
