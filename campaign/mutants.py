@@ -11,13 +11,13 @@ imports the changed module anew.
 Mutants that survive are tried a second time, with all tests of the files that have one that calls the changed function,
 the slow ones too.
 
-Whoever reads the list of survivors decides which are equivalent: they compute the same. Those are in `EQUIVALENT`.
+Whoever reads the list of survivors decides which are equivalent: they compute the same. Those are in
+`campaign/survivors.py`.
 """
 
 import contextlib
 import io
 import json
-import math
 import os
 import random
 import resource
@@ -33,6 +33,7 @@ from typing import Any
 
 from campaign.changes import ROOT, Changed, Mutant, mutants, plant
 from campaign.record import Record, main
+from campaign.survivors import again, is_equivalent, table
 
 PARTS = {
     "parameterisations": ["parameterisations.py"],
@@ -59,11 +60,6 @@ not_finite data observed_models evaluation power validation couplings bridges br
 two_moons_inference
 """
 """The files of tests that look at the mathematics, without `test_` and `.py`."""
-
-EQUIVALENT = {
-    ("distributions/gaussians.py", "comparison: S[:, 0, 0] > 0 -> S[:, 0, 0] >= 0"): "0 has no positive determinant",
-}
-"""Survivors that compute the same, (path, change), and why."""
 
 SLOWEST = 10.0  # seconds of CPU time of a test that is used
 OPTIONS = ["-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "-q", "-W", "ignore"]
@@ -128,13 +124,12 @@ class Trials:
     def pytest_runtestloop(self, session: Any) -> bool:
         sys.settrace(None)
         self.at_import = self.calls.functions
-        if (kept := self.record.kept("tests")) is None:
-            kept = [[session.items[k].nodeid, seconds, called] for k, seconds, called in self.measured(session)]
-            self.record.keep("tests", kept)
-        numbers = {item.nodeid: k for k, item in enumerate(session.items)}
-        kept = [entry for entry in kept if entry[0] in numbers]
-        self.seconds = {numbers[name]: seconds for name, seconds, _ in kept}
-        self.called = {numbers[name]: {tuple(one) for one in called} for name, _, called in kept}
+        keys = {k: f"test {item.nodeid}" for k, item in enumerate(session.items)}
+        for k, entry in self.measured(session, [k for k, key in keys.items() if self.record.kept(key) is None]):
+            self.record.keep(keys[k], entry)
+        kept = {k: entry for k, key in keys.items() if (entry := self.record.kept(key))}
+        self.seconds = {k: seconds for k, (seconds, _) in kept.items()}
+        self.called = {k: {tuple(one) for one in called} for k, (_, called) in kept.items()}
         self.record.show(f"{len(self.seconds)} of {len(session.items)} tests, {len(self.chosen)} mutants")
         for part, mutant in self.chosen:
             if not self.record.has(mutant.key):
@@ -170,21 +165,21 @@ class Trials:
         promise = {k: (1 + 2 * self.kills[mutant.path, k]) / (0.02 + self.seconds[k]) for k in tests}
         return sorted(tests, key=lambda k: -promise[k])
 
-    def measured(self, session: Any) -> Iterator[tuple[int, float, list[tuple[str, str]]]]:
-        """The tests that pass and are quick: number, seconds of CPU time, and the functions that they call."""
+    def measured(self, session: Any, numbers: list[int]) -> Iterator[tuple[int, list[Any]]]:
+        """Tests by number: seconds of CPU time, and the functions called; nothing of one that fails or is slow."""
         reading, writing = os.pipe()
         if not os.fork():
             signal.signal(signal.SIGPROF, _too_slow)
             with os.fdopen(writing, "w") as out:
-                for k, item in enumerate(session.items):
+                for k in numbers:
                     begun = time.process_time()
                     signal.setitimer(signal.ITIMER_PROF, 1.5 * SLOWEST)
                     with Calls() as calls:
-                        good = passes(item)
+                        good = passes(session.items[k])
                     signal.setitimer(signal.ITIMER_PROF, 0.0)
                     seconds = time.process_time() - begun
-                    if good and seconds < SLOWEST:
-                        print(json.dumps([k, seconds, sorted(calls.functions)]), file=out, flush=True)
+                    entry = [seconds, sorted(calls.functions)] if good and seconds < SLOWEST else []
+                    print(json.dumps([k, entry]), file=out, flush=True)
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as lines:
@@ -296,59 +291,6 @@ def campaign(record: Record, number: int, seed: int) -> list[dict[str, object]]:
     with contextlib.redirect_stderr(io.StringIO()), Calls() as calls:
         pytest.main([*OPTIONS, *files], plugins=[Trials([(part, m) for _, part, m in turns], record, calls)])
     return table(record, {part: len(ms) for part, ms in everything.items()})
-
-
-def again(survivor: str) -> str:
-    """The key of the second trial of a survivor, `path:line change`."""
-    return f"again {survivor}"
-
-
-def table(record: Record, totals: dict[str, int]) -> list[dict[str, object]]:
-    """How many of the mutants that were tried were found, with an interval of 95 %, of each part and of all.
-
-    Each part counts alike in `all`, as in the sample, and by the number of its mutants in the last row.
-    """
-    survived = Counter(part for part, _ in record.failures)
-    later = Counter(part for part, name in record.failures if record.kept(again(name)))
-    same = Counter(part for part, name in record.failures if is_equivalent(name))
-    rows: list[dict[str, object]] = []
-    for name, parts in [*((part, [part]) for part in totals), ("all", list(totals))]:
-        total, tried, lost, found, equal = (
-            sum(counts[part] for part in parts) for counts in (totals, record.tried, survived, later, same)
-        )
-        row = {"part": name, "mutants": total, "tried": tried, "found": tried - lost, "by slow tests": found}
-        k = tried - lost + found
-        rows.append({**row, **shares(k / max(tried, 1), tried, tried == total), "equivalent survivors": equal})
-    weights = {part: n / sum(totals.values()) for part, n in totals.items() if record.tried[part]}
-    tried = {part: record.tried[part] for part in weights}
-    share = {part: (tried[part] - survived[part] + later[part]) / tried[part] for part in weights}
-    mean = sum(weights[part] * share[part] for part in weights) / sum(weights.values())
-    smooth = {part: (share[part] * tried[part] + 1) / (tried[part] + 2) for part in weights}
-    variance = sum(weights[part] ** 2 * smooth[part] * (1 - smooth[part]) / tried[part] for part in weights)
-    effective = sum(weights[part] * smooth[part] * (1 - smooth[part]) for part in weights) / max(variance, 1e-9)
-    blank = dict.fromkeys(rows[0], "")
-    return [*rows, {**blank, "part": "all, by the number of mutants", **shares(mean, effective, False)}]
-
-
-def shares(share: float, n: float, is_all: bool) -> dict[str, object]:
-    """The share of n and its interval, for a row of the table."""
-    low, high = interval(share * n, n)
-    between = f"{low:.0%} to {high:.0%}" if n else ""
-    return {"share": f"{share:.1%}" if n else "", "95 % interval": "all were tried" if is_all else between}
-
-
-def is_equivalent(survivor: str) -> bool:
-    """Whether a survivor, `path:line change`, is in the list of those that compute the same."""
-    place, _, what = survivor.partition(" ")
-    return (place.partition(":")[0], what) in EQUIVALENT
-
-
-def interval(k: float, n: float, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share of which k of n were counted (Wilson 1927); of 95 % by default."""
-    if n == 0:
-        return 0.0, 1.0
-    middle, width = k + z * z / 2, z * math.sqrt(k * (n - k) / n + z * z / 4)
-    return max((middle - width) / (n + z * z), 0.0), min((middle + width) / (n + z * z), 1.0)
 
 
 def paths(places: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ import tempfile
 import pytest
 import torch
 
-from campaign import changes, commands, fuzz, kills, mutants, seeds, storage
+from campaign import changes, commands, fuzz, kills, mutants, seeds, storage, survivors
 from campaign.record import Record, write
 from toy_score.schedules import LinearFlow
 
@@ -162,9 +162,9 @@ def test_the_table_of_mutants_counts_the_second_trial_and_weighs_the_parts(recor
     for k in range(20):
         record.add("small", None if k else "a.py:1 x")
         record.add("large", None if k > 3 else f"b.py:{k} x")
-    record.keep(mutants.again("b.py:1 x"), True)
-    record.keep(mutants.again("b.py:2 x"), False)
-    rows = {row["part"]: row for row in mutants.table(record, {"small": 100, "large": 900})}
+    record.keep(survivors.again("b.py:1 x"), True)
+    record.keep(survivors.again("b.py:2 x"), False)
+    rows = {row["part"]: row for row in survivors.table(record, {"small": 100, "large": 900})}
     assert (rows["large"]["found"], rows["large"]["by slow tests"], rows["large"]["share"]) == (16, 1, "85.0%")
     assert (rows["all"]["found"], rows["all"]["share"]) == (35, "90.0%")
     assert rows["all, by the number of mutants"]["share"] == "86.0%"
@@ -172,6 +172,6 @@ def test_the_table_of_mutants_counts_the_second_trial_and_weighs_the_parts(recor
 
 def test_the_interval_of_a_share_is_that_of_wilson():
     """All of 60: 94.0 % to 100 %; half of 10: 23.7 % to 76.3 %, by hand from the formula."""
-    assert mutants.interval(60, 60) == pytest.approx((0.9398, 1.0), abs=1e-4)
-    assert mutants.interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert mutants.interval(0, 0) == (0.0, 1.0)
+    assert survivors.interval(60, 60) == pytest.approx((0.9398, 1.0), abs=1e-4)
+    assert survivors.interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert survivors.interval(0, 0) == (0.0, 1.0)

@@ -129,3 +129,15 @@ def test_numbers_out_of_range_are_refused():
     ):
         with pytest.raises(ValueError, match=name):
             wrong()
+
+
+def test_sinkhorn_stops_where_the_rows_are_right_to_the_tolerance_and_not_before():
+    """Four points and six, so that the weights of the sides differ; the marginals are looked at every ten steps."""
+    cost = 4.0 * torch.rand(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    after = {n: sinkhorn(cost, 0.1, tolerance=1e-300, max_iterations=n) for n in (10, 20, 30)}
+    errors = {n: float((4 * plan.sum(dim=1) - 1).abs().max()) for n, plan in after.items()}
+    assert errors[10] > 1.1 * errors[20] > 1.2 * errors[30] > 0
+    for n in (10, 20):
+        assert torch.equal(sinkhorn(cost, 0.1, tolerance=1.001 * errors[n], max_iterations=30), after[n])
+        assert torch.equal(sinkhorn(cost, 0.1, tolerance=0.999 * errors[n], max_iterations=n + 10), after[n + 10])
+    assert torch.allclose(after[10].sum(dim=0), torch.full((6,), 1 / 6, dtype=torch.float64), rtol=1e-14)
