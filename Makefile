@@ -51,6 +51,7 @@ bench: $(READY) ## measure speed and quality again: about an hour
 	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.optimisations
 	$(BIN)/python -m benchmarks.couplings
+	$(BIN)/python -m benchmarks.bridges
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.power
 

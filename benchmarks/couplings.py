@@ -11,12 +11,11 @@ pairs and sigma = 1, along its flow. Every result is kept as JSON in `results/co
 settings, so an interrupted benchmark goes on where it stopped.
 
 `noise floor` is the W2 of two sets of exact points; a set of each seed. Where there are modes, most of it comes from
-chance: how many of the points fall on each. `equal shares` is the floor of 4000 points with as many of each class. The
-assignment of 10 000 points takes longer than the training, so I-CFM and [SF]2M are measured with 4000. `W2, even
-points` has less chance: 2000 points of source and data are evenly spread there (Sobol points), and its floor is the
-exact flow of independent pairs on the same points, in the same steps. `path energy` is the normalised one, `|E int
-|u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of source and data. `mark` is this project's aim, `published` the
-best W2 of the paper's table, both for 10 000 points. CPU seconds are those of the training, with the making of the
+chance: how many of the points fall on each. `equal shares` is the floor of two sets with as many points of each class.
+`W2, even points` has less chance: 2000 points of source and data are evenly spread there (Sobol points), and its floor
+is the exact flow of independent pairs on the same points, in the same steps. `path energy` is the normalised one, `|E
+int |u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of source and data. `mark` is this project's aim, `published`
+the best W2 of the paper's table, both for 10 000 points. CPU seconds are those of the training, with the making of the
 pairs.
 
 With `--causes`, a second table has the causes of what is left from the normal to the moons: OT-CFM of seed 0 with one
@@ -71,7 +70,7 @@ PAIRS: dict[str, tuple[Distribution, Distribution, float, float]] = {
 """Source, data, the mark and the published W2."""
 
 N, STEPS, BATCH, SIZE = 10_000, 4000, 512, 512
-FEWER, ENERGY_POINTS, EVEN_POINTS = 4000, 2048, 2000
+ENERGY_POINTS, EVEN_POINTS = 2048, 2000
 METHODS = ("optimal", "independent", "bridge")
 
 
@@ -112,13 +111,17 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     folder = None if options.quick else RESULTS / "couplings"
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in range(options.seeds):
-        for method in ("exact", *options.methods):
-            for pair in options.parts:
+        for pair in options.parts:
+            for method in ("exact", *options.methods):
                 run = kept(pair, method, seed, folder, options.points)
                 results.setdefault((pair, method), []).append(run)
-    rows = [table_row(pair, method, runs, results[pair, "exact"]) for (pair, method), runs in results.items()]
     title = f"{options.points} test points, {N} training points, {STEPS} training steps of {BATCH} points"
-    tables = {title: [row for row in rows if row["method"] != "exact"]}
+    rows = [
+        table_row(pair, method, runs, results[pair, "exact"])
+        for (pair, method), runs in results.items()
+        if method != "exact"
+    ]
+    tables = {title: rows}
     if options.causes and CAUSES_OF in options.parts:
         tables["OT-CFM from the normal to the moons with one setting changed, seed 0"] = [
             {
@@ -137,30 +140,21 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
 def table_row(pair: str, method: str, runs: list[dict[str, Any]], floors: list[dict[str, Any]]) -> dict[str, Any]:
     """A row of the first table, from the runs and the exact results of all seeds."""
     _, _, mark, published = PAIRS[pair]
-    measured = {name: [run[name] for run in runs if name in run] for name in runs[0]}
+    values = {name: [run[name] for run in runs if name in run] for name in runs[0]}
     return {
         "pair": pair.replace("_", " "),
         "method": method,
         "seeds": len(runs),
-        "W2": spread(measured["w2"], ".3f") if "w2" in measured else "",
+        "W2": spread(values["w2"], ".3f"),
         "noise floor": spread([floor["w2"] for floor in floors], ".3f"),
         "mark": mark,
         "published": published,
-        f"W2, {FEWER} points": spread(measured["fewer_w2"], ".3f"),
-        "its noise floor": spread([floor["fewer_w2"] for floor in floors], ".3f"),
         "equal shares": f"{floors[0]['equal_w2']:.3f}",
-        "W2, even points": spread(measured["even_w2"], ".3f"),
+        "W2, even points": spread(values["even_w2"], ".3f"),
         "its floor": f"{floors[0]['even_w2']:.3f}",
-        **({} if method == "exact" else of_paths(measured)),
-    }
-
-
-def of_paths(measured: dict[str, list[float]]) -> dict[str, str]:
-    """Columns of trained flows."""
-    return {
-        "path energy": spread(measured["path_energy"], ".3f"),
-        "straightness": spread(measured["straightness"], ".4f"),
-        "CPU": spread(measured["cpu_seconds"], ".0f") + " s",
+        "path energy": spread(values["path_energy"], ".3f"),
+        "straightness": spread(values["straightness"], ".4f"),
+        "CPU": spread(values["cpu_seconds"], ".0f") + " s",
     }
 
 
@@ -174,14 +168,14 @@ def kept(
     source, data = PAIRS[pair][:2]
     settings: dict[str, Any] = {
         "test": n_test,
-        "fewer": FEWER,
         "even": EVEN_POINTS,
         "data": to_config(data),
         "source": to_config(source),
     }
     if method != "exact":
         settings |= {"model": to_config(model(method, source, changed.size)), "batch": BATCH, **asdict(changed)}
-    name = "-".join([pair, method, str(seed), *([] if cause == "none" else [cause.replace(" ", "_")])])
+    of_cause = [] if cause == "none" else [cause.replace(" ", "_")]
+    name = "-".join([pair, method, str(seed), *([] if n_test == N else [str(n_test)]), *of_cause])
     case = {"pair": pair, "method": method, "seed": seed, "cause": cause, "n_test": n_test}
     return once(folder / f"{name}.json", settings, case, lambda: measured(pair, method, seed, n_test, changed))
 
@@ -216,22 +210,18 @@ def measured(pair: str, method: str, seed: int, n_test: int, settings: Settings)
     trainer.fit(net, points_module)
     cpu = time.process_time() - begun
     net.eval()
-    whole = (settings == Settings() and method == "optimal") or n_test < FEWER  # what takes longer than the training
-    begins, few = points(source, n_test, 1000 + seed)[: n_test if whole else FEWER], min(FEWER, n_test)
+    begins = points(source, n_test, 1000 + seed)
     ends, energy = follow(net.denoiser, begins, settings.euler)
     w2 = squared_w2(data, source, min(ENERGY_POINTS, n_test))
-    result = {
+    return {
         "cpu_seconds": cpu,
-        "fewer_w2": exact_w2(ends[:few], points(data, n_test, 2000 + seed)[:few]).item(),
+        "w2": exact_w2(ends, points(data, n_test, 2000 + seed)).item(),
         "even_w2": even_w2(net.denoiser, data, min(EVEN_POINTS, n_test), settings.euler),
         "path_energy": abs(energy.mean().item() - w2) / w2,
         "energy": energy.mean().item(),
         "squared_w2": w2,
         "straightness": 1.0 - ((begins - ends).square().sum(dim=1).mean() / energy.mean()).item(),
     }
-    if whole:
-        result["w2"] = exact_w2(ends, points(data, n_test, 2000 + seed)).item()
-    return result
 
 
 def floors(source: Distribution, data: Distribution, seed: int, n_test: int) -> dict[str, float]:
@@ -246,10 +236,9 @@ def floors(source: Distribution, data: Distribution, seed: int, n_test: int) -> 
 @functools.cache
 def chance(data: Distribution, seed: int, n_test: int) -> dict[str, float]:
     """The W2 of the test points of a seed and other exact points; of the first seed also with equal shares."""
-    few, others, own = min(FEWER, n_test), points(data, n_test, 3000 + seed), points(data, n_test, 2000 + seed)
-    result = {"w2": exact_w2(others, own).item(), "fewer_w2": exact_w2(others[:few], own[:few]).item()}
+    result = {"w2": exact_w2(points(data, n_test, 3000 + seed), points(data, n_test, 2000 + seed)).item()}
     if seed == 0:
-        result["equal_w2"] = exact_w2(*(of_equal_shares(data, few, k) for k in range(2))).item()
+        result["equal_w2"] = exact_w2(*(of_equal_shares(data, n_test, k) for k in range(2))).item()
     return result
 
 
