@@ -49,9 +49,10 @@ const answers = {
     return x.map(([a, b]) => { evaluate(a, b, out); return [...out]; });
   },
   observed: ({ p, observation, x, sigma, schedule, time }) => {
-    const prior = numbersOf(p), evaluate = makeDistribution({ ...p, ...afterObservation(prior, observation) }).at(sigma);
-    const out = new Float64Array(3), made = new Schedule(schedule), points = Float64Array.from(x.flat());
-    const ruled = RULES.map((rule) => [...new RuleDenoiser(prior, observation, rule, made).noise(points, made.level(time))]);
+    const prior = numbersOf(p), out = new Float64Array(3), points = Float64Array.from(x.flat());
+    const evaluate = makeDistribution({ ...p, ...afterObservation(prior, observation) }).at(sigma);
+    const made = new Schedule(schedule), level = made.level(time);
+    const ruled = RULES.map((rule) => [...new RuleDenoiser(prior, observation, rule, made).noise(points, level)]);
     return [x.map(([a, b]) => { evaluate(a, b, out); return [...out]; }), ...ruled];
   },
   sample: ({ p, n }) => [...makeDistribution(p).sample(n, new Random(1))],
