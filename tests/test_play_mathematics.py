@@ -48,6 +48,13 @@ const answers = {
     const evaluate = makeDistribution(p).at(sigma), out = new Float64Array(3);
     return x.map(([a, b]) => { evaluate(a, b, out); return [...out]; });
   },
+  observed: ({ p, observation, x, sigma, schedule, time }) => {
+    const prior = numbersOf(p), out = new Float64Array(3), points = Float64Array.from(x.flat());
+    const evaluate = makeDistribution({ ...p, ...afterObservation(prior, observation) }).at(sigma);
+    const made = new Schedule(schedule), level = made.level(time);
+    const ruled = RULES.map((rule) => [...new RuleDenoiser(prior, observation, rule, made).noise(points, level)]);
+    return [x.map(([a, b]) => { evaluate(a, b, out); return [...out]; }), ...ruled];
+  },
   sample: ({ p, n }) => [...makeDistribution(p).sample(n, new Random(1))],
   schedule: ({ schedule, ratio, time, grids }) => {
     const s = new Schedule(schedule);
@@ -155,6 +162,27 @@ def test_exact_density_and_score_of_every_family_agree(p):
         answer = np.array(ask("distribution", p=described, x=x.tolist(), sigma=sigma))
         assert_agrees(answer[:, 0], p.log_prob(x, sigma))
         assert_agrees(answer[:, 1:], p.score(x, sigma))
+
+
+MIXTURES = [ts.EightGaussians(), ts.Moons(), ts.AnisotropicGaussians(), ts.FractalTree(depth=2)]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("p", MIXTURES, ids=repr)
+def test_the_posterior_of_a_mixture_and_the_rules_for_it_agree(p, axis):
+    observation = ts.LinearObservation([[1.0 - axis, float(axis)]], [0.4], 0.2)
+    q, schedule = p.posterior(observation), ts.VP()
+    described = dict(p=export_distribution(p), observation=dict(axis=axis, value=0.4, std=0.2))
+    for sigma in LEVELS:
+        level = schedule.level_at(sigma)
+        x = p.sample(40, torch.Generator().manual_seed(1)).double() + sigma * normal(40)
+        where = dict(x=x.tolist(), sigma=sigma, schedule=export_schedule(schedule), time=level.time)
+        exact, *ruled = ask("observed", **described, **where)
+        assert_agrees(np.array(exact)[:, 0], q.log_prob(x, sigma))
+        assert_agrees(np.array(exact)[:, 1:], q.score(x, sigma))
+        for rule, answer in zip((ts.DPS(), ts.TMPD()), ruled, strict=True):
+            denoiser = ts.Posterior(ExactDenoiser(p, schedule), observation, rule)
+            assert_agrees(np.array(answer).reshape(-1, 2), denoiser.noise(x, level).detach())
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,41 @@ def test_drawn_points_have_a_field_at_once_and_a_link_keeps_everything(opened):
     assert pixels(again) == pixels(tab)
 
 
+EIGHT = "#data=2&network=-1"
+
+
+def test_an_observation_of_a_mixture_has_its_exact_posterior_and_a_rule_beside_it(opened):
+    """The cloud of the exact posterior is at the noise floor, that of DPS is not; a link keeps the observation."""
+    tab = opened(EIGHT)
+    before = pixels(tab)
+    tab.select_option("#seen", "1")
+    assert pixels(tab) != before
+    assert tab.inner_text("#field [data-value=learned]") == "TMPD"
+    assert "TMPD score" in tab.inner_text("#key")
+    multiples = {}
+    tab.select_option("#rule", "DPS")
+    tab.select_option("#first", "DDPMAncestral")
+    for field in ("exact", "learned"):
+        tab.click(f"#field [data-value={field}]")
+        tab.evaluate("{ newCloud(); while (cloud.step()); draw(); }")
+        multiples[field] = float(tab.inner_text("#multiple")[:-1])
+    assert 0.5 < multiples["exact"] < 2.0 < multiples["learned"]
+    tab.fill("#value", "2")
+    tab.press("#value", "Enter")
+    again = opened(tab.evaluate("location.hash"))
+    assert again.input_value("#value") == "2"
+    assert again.input_value("#rule") == "DPS"
+    assert pixels(again) == pixels(tab)
+    tab.select_option("#data", "0")
+    assert tab.is_disabled("#seen")
+    assert tab.inner_text("#field [data-value=learned]") == "learned"
+
+
+def test_an_address_with_an_observation_that_cannot_be_has_that_of_the_start(opened):
+    tab = opened(EIGHT + "&seen=1&std=-1&value=1e9&rule=no")
+    assert [tab.input_value(f"#{name}") for name in ("std", "value", "rule")] == ["0.3", "1", "TMPD"]
+
+
 def cpu_ms(tab, script, times=1):
     """The processor's time of the page's thread, in milliseconds, for running a script so many times: other work on the
     machine does not count."""

@@ -2,6 +2,7 @@
 
 const $$ = (id) => document.getElementById(id);
 const N_CLOUD = PAGE.points, RUN_SECONDS = 4, SLOW = 5, NEAREST = 1.02, REFINE_AFTER = 140;
+const CHOICES = ["data", "network", "first", "second", "firstSteps", "secondSteps", "grid"], SEEN = ["seen", "value", "std", "rule"];
 const plane = new Plane($$("plane"));
 let state = readState(location.hash), own = decodeOwn(state.own), drawing = false, playing = false, cloud = null;
 let problem, field, paths = [], fieldTime = 0, dirty = true, lastFrame = 0, lastChange = 0, coarse = false;
@@ -13,12 +14,17 @@ const keep = (key, make) => { if (!built.has(key)) built.set(key, make()); retur
 function choose_problem() {
   const network = state.network >= 0 && PAGE.networks[state.network].data === state.data ? PAGE.networks[state.network] : null;
   if (state.data === OWN) { built.delete(`distribution ${OWN}`); built.delete(`metric ${OWN}`); }
-  const distribution = state.data === OWN && !own.length ? null : keep(`distribution ${state.data}`, () => makeDistribution(
-    state.data === OWN ? { ...PAGE.distributions[OWN], mean: Float64Array.from(own) } : PAGE.distributions[state.data]));
+  const described = PAGE.distributions[state.data], seen = described.family === "gaussians" && state.seen > 0;
+  const observation = seen ? { axis: state.seen - 1, value: state.value, std: state.std } : null;
+  const key = seen ? `${state.data} ${Object.values(observation)}` : String(state.data);
+  const distribution = state.data === OWN && !own.length ? null : keep(`distribution ${key}`, () => makeDistribution(
+    state.data === OWN ? { ...described, mean: Float64Array.from(own) }
+      : seen ? { ...described, ...afterObservation(numbersOf(described), observation) } : described));
   const schedule = network ? network.schedule : PAGE.distributions[state.data].schedule;
-  const learned = network && keep(`network ${state.network}`, () => new NetworkDenoiser(network, new Schedule(schedule)));
+  const learned = seen ? new RuleDenoiser(numbersOf(described), observation, state.rule, new Schedule(schedule))
+    : network && keep(`network ${state.network}`, () => new NetworkDenoiser(network, new Schedule(schedule)));
   if (!learned && ["learned", "difference"].includes(state.field)) state.field = "exact";
-  problem = { distribution, schedule: new Schedule(schedule), description: schedule, learned, bounds: PAGE.distributions[state.data].bounds,
+  problem = { key, observation, name: seen ? state.rule : "learned", distribution, schedule: new Schedule(schedule), description: schedule, learned, bounds: PAGE.distributions[state.data].bounds,
     exact: distribution && new ExactDenoiser(distribution, new Schedule(schedule)) };
   const [low, high] = problem.schedule.ratios;
   state.level = Math.min(Math.max(state.level, low), high);
@@ -87,7 +93,7 @@ function computePaths() {
 }
 
 function newCloud() {
-  const metric = keep(`metric ${state.data}`, () => new SlicedW1(problem.distribution, N_CLOUD));
+  const metric = keep(`metric ${problem.key}`, () => new SlicedW1(problem.distribution, N_CLOUD));
   cloud = new Cloud({ denoiser: moving(), sampler: samplerOf("first"), metric, bounds: problem.bounds, n: N_CLOUD, seed: state.seed });
   state.level = cloud.ratio;
 }
@@ -131,6 +137,7 @@ function draw() {
     const name = { learned: "learned", exact: "exact", difference: "ink" }[state.field];
     if (field.vectors && field.longest > 0) plane.arrows(field.points, field.vectors, field.longest, name, field.side);
   }
+  if (problem.observation) plane.band(problem.observation);
   if (state.data === OWN) plane.dots(own.map((v) => v / plane.half), "data", 3.2);
   if (cloud) plane.dots(cloud.positions(), "cloud", plane.width < 500 ? 2 : 2.7);
   for (const path of paths) plane.path(path.positions, path.name, path);
@@ -150,22 +157,26 @@ function showNumbers() {
   document.body.dataset.fieldTime = fieldTime.toFixed(1);
   const dot = (name, text) => `<span><i style="background:var(--${name})"></i>${text}</span>`;
   const stroke = (name, text) => `<span><i class="stroke" style="background:var(--${name})"></i>${text}</span>`;
-  const arrows = { learned: "learned score × σ", exact: "exact score × σ", difference: "learned − exact score, × σ" }[state.field];
+  const arrows = { learned: `${problem.name} score × σ`, exact: "exact score × σ", difference: `${problem.name} − exact score, × σ` }[state.field];
+  const learned = problem.observation ? `rule ${state.rule}` : "network";
   $$("key").innerHTML = [
     field?.vectors && problem.distribution && stroke({ learned: "learned", exact: "exact", difference: "ink" }[state.field],
       `${arrows}; longest arrow ${short(field.longest)}`),
     state.field === "difference" ? `<span><i style="background:rgb(var(--difference))"></i>length of the difference</span>`
       : state.density && `<span><i style="background:rgb(var(--density))"></i>density of the noisy data</span>`,
-    cloud && dot("cloud", `cloud, moved by the ${moving() === problem.learned ? "network" : "exact denoiser"}: ${cloud.denoiser.count} evaluations`),
+    cloud && dot("cloud", `cloud, moved by the ${moving() === problem.learned ? learned : "exact denoiser"}: ${cloud.denoiser.count} evaluations`),
     state.data === OWN && dot("data", "your points"),
+    problem.observation && stroke("data", "what is observed, and its error"),
     ...(paths.length ? [stroke("first", `path by ${state.first}`), stroke("second", `path by ${state.second}`), stroke("exact", "exact path (dashed)")] : []),
   ].filter(Boolean).join("");
 }
 
 function showControls() {
-  for (const name of ["data", "network", "first", "second", "firstSteps", "secondSteps", "grid"]) $$(name).value = state[name];
+  for (const name of [...CHOICES, ...SEEN]) $$(name).value = state[name];
+  for (const name of SEEN) $$(name).disabled = PAGE.distributions[state.data].family !== "gaussians" || (name !== "seen" && !state.seen);
   for (const button of $$("field").children) {
     button.setAttribute("aria-pressed", String(button.dataset.value === state.field));
+    if (button.dataset.value === "learned") button.textContent = problem.name;
     button.disabled = !problem.learned && ["learned", "difference"].includes(button.dataset.value);
   }
   $$("density").checked = Boolean(state.density);

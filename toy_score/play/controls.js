@@ -91,9 +91,10 @@ function onKey(event) {
 options("data", PAGE.distributions.map((p, i) => [i, p.label]));
 options("network", [...PAGE.networks.map((network, i) => [i, network.name]), [-1, "none: exact only"]]);
 for (const id of ["first", "second"]) options(id, Object.keys(PAGE.samplers).map((name) => [name, name]));
+options("rule", RULES.map((name) => [name, name]));
 options("grid", [["own", "as each sampler chooses"], ...Object.keys(PAGE.grids).map((name) => [name, name])]);
 
-for (const id of ["data", "network", "first", "second", "firstSteps", "secondSteps", "grid"]) {
+for (const id of CHOICES) {
   $$(id).addEventListener("change", () => {
     const { value } = $$(id);
     state[id] = typeof START[id] === "number" ? Math.round(Number(value)) : value;
@@ -108,6 +109,15 @@ for (const id of ["data", "network", "first", "second", "firstSteps", "secondSte
     }
     if (id === "first") state.firstSteps = PAGE.steps[state.first];
     if (id === "second") state.secondSteps = PAGE.steps[state.second];
+    valid(state);
+    change();
+  });
+}
+for (const id of SEEN) {
+  $$(id).addEventListener("change", () => {
+    const { value } = $$(id);
+    state[id] = typeof START[id] === "number" ? Number(value) : value;
+    if (id === "seen" && state.seen && state.field === "exact") state.field = "learned";
     valid(state);
     change();
   });

@@ -4,11 +4,15 @@
 // score, to out[1] and out[2]; `parts` is how many terms that takes. `sample(n, random)` draws from the clean
 // distribution, as [x0, y0, x1, y1, ...].
 
-function makeDistribution({ label, family, bounds, ...numbers }) {
-  for (const [name, value] of Object.entries(numbers)) {
-    if (typeof value === "string") numbers[name] = decoded(value, Float64Array);
-  }
-  return { label, bounds, ...FAMILIES[family](numbers) };
+function makeDistribution(described) {
+  const { label, family, bounds } = described;
+  return { label, bounds, ...FAMILIES[family](numbersOf(described)) };
+}
+
+// The numbers of its family, those that are written as base64 text as arrays.
+function numbersOf({ label, family, bounds, schedule, ...numbers }) {
+  const read = (value) => (typeof value === "string" ? decoded(value, Float64Array) : value);
+  return Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, read(value)]));
 }
 
 // The numbers that base64 text holds, as an array of the given type.

@@ -18,7 +18,8 @@ from toy_score.version import __version__
 __all__ = ["mathematics", "page"]
 
 FOLDER = Path(__file__).parent
-MATHEMATICS = ("special.js", "distributions.js", "schedules.js", "networks.js", "samplers.js", "measure.js")
+DENOISERS = ("networks.js", "observations.js")
+MATHEMATICS = ("special.js", "distributions.js", "schedules.js", *DENOISERS, "samplers.js", "measure.js")
 DRAWING = ("state.js", "view.js", "motion.js", "app.js", "controls.js")
 
 GALLERY = (Heart(), SplitNormal(), EightGaussians(), Moons(), Rings(), Checkerboard())

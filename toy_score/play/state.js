@@ -3,7 +3,7 @@
 const START = {
   data: PAGE.start.data, network: PAGE.start.network, field: PAGE.start.network >= 0 ? "learned" : "exact", density: 1,
   level: 0.5, first: PAGE.start.sampler, firstSteps: PAGE.start.steps, second: "Euler", secondSteps: 10, grid: "own",
-  x: null, y: null, slow: 0, theme: "", seed: 0, own: "",
+  x: null, y: null, slow: 0, theme: "", seed: 0, own: "", seen: 0, value: 1, std: 0.3, rule: "TMPD",
 };
 const OWN = PAGE.distributions.length - 1; // the last choice of data: the points that are drawn
 const OWN_SCALE = 4096, MOST_OWN = 400;
@@ -29,6 +29,10 @@ function valid(state) {
   if (state.grid !== "own" && !(state.grid in PAGE.grids)) state.grid = START.grid;
   if (!["learned", "exact", "difference", "none"].includes(state.field)) state.field = START.field;
   if (!(state.level > 0)) state.level = START.level;
+  if (!within(state.seen, 3)) state.seen = START.seen;
+  if (!(Math.abs(state.value) <= 1000)) state.value = START.value;
+  if (!(state.std >= 0.01 && state.std <= 1000)) state.std = START.std;
+  if (!RULES.includes(state.rule)) state.rule = START.rule;
   return state;
 }
 

@@ -109,6 +109,24 @@ class Plane {
     }
   }
 
+  // An observed coordinate: a line, and a band of one standard deviation on both sides.
+  band({ axis, value, std }) {
+    const { context, width, height } = this;
+    const [low, middle, high] = [value - std, value, value + std].map((u) => this.toPixel(u, u)[axis]);
+    const first = Math.min(low, high), size = Math.abs(high - low);
+    context.fillStyle = context.strokeStyle = colour("data");
+    context.globalAlpha = 0.14;
+    context.fillRect(...(axis ? [0, first, width, size] : [first, 0, size, height]));
+    context.globalAlpha = 1;
+    context.lineWidth = 1.5;
+    context.setLineDash([6, 5]);
+    context.beginPath();
+    context.moveTo(...(axis ? [0, middle] : [middle, 0]));
+    context.lineTo(...(axis ? [width, middle] : [middle, height]));
+    context.stroke();
+    context.setLineDash([]);
+  }
+
   start(x, y) {
     const { context } = this, [px, py] = this.toPixel(x, y);
     context.strokeStyle = colour("ink");
