@@ -22,7 +22,7 @@ from PIL import Image
 from toy_score import plotting
 from toy_score.callbacks import Pictures
 from toy_score.distributions.base import evenly_spread
-from toy_score.evaluation import doctor
+from toy_score.evaluation import doctor, prior
 
 torch.set_num_threads(1)
 gc.disable()  # until all tests are imported
@@ -93,10 +93,10 @@ def _short_runs(request):
             patch.setattr(plotting, "to_png", lambda figure: blank())
             patch.setattr(Pictures, "_draw", drawn_after_steps)
         if request.module.__name__ != "test_doctor":
-            patch.setattr(doctor, "prior_distance", functools.cache(doctor.prior_distance))
+            patch.setattr(prior, "prior_share", functools.cache(prior.prior_share))
             patch.setattr(doctor, "smoothed", functools.partial(doctor.smoothed, n=16))
-            patch.setattr(doctor, "evenly_spread", lambda n, *what: evenly_spread(n // 16, *what))
-            patch.setattr(doctor, "N", doctor.N // 16)
+            patch.setattr(prior, "evenly_spread", lambda n, *what: evenly_spread(n // 16, *what))
+            patch.setattr(prior, "N", prior.N // 16)
         yield
 
 
