@@ -3,10 +3,12 @@
     python -m benchmarks.quality                     # all that docs/results.md shows, about an hour
     python -m benchmarks.quality ncsn_heart ...      # some of them; printed, not written
     python -m benchmarks.quality --seeds 1           # one training of each
+    python -m benchmarks.quality --kept ...          # the runs that are at hand, whatever their settings; none is made
 
 Each config is fitted and tested by the command line, as a user would, without animations. Seed k is that of the
 weights, the points, the training noise and the samples. Every run is kept as JSON in `results/quality/` and is not
 measured again as long as the config's settings stay the same, so an interrupted benchmark goes on where it stopped.
+The values of a kept run are compared with the present noise floors, not with those of its day.
 
 A value is the median over the seeds, with its range. `evaluations` is of the denoiser per sample. `floor` is the noise
 floor: the value that exact samples get. `KS` counts the draws of samples whose Gaussianised Kolmogorov-Smirnov test has
@@ -27,9 +29,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import toy_score
 from benchmarks.timing import RESULTS, command, main
 from toy_score.commands.arguments import parse
 from toy_score.commands.settings import merged
+from toy_score.metrics import Floor, noise_floors
 
 FAMILIES = ("ncsn", "ddpm", "edm", "flow", "flowmap", "vp", "ve", "subvp", "energy")
 CONFIGS = [f"{family}_{toy}" for toy in ("split_normal", "heart") for family in FAMILIES]
@@ -45,7 +49,13 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     runs: dict[str, list[dict[str, Any]]] = {config: [] for config in options.parts}
     for seed in range(options.seeds):
         for config in options.parts:
-            runs[config].append(kept(config, seed, folder) if folder else measured(config, seed, quick=True))
+            if options.kept:
+                runs[config] += at_hand(config, seed)
+            else:
+                runs[config].append(kept(config, seed, folder) if folder else measured(config, seed, quick=True))
+    runs = {config: [beside_floors(run) for run in of_seeds] for config, of_seeds in runs.items() if of_seeds}
+    if not runs:
+        raise SystemExit(f"no runs of {', '.join(options.parts)} are kept in {RESULTS / 'quality'}; leave out --kept")
     title = f"20 000 samples, the mean of four draws; trained from {options.seeds} seeds"
     return {title: [row(config, of_seeds) for config, of_seeds in runs.items()]}
 
@@ -76,6 +86,30 @@ def kept(
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(run, indent=1) + "\n")
     return run
+
+
+def at_hand(config: str, seed: int) -> list[dict[str, Any]]:
+    """The kept run of a config from a seed, if there is one, also if the config has changed since then."""
+    path = RESULTS / "quality" / f"{config.replace('/', '_')}-{seed}.json"
+    return [json.loads(path.read_text())] if path.exists() else []
+
+
+def beside_floors(run: dict[str, Any]) -> dict[str, Any]:
+    """A run whose values have the z and the ratio of the present noise floors."""
+    metrics = dict(run["metrics"])
+    lost = metrics["nonfinite"] / metrics["repeats"]
+    data = getattr(toy_score, metrics["settings"]["data"].removeprefix("toy_score."))
+    for name, floor in noise_floors(data().distribution, round(metrics["n"] - lost)).items():
+        if name in metrics:  # metrics that were added since then are left out
+            metrics[name] = {**metrics[name], **against(metrics[name]["value"], floor.of_mean(metrics["repeats"]))}
+            if "ratio" in metrics[name]:
+                metrics[name]["ratio"] = metrics[name]["value"] / floor.mean
+    return {**run, "metrics": metrics}
+
+
+def against(value: float, floor: Floor) -> dict[str, float | None]:
+    """A value beside its floor."""
+    return {"floor": floor.mean, "floor_sd": floor.scatter, "z": floor.z(value)}
 
 
 def measured(config: str, seed: int, quick: bool = False) -> dict[str, Any]:
@@ -135,6 +169,7 @@ def spread(values: list[float], form: str) -> str:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark alone."""
+    parser.add_argument("--kept", action="store_true", help="only the runs at hand, also those of other settings")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each config; 3 by default")
 
 

@@ -18,23 +18,30 @@ import torch
 
 from toy_score import __version__
 
-__all__ = ["RESULTS", "Run", "command", "interleaved", "machine", "main", "markdown", "run", "trainer_only"]
+__all__ = ["RESULTS", "Run", "command", "interleaved", "machine", "main", "markdown", "rounds", "run", "trainer_only"]
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each function, after one warm-up call; they take turns, so a busy moment affects all."""
+    return {name: median(values) for name, values in rounds(functions, repeats).items()}
+
+
+def rounds(
+    functions: dict[str, Callable[[], Any]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of each function in each round, after one warm-up call; they take turns."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for repeat in range(repeats + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if repeat:
-                times[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
+                times[name].append(clock() - start)
+    return times
 
 
 def trainer_only(steps: int, **settings: Any) -> pl.Trainer:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import json
 import math
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from benchmarks import (
 from benchmarks.timing import interleaved, markdown, run
 from toy_score import Checkerboard, Heart, HeartDataModule, Heun, NCSNModule, __main__ as entry
 from toy_score.callbacks import Checkpoint
+from toy_score.metrics import noise_floors
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -173,7 +175,7 @@ def in_this_process(monkeypatch):
 def test_the_quality_of_a_config_is_measured_by_commands_alone(monkeypatch):
     """The commands run within this process."""
     monkeypatch.setattr(quality, "command", in_this_process(monkeypatch))
-    ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"], seeds=1)).values()
+    ((row,),) = quality.measure(argparse.Namespace(quick=True, parts=["edm_heart"], seeds=1, kept=False)).values()
     assert row["config"] == "`edm_heart`"
     assert float(row["sliced W1 / floor"]) > 1  # 20 steps do not do
 
@@ -232,6 +234,36 @@ def test_a_run_is_kept_until_the_settings_of_its_config_change(tmp_path, monkeyp
     monkeypatch.setattr(quality, "merged", lambda *_: changed)
     quality.kept("edm_heart", 0, tmp_path)
     assert trained[3:] == [("edm_heart", 0)]
+
+
+def test_kept_runs_are_shown_beside_the_present_floors_without_training(tmp_path, monkeypatch):
+    """A run of old floors and of settings that are no longer those of its config."""
+    floors = noise_floors(Heart(), 200)
+    old = {"value": 0.1, "floor": 0.05, "floor_sd": 0.01, "z": 5.0}
+    metrics = {
+        "settings": {"data": "toy_score.HeartDataModule"},
+        "title": "a, 45 evaluations",
+        "n": 200,
+        "repeats": 4,
+        "nonfinite": 0,
+        "score_error": {"mean": 1e-4},
+        "invalid_mass": {"value": 0.0},
+        "mode_weights": {},
+        **{name: old | ({"ratio": 2.0} if name == "sliced_w1" else {}) for name in quality.TABLE},
+    }
+    metrics["gaussianised_ks"] = old | {"p_values": [0.5]}
+    run = {"config": "edm_heart", "seed": 0, "settings": "old", "seconds": 1.0, "cpu_seconds": 1.0, "metrics": metrics}
+    monkeypatch.setattr(quality, "RESULTS", tmp_path)
+    monkeypatch.setattr(quality, "measured", lambda *_: pytest.fail("it trained"))
+    options = argparse.Namespace(quick=False, parts=["edm_heart"], seeds=2, kept=True)
+    with pytest.raises(SystemExit, match="no runs of edm_heart are kept"):
+        quality.measure(options)
+    (tmp_path / "quality").mkdir()
+    (tmp_path / "quality" / "edm_heart-0.json").write_text(json.dumps(run))
+    ((row,),) = quality.measure(options).values()
+    gap, w1 = floors["cross_entropy_gap"].of_mean(4), floors["sliced_w1"]
+    assert row["gap, nats (z)"] == f"+0.1000 ({gap.z(0.1):+.1f})"
+    assert row["sliced W1 / floor"] == f"{0.1 / w1.mean:.2f}"
 
 
 def test_the_histograms_of_exact_samples_differ_by_their_scatter_and_empty_fields_cost_much():

@@ -281,6 +281,8 @@ def few_steps(cls):
         return [cls("posterior", 6), cls("forward", 6)]
     if cls is ts.DDIM:
         return [cls(6), cls(6, eta=0.5)]
+    if cls is ts.StochasticMidpoint:
+        return [cls(1), cls(6), cls(6, end="mean")]
     return [cls(n_steps=1), cls(n_steps=6)]
 
 

@@ -445,6 +445,37 @@ def test_independent_noise_in_the_two_stages_costs_an_order():
     assert order_of_variance(_IndependentStages, VE(1e-3, 20.0)) < 1.1
 
 
+@pytest.mark.parametrize("schedule", [VE(0.02, 20.0), VP(sigma_min=0.02)], ids=repr)
+def test_the_mean_as_the_last_step_leaves_nothing_in_a_gap_and_the_step_of_the_flow_a_known_share(schedule):
+    """Exact points under the noise of the lowest level. The flow's step is `r (u + h(u) / 2)` inside an edge that the
+    noisy point is `r u` inside of, with the hazard `h`: below 0 for `u < -0.6120`. With the density f at each of the
+    two edges, `2 f r int_-inf^-0.6120 Phi = 0.1654 * 2 f r` is outside; five standard errors."""
+    p, n, r, f = SplitNormal(), 400_000, 0.02, math.sqrt(0.5 / math.pi)
+    level = schedule.level_at(r)
+    noisy = level.alpha * p.sample(n, torch.Generator().manual_seed(0))
+    noisy = noisy + level.sigma * torch.randn(n, 2, generator=torch.Generator().manual_seed(1))
+    truth = ExactDenoiser(p, schedule)
+    share = {
+        end: p.invalid(StochasticMidpoint(end=end).last(truth, noisy, level, NoiseStream(0, 0, n))).double().mean()
+        for end in ("flow", "mean")
+    }
+    assert share["mean"] == 0
+    assert abs(share["flow"] - 0.1654 * 2 * f * r) < 5 * (0.1654 * 2 * f * r / n) ** 0.5
+
+
+def test_walks_end_with_the_flow_unless_the_mean_is_chosen_and_other_ends_are_refused():
+    truth, start, noise = ExactDenoiser(Heart(), VE()), 20.0 * torch.randn(8, 2), NoiseStream(0, 0, 8)
+    levels = StochasticMidpoint(4).levels(VE())
+    before = StochasticMidpoint(4).walk(truth, start, noise, levels[:-1])
+    for sampler, end in [
+        (StochasticMidpoint(4), before - 0.5 * levels[-2].ratio * truth.noise(before, levels[-2])),
+        (StochasticMidpoint(4, end="mean"), truth.denoise(before, levels[-2])),
+    ]:
+        torch.testing.assert_close(sampler.walk(truth, start, NoiseStream(0, 0, 8)), end)
+    with pytest.raises(ValueError, match="unknown end 'data'; choose flow or mean"):
+        StochasticMidpoint(end="data")
+
+
 def sra1_noise(increment, integral, h):
     """The two normals that `SRA1` makes the increment and the integral of a Brownian path of."""
     z = increment / h**0.5

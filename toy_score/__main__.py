@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
+from toy_score.memory import keep_memory
 from toy_score.version import __version__
 
 USAGE = """\
@@ -75,6 +76,7 @@ def _main(given: list[str]) -> None:
     elif argv[0] == "compare":
         from toy_score.compare import command
 
+        keep_memory()
         command.run(argv[1:], shlex.join(["python", "-m", "toy_score", *given]))
     elif argv[0] == "play":
         from toy_score.play import command as play_command
@@ -102,6 +104,7 @@ def _command(name: str, argv: list[str]) -> None:
                 show(given)
             return
         quiet()
+        keep_memory()
         with _uncollected():
             command = importlib.import_module(f"toy_score.commands.{name}")
         if given.print_config:

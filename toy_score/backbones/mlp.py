@@ -87,7 +87,7 @@ class MLP(Backbone):
                 f"n_conditions must be at least 0, and 0 with labels, got {n_conditions} with {n_labels} labels"
             )
         if edges < 0:
-            raise ValueError(f"edges must be at least 0, got {edges}; 8 suffice for two straight edges")
+            raise ValueError(f"edges must be at least 0, got {edges}; 32 suffice for two straight edges")
         self.hidden, self.activation, self.embedding, self.n_labels = tuple(hidden), activation, embedding, n_labels
         self.edges, self.n_conditions = edges, n_conditions
         widths = [2 + self.n_numbers * embedding.n_features, *hidden, 2]

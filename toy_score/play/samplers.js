@@ -164,7 +164,7 @@ const SAMPLERS = {
       const raised = plus(times(up.alpha / t.alpha, x), [up.alpha * added * S_noise, noise.normal(x.length)]);
       return heunStep(denoiser, raised, up, s);
     }) }),
-  StochasticMidpoint: () => ({ last: toData, step: alone((denoiser, x, t, s, noise) => {
+  StochasticMidpoint: ({ end }) => ({ last: end === "mean" ? clean : toData, step: alone((denoiser, x, t, s, noise) => {
     const m = within(denoiser.schedule, t, s, 0.5), half = Math.sqrt(0.5 * (precision(s) - precision(t)));
     const first = times(half, noise.normal(x.length)), both = plus(first, [half, noise.normal(x.length)]);
     const middle = reverseStep(x, denoised(denoiser, x, t), t, m, first);

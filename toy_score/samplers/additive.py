@@ -15,6 +15,7 @@ Strong order is about single paths of `B`; weak order is about the law of the sa
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -60,13 +61,32 @@ class StochasticMidpoint(_TwoStageMethod):
     The increment of the whole step is that of the first half plus a new one, so the stage and the step see the same
     noise; with independent noise the weak order would be 1.
 
+    The last step, from the lowest level `r` to the data, is that of the flow, `y - (r / 2) noise`, half-way to the
+    denoised point: exact to order `r^4` for a smooth density, but it ends beyond a hard edge where the noise left the
+    point more than 0.612 r outside. A straight edge at which the density is `f` has `0.165 f r` of the mass outside
+    then. The denoised point, the mean of the clean points, is inside wherever the data are convex (Jolicoeur-Martineau
+    et al. 2021, section 3.2); its law is exact to order `r^2`, and about `0.3 r` at an edge is nearly empty.
+
     Args:
         n_steps: number of steps, >= 1; `2 n_steps - 1` evaluations.
         grid: at which times they begin.
+        end: the last step: `flow`, or `mean`, the denoised point, for data with hard edges.
+
+    Raises:
+        ValueError: for another end, or `n_steps < 1`.
     """
 
     n_steps: int = 32
     grid: Grid = Angular()
+    end: Literal["flow", "mean"] = "flow"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.end not in ("flow", "mean"):
+            raise ValueError(f"unknown end {self.end!r}; choose flow or mean")
+
+    def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
+        return denoiser.denoise(x, t) if self.end == "mean" else super().last(denoiser, x, t, noise)
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         m = self.within(denoiser.schedule, t, s, 0.5)
