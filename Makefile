@@ -61,6 +61,7 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.flow_maps
 	$(BIN)/python -m docs.figures.couplings
 	$(BIN)/python -m docs.figures.pictures
+	$(BIN)/python -m docs.figures.tutorials
 	$(BIN)/python -m docs.figures.samplers
 	$(BIN)/python -m docs.figures.budget
 	$(BIN)/python -m docs.figures.compare
@@ -71,7 +72,7 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 # Warnings are errors; nothing is loaded from the network while it builds.
 docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples: 150 s of CPU
 	$(BIN)/sphinx-build -W --keep-going -j auto -b html docs docs/_build/html
-	@echo "open docs/_build/html/index.html"
+	@printf '%s\n' "" "open in a browser:  file://$(CURDIR)/docs/_build/html/index.html"
 
 campaign: $(READY) ## try kills, full disks, damaged input, odd numbers, other seeds and planted errors: some hours
 	$(BIN)/python -m campaign.kills

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import toy_score  # noqa: E402
 from docs.docstrings import rewritten  # noqa: E402
+from docs.pages import without_pictures  # noqa: E402
 
 BUILD = HERE / "_build"
 PLAYGROUND = BUILD / "extra/playground.html"
@@ -139,8 +140,12 @@ def displayed_formula(visitor, node) -> None:
 
 
 def links_of_the_repository(app: Sphinx, page: str, source: list[str]) -> None:
-    """Pages link to files as in the repository; the tables of measurements are sections of one page of the site."""
-    text = re.sub(r"\((?:\.\./benchmarks/results|tables)/(\w+)\.md\)", r"(measurements.md#\1)", source[0])
+    """Pages link to files as in the repository; the tables of measurements are sections of one page of the site.
+
+    The pictures of cells that run are left out: the cells show them.
+    """
+    text = without_pictures(source[0])
+    text = re.sub(r"\((?:\.\./benchmarks/results|tables)/(\w+)\.md\)", r"(measurements.md#\1)", text)
     source[0] = re.sub(r"\(\.\./(SECURITY|CONTRIBUTING)\.md", lambda found: f"({found[1].lower()}.md", text)
 
 

@@ -135,13 +135,28 @@ def test_shares_of_more_modes_than_fit_are_left_out():
     assert not ax.texts
 
 
-def test_a_trajectory_leaves_out_its_beginning_and_marks_its_end():
+def lines_of(paths):
+    return plotting.trajectories(paths, paths.x[-1], Heart(), "").axes[0].lines
+
+
+def test_a_trajectory_leaves_out_its_beginning_and_marks_where_it_begins_and_ends():
     truth = ExactDenoiser(Heart(), VE(0.01, 5.0))
     paths = AnnealedLangevin().trajectory(truth, 2, generator(), skip=250)
     assert len(paths.x) == 1001 - 250
-    lines = {line.get_label(): line for line in plotting.trajectories(paths, paths.x[-1], Heart(), "").axes[0].lines}
+    lines = {line.get_label(): line for line in lines_of(paths)}
     assert np.allclose(lines["trajectory"].get_xydata(), paths.x[:, 0])
+    assert np.allclose(lines[f"from sigma = {paths.ratio[0]:.3g}"].get_xydata(), paths.x[0, :1])
     assert np.allclose(lines["its end"].get_xydata(), paths.x[-1, :1])
+    for marker, ends in (("o", paths.x[0]), ("x", paths.x[-1])):  # of the further paths as well
+        drawn = [line.get_xydata() for line in lines_of(paths) if line.get_marker() == marker]
+        assert np.allclose(np.concatenate(drawn), ends)
+
+
+def test_the_key_of_a_trajectory_names_no_beginning_that_is_outside_the_picture():
+    paths = Heun(8).trajectory(ExactDenoiser(Heart(), EDM(0.02, 500.0)), 3, generator())
+    named = {line.get_label() for line in lines_of(paths)}
+    assert {"trajectory", "its end"} <= named
+    assert not any("sigma" in name for name in named)
 
 
 def fit(tmp_path, model, *callbacks, steps=40, ema=False):

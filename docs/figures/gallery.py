@@ -6,23 +6,20 @@ For each distribution: samples, and the density under noise with the exact score
 `docs/images/gallery.png`.
 """
 
-import io
 import math
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from benchmarks.oracles import zoo
-from docs.figures.parts import IMAGES
+from docs.figures.parts import IMAGES, small_png
 from toy_score.distributions import Distribution
 from toy_score.plotting.parts import density, grid
 from toy_score.plotting.style import DENSITY, DPI, EXACT, LABEL, REAL, TITLE, square
 
 FILE = IMAGES / "gallery.png"
 COLUMNS = 6  # distributions side by side are half as many: each takes two panels
-COLOURS = 48  # of the file, which is a third as large for it
 N, ARROWS, NOISE = 3000, 15, 0.06  # the noise level as a multiple of the picture's half-width
 
 
@@ -39,9 +36,7 @@ def main() -> None:
     for p, pair in zip(toys, axes.reshape(-1, 2), strict=False):
         clean(pair[0], p)
         noisy(pair[1], p, NOISE * p.bounds)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    Image.open(png).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(FILE, optimize=True)
+    FILE.write_bytes(small_png(figure, colours=48))
     print(FILE)
 
 

@@ -41,9 +41,8 @@ def moments(paths: Trajectory, bounds: float, frames: int) -> list[Moment]:
     """The frames' moments, evenly spaced in the angle `arctan(3 r / bounds)`.
 
     Noise and data stay visible: at noise level `r` the half-width of the frame is `sqrt(bounds^2 + 9 r^2)`, so the flow
-        moves about
-    evenly in that angle. Several steps at one level are spread over the interval to the next level. Between two steps,
-    a frame has each sample on a straight line, on the screen.
+    moves about evenly in that angle. Several steps at one level are spread over the interval to the next level. Between
+    two steps, a frame has each sample on a straight line, on the screen.
     """
     r, y = paths.ratio.double().numpy(), paths.y.double().cpu().numpy()
     angle = np.arctan(3.0 * r / bounds)
@@ -80,10 +79,10 @@ def noise_to_data(
     with a tick at each step of the sampler.
 
     Args:
-        learned: the trained denoiser.
+        learned: the trained denoiser, or an exact one.
         paths: of the samples, in as many steps as the sampler takes.
         title: of the figure.
-        exact: the truth, if it is known.
+        exact: the truth, if it is known; `learned` itself if that is exact.
         real: real points `(n, 2)`, if there are any.
         frames: how many, >= 2.
         observation: of the clean points, if samples are of a posterior: a dashed line for each observed number, with a
@@ -97,6 +96,8 @@ def noise_to_data(
     """
     if frames < 2:
         raise ValueError(f"an animation needs at least 2 frames, got {frames}")
+    if exact is None and isinstance(learned, ExactDenoiser):
+        exact = learned
     ends = paths.y[-1].abs()
     bounds = exact.distribution.bounds if exact is not None else 1.2 * ends[ends.isfinite()].quantile(0.99).item()
     figure = Figure(figsize=SIZE, dpi=DPI)
@@ -150,7 +151,8 @@ class _View:
         if exact is not None:
             self.image = draw_density(right, exact.distribution, bounds, 1.0, CELLS)
             self.image.set(animated=True, interpolation="bilinear")
-        self.quiver = draw_score(right, learned, 1.0, bounds, ARROWS, LEARNED)
+        name, colour = ("exact", EXACT) if isinstance(learned, ExactDenoiser) else ("learned", LEARNED)
+        self.quiver = draw_score(right, learned, 1.0, bounds, ARROWS, colour)
         self.quiver.set_animated(True)
         (self.mark,) = line.plot([], [], color=GENERATED, markersize=7, **dots)
         corner: dict[str, Any] = {"fontsize": LABEL, "animated": True, "va": "bottom"}
@@ -163,7 +165,8 @@ class _View:
         _head(left, 0.02, "generated", GENERATED)
         if real is not None:
             _head(left, 0.27, "real", REAL)
-        _head(right, 0.02, "learned score" + (", over the exact noisy density" if exact is not None else ""), LEARNED)
+        over = ", over the exact noisy density" if exact is not None else ""
+        _head(right, 0.02, f"{name} score{over}", colour)
 
     def show(self, past: list[Moment]) -> None:
         """Move everything to the last of these moments, and draw it."""

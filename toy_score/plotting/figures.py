@@ -4,6 +4,7 @@ All are drawn in Karras' variables, `x / alpha` at noise level `sigma / alpha`, 
 compared.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -29,6 +30,7 @@ from toy_score.plotting.parts import (
 from toy_score.plotting.style import (
     DENSITY,
     DIFFERENCE,
+    ENDS,
     EXACT,
     GENERATED,
     LABEL,
@@ -122,7 +124,10 @@ def samples(
 def trajectories(
     paths: Trajectory, real: Tensor | None = None, distribution: Distribution | None = None, title: str = ""
 ) -> Picture:
-    """The path of one sample, black, its end marked, over real samples; further paths faintly; see `samples`."""
+    """The path of one sample, black, over real samples; further paths faintly; see `samples`.
+
+    A ring marks where a path begins, at the noise level of the first position in `paths`, a cross where it ends.
+    """
     figure, axes = panels(1, 1, title)
     _trajectories(axes[0, 0], paths, real, distribution)
     return figure
@@ -257,10 +262,23 @@ def _trajectories(ax: Axes, paths: Trajectory, real: Tensor | None, distribution
     if real is not None:
         draw_real(ax, real, alpha=0.3)
     x = paths.x.cpu().numpy()  # [m, n, 2]
+    ring = {"marker": "o", "linestyle": "", "color": ENDS, "markerfacecolor": "white"}
+    cross = {"marker": "x", "linestyle": "", "color": ENDS}
+    ax.plot(*x[:, 0].T, color=TRAJECTORY, linewidth=1.0, label="trajectory", zorder=3)
+    ax.plot(*x[0, :1].T, **ring, markersize=7, markeredgewidth=2, label=_beginning(paths, bounds), zorder=4)
+    ax.plot(*x[-1, :1].T, **cross, markersize=9, markeredgewidth=3, label="its end", zorder=4)
     for k in range(1, x.shape[1]):
         ax.plot(*x[:, k].T, color=TRAJECTORY, linewidth=0.5, alpha=0.35, zorder=2)
-    ax.plot(*x[:, 0].T, color=TRAJECTORY, linewidth=1.0, label="trajectory", zorder=3)
-    ax.plot(*x[-1:, 0].T, "x", color="#2a9d3a", markersize=9, markeredgewidth=3, label="its end", zorder=4)
+    ax.plot(*x[0, 1:].T, **ring, markersize=3.5, markeredgewidth=0.8, zorder=2)
+    ax.plot(*x[-1, 1:].T, **cross, markersize=4, markeredgewidth=1.2, zorder=2)
     draw_key(ax)
     if not bool((ends[0].abs() <= bounds).all()):  # not finite as well
         note(ax, "the trajectory ends outside", TRAJECTORY)
+
+
+def _beginning(paths: Trajectory, bounds: float) -> str | None:
+    """What the key says of the rings; nothing if all paths begin outside the picture."""
+    if not bool((paths.x[0].abs() <= bounds).all(dim=-1).any()):
+        return None
+    sigma = float(paths.ratio[0])
+    return f"from sigma = {sigma:.3g}" if math.isfinite(sigma) else "its start"

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from toy_score.standardisation import Standardisation
 
 __all__ = [
+    "ENDS",
     "EXACT",
     "GENERATED",
     "LEARNED",
@@ -41,6 +42,8 @@ GENERATED = "#d1495b"
 EXACT = "#4d4d4d"
 LEARNED = "#7b2d8b"
 TRAJECTORY = "#111111"
+ENDS = "#2a9d3a"
+"""The two ends of a trajectory."""
 SERIES = ["#1b9e8f", "#7a5cc2", "#d08a1d", "#c2559b", "#6d8f2f", "#4a8fd6", "#9c6644", "#c23b3b"]
 """Colours of things that are compared, legible on white and on black; further ones begin again."""
 DENSITY = "Blues"
