@@ -1,9 +1,13 @@
 """The perceptron of flow maps."""
 
+import torch
+
 from toy_score.backbones.base import Embedding, Raw
 from toy_score.backbones.mlp import MLP
 
 __all__ = ["MapMLP"]
+
+STEEPEST = 16.0  # of the lines at the end of a map: with all of them at 1, two steps on the split normal were 13 % worse
 
 
 class MapMLP(MLP):
@@ -11,7 +15,8 @@ class MapMLP(MLP):
     images.
 
     The embedding and the `edges` are there once for each. In units of the noise at the end of the map a line is as
-    sharp as the map is where the flow parts, for example between the halves of the split normal.
+    sharp as the map is where the flow parts, for example between the halves of the split normal. The exact map jumps
+    there, so these lines begin with slopes from 1 to 16 times those of the first time.
 
     Args:
         hidden: widths of the hidden layers.
@@ -32,3 +37,8 @@ class MapMLP(MLP):
         n_conditions: int = 0,
     ):
         super().__init__(hidden, activation, embedding, n_labels, edges, n_conditions)
+        if edges:
+            steepness = STEEPEST ** torch.linspace(0.0, 1.0, edges)
+            with torch.no_grad():
+                self.lines.weight[edges:] *= steepness[:, None]
+                self.lines.bias[edges:] *= steepness
