@@ -80,7 +80,7 @@ def noise_to_data(
     with a tick at each step of the sampler.
 
     Args:
-        learned: the trained denoiser.
+        learned: the trained denoiser, or an exact one.
         paths: of the samples, in as many steps as the sampler takes.
         title: of the figure.
         exact: the truth, if it is known.
@@ -163,7 +163,7 @@ class _View:
         _head(left, 0.02, "generated", GENERATED)
         if real is not None:
             _head(left, 0.27, "real", REAL)
-        _head(right, 0.02, "learned score" + (", over the exact noisy density" if exact is not None else ""), LEARNED)
+        _head(right, 0.02, field_title(learned, exact), EXACT if isinstance(learned, ExactDenoiser) else LEARNED)
 
     def show(self, past: list[Moment]) -> None:
         """Move everything to the last of these moments, and draw it."""
@@ -193,6 +193,13 @@ class _View:
         for artist in (self.image, self.quiver, *self.bands, *self.lines, *clouds, self.mark, self.sigma, *self.widths):
             if artist is not None:
                 self.figure.draw_artist(artist)
+
+
+def field_title(denoiser: Denoiser, exact: ExactDenoiser | None) -> str:
+    """What the arrows are, and what lies behind them."""
+    if isinstance(denoiser, ExactDenoiser):
+        return "exact score" + (", over the noisy density" if exact is not None else "")
+    return "learned score" + (", over the exact noisy density" if exact is not None else "")
 
 
 def _head(ax: Axes, x: float, words: str, colour: str) -> None:
