@@ -150,7 +150,8 @@ class _View:
         if exact is not None:
             self.image = draw_density(right, exact.distribution, bounds, 1.0, CELLS)
             self.image.set(animated=True, interpolation="bilinear")
-        self.quiver = draw_score(right, learned, 1.0, bounds, ARROWS, LEARNED)
+        colour = EXACT if isinstance(learned, ExactDenoiser) else LEARNED
+        self.quiver = draw_score(right, learned, 1.0, bounds, ARROWS, colour)
         self.quiver.set_animated(True)
         (self.mark,) = line.plot([], [], color=GENERATED, markersize=7, **dots)
         corner: dict[str, Any] = {"fontsize": LABEL, "animated": True, "va": "bottom"}
@@ -163,7 +164,7 @@ class _View:
         _head(left, 0.02, "generated", GENERATED)
         if real is not None:
             _head(left, 0.27, "real", REAL)
-        _head(right, 0.02, field_title(learned, exact), EXACT if isinstance(learned, ExactDenoiser) else LEARNED)
+        _head(right, 0.02, field_title(learned, exact), colour)
 
     def show(self, past: list[Moment]) -> None:
         """Move everything to the last of these moments, and draw it."""
