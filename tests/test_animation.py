@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from toy_score import DDPM, EDM, VE, ExactDenoiser, Heart, LinearObservation, plotting
+from toy_score import DDPM, EDM, VE, ExactDenoiser, Heart, LinearObservation, NCSNModule, plotting
 from toy_score.plotting import animation
 from toy_score.plotting.animation import moments
 from toy_score.plotting.parts import observed
@@ -113,3 +113,10 @@ def test_a_single_frame_is_refused():
     truth = ExactDenoiser(HEART, VE())
     with pytest.raises(ValueError, match="at least 2 frames, got 1"):
         plotting.noise_to_data(truth, Heun(3).trajectory(truth, 5, generator()), "", frames=1)
+
+
+def test_the_field_of_an_exact_denoiser_is_not_called_learned_and_exact_is_said_once():
+    exact, network = ExactDenoiser(HEART, VE()), NCSNModule().denoiser
+    assert animation.field_title(exact, exact) == "exact score, over the noisy density"
+    assert animation.field_title(network, exact) == "learned score, over the exact noisy density"
+    assert animation.field_title(network, None) == "learned score"

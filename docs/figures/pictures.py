@@ -60,7 +60,7 @@ def learned_and_exact(ncsn: ScoreModule) -> bytes:
         for moment, (blue, red), corner in zip(pair, clouds, corners, strict=True):
             blue.set_data(*(moment.zoom * real).T)
             red.set_data(*moment.z.T)
-            corner.set_text(f"sigma = {moment.ratio:.3g}")
+            corner.set_text(rf"$\sigma$ = {moment.ratio:.3g}")
         canvas.draw()
         frames.append(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
     return plotting.to_gif(frames)

@@ -151,7 +151,7 @@ class _View:
         if exact is not None:
             self.image = draw_density(right, exact.distribution, bounds, 1.0, CELLS)
             self.image.set(animated=True, interpolation="bilinear")
-        name, colour = ("exact", EXACT) if isinstance(learned, ExactDenoiser) else ("learned", LEARNED)
+        colour = EXACT if isinstance(learned, ExactDenoiser) else LEARNED
         self.quiver = draw_score(right, learned, 1.0, bounds, ARROWS, colour)
         self.quiver.set_animated(True)
         (self.mark,) = line.plot([], [], color=GENERATED, markersize=7, **dots)
@@ -165,8 +165,7 @@ class _View:
         _head(left, 0.02, "generated", GENERATED)
         if real is not None:
             _head(left, 0.27, "real", REAL)
-        over = ", over the exact noisy density" if exact is not None else ""
-        _head(right, 0.02, f"{name} score{over}", colour)
+        _head(right, 0.02, field_title(learned, exact), colour)
 
     def show(self, past: list[Moment]) -> None:
         """Move everything to the last of these moments, and draw it."""
@@ -196,6 +195,13 @@ class _View:
         for artist in (self.image, self.quiver, *self.bands, *self.lines, *clouds, self.mark, self.sigma, *self.widths):
             if artist is not None:
                 self.figure.draw_artist(artist)
+
+
+def field_title(denoiser: Denoiser, exact: ExactDenoiser | None) -> str:
+    """What the arrows are, and what lies behind them."""
+    if isinstance(denoiser, ExactDenoiser):
+        return "exact score" + (", over the noisy density" if exact is not None else "")
+    return "learned score" + (", over the exact noisy density" if exact is not None else "")
 
 
 def _head(ax: Axes, x: float, words: str, colour: str) -> None:

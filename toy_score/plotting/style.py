@@ -79,13 +79,12 @@ SAVED: dict[str, dict[str, Any]] = {
     "pdf": {"metadata": {"CreationDate": None}},
     "svg": {"metadata": {"Date": None}},
 }
-FOR_PRINT = {"pdf.fonttype": 42, "svg.hashsalt": "toy_score"}  # fonts that journals take; the same file every time
 
 
 def to_file(figure: Figure, kind: str) -> bytes:
     """The figure as the contents of a `png`, or, of lines that stay sharp, a `pdf` or `svg` file."""
     buffer = io.BytesIO()
-    with rc_context(FOR_PRINT):
+    with rc_context({"pdf.fonttype": 42, "svg.hashsalt": "toy_score"}):  # fonts that journals take; the same every time
         figure.savefig(buffer, format=kind, **SAVED[kind])
     return buffer.getvalue()
 
