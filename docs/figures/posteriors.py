@@ -2,8 +2,8 @@
 
 For each prior and observation, the sliced W1 distance to the exact posterior over the noise floor of as many samples:
 of the rules and of particles with a perfect prior, of 20 000 samples for the first prior and of 4096 for all; and the
-same with a trained network. Three seeds, one for the networks of all priors but the first. What is in the table already is
-not measured again.
+same with a trained network. Three seeds, one for the networks of all priors but the first. What is in the table already
+is not measured again.
 """
 
 import io
