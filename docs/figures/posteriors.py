@@ -1,9 +1,9 @@
-"""Picture and tables of `docs/posteriors.md`: `python -m docs.figures.posteriors`, twenty minutes on one core.
+"""Picture and tables of `docs/posteriors.md`: `python -m docs.figures.posteriors`, twenty-five minutes on one core.
 
 For each prior and observation, the sliced W1 distance to the exact posterior over the noise floor of as many samples:
 of the rules and of particles with a perfect prior, of 20 000 samples for the first prior and of 4096 for all; and the
-same with a trained network. Three seeds, one for the networks of all priors but the first. Rows that are in the table
-already are not measured again.
+same with a trained network. Three seeds, one for the networks of all priors but the first. What is in the table already
+is not measured again.
 """
 
 import io
@@ -149,7 +149,7 @@ def markdown(table: Table) -> str:
         for label in labels:
             row = f"{p.name} | {label}"
             both = [[cell(f"{row} | {kind}", name) for kind in ("perfect", "network")] for name in methods]
-            text = [*map(" / ".join, both), cell(f"{row} | perfect", "exact")]
+            text = [*(" / ".join(filter(None, pair)) for pair in both), cell(f"{row} | perfect", "exact")]
             lines.append(f"| {p.name.replace('_', ' ')}, {label} | {' | '.join(text)} |")
     return "\n".join(lines) + "\n"
 
@@ -170,8 +170,6 @@ def main(runs: Path) -> None:
         network = trained_on(p, runs).denoiser
         for o in OBSERVATIONS:
             measure(p, o, "network", network, rules[1:], FEW, 3 if p is first else 1, table)
-    for o in OBSERVATIONS:
-        measure(first, o, "perfect", perfect, ["FK"], FEW, 3, table)
     picture(perfect, OBSERVATIONS[0])
 
 
