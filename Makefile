@@ -63,6 +63,8 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.pictures
 	$(BIN)/python -m docs.figures.tutorials
 	$(BIN)/python -m docs.figures.samplers
+	$(BIN)/python -m docs.figures.last_step
+	$(BIN)/python -m docs.figures.averages
 	$(BIN)/python -m docs.figures.budget
 	$(BIN)/python -m docs.figures.compare
 	$(BIN)/python -m docs.figures.section3

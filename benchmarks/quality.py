@@ -56,7 +56,8 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     runs = {config: [beside_floors(run) for run in of_seeds] for config, of_seeds in runs.items() if of_seeds}
     if not runs:
         raise SystemExit(f"no runs of {', '.join(options.parts)} are kept in {RESULTS / 'quality'}; leave out --kept")
-    title = f"20 000 samples, the mean of four draws; trained from {options.seeds} seeds"
+    trained = "the runs at hand, which may be of other settings" if options.kept else "trained"
+    title = f"20 000 samples, the mean of four draws; {trained} from {options.seeds} seeds"
     return {title: [row(config, of_seeds) for config, of_seeds in runs.items()]}
 
 

@@ -18,7 +18,10 @@ class EMA(WeightAveraging):
     """Exponential moving average of the weights; validation, pictures, checkpoints and the final model use it.
 
     `average <- d average + (1 - d) weights` every `every_n_steps` optimizer steps, with `d = decay^every_n_steps`.
-    After n updates d is at most `(1 + n) / (10 + n)`, so the weight of the random start falls quickly.
+    After n updates d is at most `(1 + n) / (10 + n)`, so the random start is soon forgotten. With the defaults
+    that is less than `decay` for the first 4450 steps. A shorter run therefore averages over about its last tenth,
+    however long it is and whatever `decay` from 0.9965 on: weights grow as the eighth power of the step, which is a
+    power function average (Karras et al. 2024, section 3.1).
 
     Args:
         decay: per step, in [0, 1); 0.999 averages over about the last thousand steps.

@@ -15,7 +15,7 @@ from toy_score.evaluation.finding import Finding
 from toy_score.evaluation.langevin import langevin_step, overlap, uniform_start
 from toy_score.evaluation.prior import extent, prior, standard_deviation, widest_level
 from toy_score.parameterisations import EDMPreconditioning, Parameterisation
-from toy_score.samplers import Angular, AnnealedLangevin, GridSampler, Langevin, Sampler
+from toy_score.samplers import Angular, AnnealedLangevin, GridSampler, Langevin, MapSteps, Sampler
 from toy_score.schedules import Schedule
 from toy_score.seeds import seed_of
 
@@ -38,16 +38,16 @@ def diagnose(
     """
     chains = isinstance(sampler, AnnealedLangevin)
     least = extent(distribution) if chains else 0.0
+    smooth: Distribution = distribution
     if isinstance(distribution, Points):
         smooth = smoothed(distribution)
         findings = [prior(smooth, schedule, sampler, least), spacing(distribution, schedule)]
         findings += outliers(distribution)
     else:
-        smooth = distribution
         findings = [prior(smooth, schedule, sampler, least), detail(distribution, schedule)]
     if isinstance(parameterisation, EDMPreconditioning):
         findings.append(data_scale(distribution, parameterisation))
-    if isinstance(sampler, GridSampler) and sampler.n_steps >= FEW_STEPS:
+    if isinstance(sampler, GridSampler) and sampler.n_steps >= FEW_STEPS and not isinstance(sampler, MapSteps):
         findings.append(steps(distribution, schedule, sampler))
     if isinstance(sampler, AnnealedLangevin):
         findings += [widest_level(smooth, schedule, least), overlap(schedule, sampler)]
