@@ -6,14 +6,17 @@ Nothing is loaded from the network, neither by the build nor by the finished pag
 know. Warnings are errors.
 """
 
+import functools
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
 from docutils import nodes
 from docutils.utils.math import latex2mathml
+from jupyter_cache.executors import utils as executors
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -23,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 import toy_score  # noqa: E402
 from docs.docstrings import rewritten  # noqa: E402
-from docs.pages import without_pictures  # noqa: E402
+from docs.pages import llms_txt, sitemap, without_pictures  # noqa: E402
 
 BUILD = HERE / "_build"
 PLAYGROUND = BUILD / "extra/playground.html"
@@ -66,12 +69,15 @@ suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold a functio
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(BUILD / "cache")
 nb_execution_timeout = 1800  # a cell takes ten seconds; on a busy machine many times as long
+# So does the start of a kernel, which has 60 s, and MyST-NB has no setting for it.
+executors.executenb = functools.partial(nbclient.execute, startup_timeout=nb_execution_timeout)
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True  # what a page writes is not kept
 nb_output_stderr = "remove"  # progress bars
 nb_merge_streams = True
 
 html_theme = "furo"
+html_baseurl = os.environ.get("TOY_SCORE_DOCS_URL", "")  # where the site will be; the sitemap needs it
 html_title = f"toy_score {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -167,14 +173,16 @@ def end_first_model(app: Sphinx, env: object) -> None:
     training.clear()
 
 
-def llms_txt(app: Sphinx, error: Exception | None) -> None:
-    """`llms.txt`: every page of the site with its title, one a line (llmstxt.org)."""
+def lists_of_pages(app: Sphinx, error: Exception | None) -> None:
+    """`llms.txt`, each page with its title (llmstxt.org), and `sitemap.xml` if the address of the site is known."""
     if error or app.builder.format != "html":
         return
-    titles = app.env.titles
-    lines = ["# toy_score", "", f"> {toy_score.__doc__.splitlines()[0]}", "", "## Pages", ""]
-    lines += [f"- [{titles[name].astext()}]({app.builder.get_target_uri(name)})" for name in sorted(titles)]
-    (Path(app.outdir) / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    pages = {app.builder.get_target_uri(name): app.env.titles[name].astext() for name in sorted(app.env.titles)}
+    files = {"llms.txt": llms_txt(toy_score.__doc__, pages)}
+    if html_baseurl:
+        files["sitemap.xml"] = sitemap(html_baseurl, pages)
+    for name, text in files.items():
+        (Path(app.outdir) / name).write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -184,5 +192,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", links_of_the_repository)
     app.connect("builder-inited", begin_first_model)
     app.connect("env-updated", end_first_model)
-    app.connect("build-finished", llms_txt)
+    app.connect("build-finished", lists_of_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

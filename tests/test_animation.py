@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from toy_score import DDPM, EDM, VE, ExactDenoiser, Heart, LinearObservation, NCSNModule, plotting
-from toy_score.plotting import animation
+from toy_score.plotting import animation, style
 from toy_score.plotting.animation import moments
 from toy_score.plotting.parts import observed
 from toy_score.samplers import (
@@ -107,6 +107,14 @@ def test_the_observation_of_a_posterior_moves_with_the_zoom():
         changed = (before != after).any(axis=2)
         assert changed[:, :320].sum() > 300  # in the left panel
         assert not changed[:, 326:].any()
+
+
+def test_the_score_of_an_exact_denoiser_is_called_exact(monkeypatch):
+    words = []
+    monkeypatch.setattr(animation, "_head", lambda ax, x, text, colour: words.append((text, colour)))
+    truth = ExactDenoiser(HEART, EDM(0.02, 20.0))
+    animation.noise_to_data(truth, RungeKutta4(3).trajectory(truth, 5, generator()), "", frames=2)
+    assert words == [("generated", style.GENERATED), ("exact score, over the exact noisy density", style.EXACT)]
 
 
 def test_a_single_frame_is_refused():

@@ -6,6 +6,7 @@ compared.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -262,8 +263,8 @@ def _trajectories(ax: Axes, paths: Trajectory, real: Tensor | None, distribution
     if real is not None:
         draw_real(ax, real, alpha=0.3)
     x = paths.x.cpu().numpy()  # [m, n, 2]
-    ring = {"marker": "o", "linestyle": "", "color": ENDS, "markerfacecolor": "white"}
-    cross = {"marker": "x", "linestyle": "", "color": ENDS}
+    ring: dict[str, Any] = {"marker": "o", "linestyle": "", "color": ENDS, "markerfacecolor": "white"}
+    cross: dict[str, Any] = {"marker": "x", "linestyle": "", "color": ENDS}
     ax.plot(*x[:, 0].T, color=TRAJECTORY, linewidth=1.0, label="trajectory", zorder=3)
     ax.plot(*x[0, :1].T, **ring, markersize=7, markeredgewidth=2, label=_beginning(paths, bounds), zorder=4)
     ax.plot(*x[-1, :1].T, **cross, markersize=9, markeredgewidth=3, label="its end", zorder=4)
