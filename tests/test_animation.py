@@ -114,7 +114,7 @@ def test_the_score_of_an_exact_denoiser_is_called_exact(monkeypatch):
     monkeypatch.setattr(animation, "_head", lambda ax, x, text, colour: words.append((text, colour)))
     truth = ExactDenoiser(HEART, EDM(0.02, 20.0))
     animation.noise_to_data(truth, RungeKutta4(3).trajectory(truth, 5, generator()), "", frames=2)
-    assert words == [("generated", style.GENERATED), ("exact score, over the exact noisy density", style.EXACT)]
+    assert words == [("generated", style.GENERATED), ("exact score, over the noisy density", style.EXACT)]
 
 
 def test_a_single_frame_is_refused():

@@ -219,7 +219,7 @@ def test_a_full_config_holds_the_defaults_of_the_code_and_is_read_again(name, ca
         assert yaml.safe_load(once)["model"]["init_args"][part]["class_path"].startswith("toy_score.")
 
 
-def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampler_of_the_flow():
+def test_the_configs_of_a_family_differ_only_in_the_data_and_what_sharp_edges_need():
     for model in ("ncsn", "ddpm", "edm", "energy", "flow", "vp", "subvp", "ve", "original/ncsn", "original/ddpm"):
         heart, split = (settings_of(f"{model}_{toy}") for toy in ("heart", "split_normal"))
         kinds = [settings.pop("data") for settings in (heart, split)]
@@ -227,10 +227,18 @@ def test_the_configs_of_a_family_differ_only_in_the_data_the_edges_and_the_sampl
         shared = [{k: v for k, v in kind["init_args"].items() if k in SHARED} for kind in kinds]
         assert shared[0] == shared[1]
         edges = [settings["model"]["init_args"]["backbone"]["init_args"].pop("edges") for settings in (heart, split)]
-        assert edges == ([0, 0] if "original" in model else [0, 16])
-        if model == "flow":
-            kinds = [settings["model"]["init_args"].pop("sampler")["class_path"] for settings in (heart, split)]
-            assert kinds == ["toy_score.RungeKutta4", "toy_score.StochasticMidpoint"]
+        assert edges == ([0, 0] if "original" in model else [0, 32])
+        arguments = [settings["model"]["init_args"] for settings in (heart, split)]
+        if "original" not in model:
+            samplers = [each.pop("sampler") for each in arguments]
+            assert samplers[1] == {
+                "class_path": "toy_score.StochasticMidpoint",
+                "init_args": samplers[1]["init_args"] | {"n_steps": 48, "end": "mean"},
+            }
+            if model != "flow":
+                assert samplers[0] | {"init_args": samplers[0]["init_args"] | {"end": "mean"}} == samplers[1]
+            levels = [each["schedule"]["init_args"].pop("sigma_min", None) for each in arguments]
+            assert levels[0] == levels[1] or levels == [0.02, 0.01]
         assert heart == split
 
 
@@ -638,7 +646,7 @@ def test_foreign_newer_and_doctored_checkpoints_are_refused(ckpt, capsys):
     evil = {"class_path": "toy_score.NCSNModule", "init_args": {"sampler": {"class_path": "evil.Sampler"}}}
     evil["init_args"]["standardisation"] = None
     assert "evil.Sampler" in doctored(hyper_parameters=evil)
-    gone = {"class_path": "toy_score.Gone", "init_args": {}}
+    gone = {"class_path": "toy_score.Gone", "init_args": {"standardisation": None}}
     assert "Gone" in doctored(hyper_parameters=gone)
     torch.save({"weights": torch.zeros(3)}, "odd.ckpt")
     assert "odd.ckpt" in refused(capsys, "predict", "--ckpt_path", "odd.ckpt", "--output", "x.npy")
