@@ -39,7 +39,7 @@ def rehearse(model: ScoreModule, data: ToyDataModule) -> None:
     x0, labels = x0[:ROWS].to(next(model.parameters()).dtype), None if labels is None else labels[:ROWS]
     model.loss(x0, labels, torch.Generator().manual_seed(seed_of("rehearsal")), 0).backward()
     try:
-        copies = [weights.detach().clone().requires_grad_() for weights in model.parameters()]
+        copies = [torch.nn.Parameter(weights.detach().clone()) for weights in model.parameters()]
         for copy, weights in zip(copies, model.parameters(), strict=True):
             copy.grad = weights.grad
         model.new_optimizer(copies).step()
