@@ -56,6 +56,7 @@ def campaign(record: Record, number: int, seed: int) -> None:
 def fuzz(record: Record, kind: str, numbers: range, seed: int, prepare: Callable[[], None] | None = None) -> None:
     """Trials of a kind by their numbers; each depends on its number and the seed alone."""
     left = [number for number in numbers if not record.has(f"{kind} {number}")]
+    repeated: set[int] = set()
     while left:
         with tempfile.TemporaryDirectory() as folder:
             here, there = context.Pipe(duplex=False)
@@ -74,7 +75,9 @@ def fuzz(record: Record, kind: str, numbers: range, seed: int, prepare: Callable
             died = process.exitcode if process.exitcode is not None else "none, it hung"
             process.kill()
             process.join()
-            if left:
+            if left and left[0] not in repeated:
+                repeated.add(left[0])  # a busy machine may have had no time for it: it must die a second time
+            elif left:
                 why = f"trial {left[0]} of seed {seed}: the process died, exit code {died}"
                 record.add(kind, why, key=f"{kind} {left[0]}")
                 left.pop(0)

@@ -141,3 +141,11 @@ def test_sinkhorn_stops_where_the_rows_are_right_to_the_tolerance_and_not_before
         assert torch.equal(sinkhorn(cost, 0.1, tolerance=1.001 * errors[n], max_iterations=30), after[n])
         assert torch.equal(sinkhorn(cost, 0.1, tolerance=0.999 * errors[n], max_iterations=n + 10), after[n + 10])
     assert torch.allclose(after[10].sum(dim=0), torch.full((6,), 1 / 6, dtype=torch.float64), rtol=1e-14)
+
+
+def test_an_iteration_of_sinkhorn_scales_the_rows_and_then_the_columns():
+    cost = torch.rand(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    K = (-cost / 0.5).exp()
+    K = K / (4 * K.sum(dim=1, keepdim=True))
+    K = K / (6 * K.sum(dim=0, keepdim=True))
+    assert torch.allclose(sinkhorn(cost, 0.5, max_iterations=1), K, rtol=1e-12)

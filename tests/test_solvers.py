@@ -103,3 +103,26 @@ def test_a_row_that_needs_more_steps_than_allowed_is_nan_and_the_others_are_not(
     solution = solve_adaptively(lambda u, y: torch.where(y > 0.5, 1e12 * u**4, 1.0), y, 0.0, 0.4, 1e-6, max_steps=6)
     assert float(solution.y[0]) == pytest.approx(0.4)
     assert solution.y[1].isnan()
+
+
+def test_steps_from_any_time_are_those_of_the_method_and_of_the_worst_component():
+    """`y' = (y_0 + u, 1)`: the second has no error. Each step begins with the slope where it begins."""
+
+    def f(u, y):
+        seen.append(float(u[0]))
+        return torch.stack([y[:, 0] + u[:, 0], torch.ones_like(u[:, 0])], dim=1)
+
+    seen, start = [], torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    solution = solve_adaptively(f, start, 0.5, 2.5, 1e-8)
+    ends = [0.5, *seen[6::6]]
+    assert ends[1] == 0.5 + 2.0 / 16
+    ends = [end for k, end in enumerate(ends) if all(end < later for later in ends[k + 1 :])]  # of the steps that count
+    assert len(ends) > 8
+    y, error = start, 0.0
+    for begin, end in itertools.pairwise(ends):
+        u = torch.full((1, 1), begin, dtype=torch.float64)
+        y, slopes = stages(DORMAND_PRINCE, f, u, y, end - begin)
+        error += (end - begin) * float(sum(w * k for w, k in zip(DORMAND_PRINCE.error, slopes, strict=True))[0, 0])
+    assert torch.allclose(solution.y, y, rtol=1e-12)
+    assert float(solution.error) == pytest.approx(abs(error), rel=1e-3)
+    assert float(solution.y[0, 0]) == pytest.approx(2.5 * math.exp(2.0) - 3.5, abs=1e-6)
