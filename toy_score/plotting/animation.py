@@ -34,8 +34,9 @@ from toy_score.samplers import Trajectory
 
 __all__ = ["noise_to_data", "to_gif"]
 
-WIDTH, SIDE, HEAD, FOOT, DPI = 6.4, 3.008, 0.507, 0.435, 100
-"""Width of the film, side of a panel, and room above it and below, which grows with the letters, in inches."""
+SIZE, DPI = (6.4, 3.95), 100
+SIDE = 0.7615
+"""Share of a panel in the height; the rest, above it and below, grows with the letters."""
 ARROWS, CELLS, TAILS, TAIL = 15, 64, 8, 6
 COLOURS = 64
 WIDEST_TITLE = 55  # letters of the default size
@@ -114,12 +115,12 @@ def noise_to_data(
         exact = learned
     ends = paths.y[-1].abs()
     bounds = exact.distribution.bounds if exact is not None else 1.2 * ends[ends.isfinite()].quantile(0.99).item()
-    foot, height = scaled(FOOT), SIDE + scaled(HEAD + FOOT)
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
+    taller = SIDE + scaled(1.0 - SIDE)
+    figure = Figure(figsize=(SIZE[0], taller * SIZE[1]), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
     size = TITLE * min(scaled(1.0), WIDEST_TITLE / max(len(title), 1))
-    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=1.0 - scaled(0.059) / height, va="top")
-    left, right = (figure.add_axes((x, foot / height, 0.47, SIDE / height)) for x in (0.02, 0.51))
+    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=1.0 - scaled(0.015) / taller, va="top")
+    left, right = (figure.add_axes((x, scaled(0.11) / taller, 0.47, SIDE / taller)) for x in (0.02, 0.51))
     for ax in (left, right):
         square(ax, bounds).tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     shown = moments(paths, bounds, frames)
@@ -214,7 +215,7 @@ class _View:
 
 
 def _head(ax: Axes, x: float, words: str, colour: str) -> None:
-    size = fitting(words, LABEL, SIDE, least=LABEL)
+    size = fitting(words, LABEL, SIDE * SIZE[1], least=LABEL)
     ax.text(x, 1.02, words, transform=ax.transAxes, color=colour, fontsize=size)
 
 
@@ -224,8 +225,8 @@ def _rgb(colour: str) -> tuple[float, ...]:
 
 def _noise_line(figure: Figure, shown: list[Moment], paths: Trajectory, bounds: float) -> Axes:
     """The noise level, from left to right as the frames run; a tick at each step of the sampler."""
-    foot = scaled(FOOT) / figure.get_figheight()
-    ax = figure.add_axes((0.1, 0.455 * foot, 0.88, 0.409 * foot))
+    share = scaled(SIZE[1]) / figure.get_figheight()
+    ax = figure.add_axes((0.1, 0.05 * share, 0.88, 0.045 * share))
     ax.set(xlim=(-0.01, 1.01), ylim=(-1, 1), yticks=[])
     ax.spines[:].set_visible(False)
     ax.axhline(0.0, color=EXACT, linewidth=0.8)
