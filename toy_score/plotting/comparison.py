@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE, Picture, literal, scaled
+from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE, Picture, fitting, literal, scaled
 
 __all__ = ["Line", "Panel", "comparison"]
 
@@ -118,7 +118,7 @@ def comparison(
         box = (left + column * (left + WIDTH), bottom, WIDTH, HEIGHT)
         ax = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
         _draw(ax, panel, limits)
-        ax.set_xlabel(xlabel, fontsize=scaled(LABEL))
+        ax.set_xlabel(xlabel, fontsize=fitting(xlabel, LABEL, WIDTH, least=LABEL))
         if column == 0:
             ax.set_ylabel("sliced W1 / floor", fontsize=scaled(LABEL), labelpad=2)
     return figure

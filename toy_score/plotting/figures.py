@@ -35,10 +35,12 @@ from toy_score.plotting.style import (
     GENERATED,
     LABEL,
     LEARNED,
+    PANEL,
     REAL,
     TICK,
     TRAJECTORY,
     Picture,
+    fitting,
     foot,
     head,
     literal,
@@ -189,7 +191,7 @@ def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -
         (model - truth).numpy(), extent=extent, origin="lower", cmap=DIFFERENCE, vmin=-0.1 * top, vmax=0.1 * top
     )
     bar = figure.colorbar(difference, cax=axes[0, 2].inset_axes((0.06, 0.1, 0.4, 0.035)), orientation="horizontal")
-    bar.ax.tick_params(labelsize=scaled(TICK), length=2)
+    bar.ax.tick_params(labelsize=fitting("-0.02", TICK, 0.13 * PANEL, least=TICK), length=2)
     return figure
 
 
@@ -254,9 +256,9 @@ def _shape(ax: Axes, generated: Tensor, distribution: Distribution) -> None:
     if 1 < len(distribution.mode_weights) <= MAX_SHARES and generated.isfinite().all(dim=-1).any():
         modes = distribution.modes(generated[generated.isfinite().all(dim=-1)])
         shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]
-        ax.text(
-            0.02, 0.02, literal("   ".join(shares)), transform=ax.transAxes, fontsize=scaled(LABEL - 1), color=GENERATED
-        )
+        text = "   ".join(shares)
+        size = fitting(text, LABEL - 1, 0.55 * PANEL, least=LABEL - 1)  # beside the key
+        ax.text(0.02, 0.02, literal(text), transform=ax.transAxes, fontsize=size, color=GENERATED)
 
 
 def _trajectories(ax: Axes, paths: Trajectory, real: Tensor | None, distribution: Distribution | None) -> None:

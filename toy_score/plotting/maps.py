@@ -42,11 +42,12 @@ def map_error(levels: Sequence[float], errors: Sequence[Sequence[float | None]],
     ax.set_xticks(range(1, K), names[1:], fontsize=scaled(TICK))
     ax.set_yticks(range(K - 1), names[:-1], fontsize=scaled(TICK))
     ax.set(xlim=(0.4, K - 0.4), ylim=(-0.6, K - 1.4), aspect="equal")
-    ax.set_title("map error, E|Z - exact|² / E|x0|²", fontsize=scaled(TITLE - 1))
+    name = "map error, E|Z - exact|² / E|x0|²"
+    ax.set_title(name, fontsize=fitting(name, TITLE - 1, PANEL, least=TITLE - 1))
     corner = Rectangle((K - 1.5, -0.5), 1.0, 1.0, fill=False, linewidth=1.8, edgecolor=EXACT, zorder=5)
     ax.add_patch(corner)
     note = "across: from noise level\nup: to noise level\noutlined: noise to data\nin one evaluation"
-    ax.text(0.03, 0.97, note, transform=ax.transAxes, fontsize=scaled(TICK), va="top", linespacing=1.5)
+    ax.text(0.03, 0.97, note, transform=ax.transAxes, fontsize=TICK, va="top", linespacing=1.5)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     return figure
