@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from toy_score.files import locked, replacing
+from toy_score.files import locked, replacing, shown
 
 HOLD = """
 import sys, time
@@ -20,6 +20,18 @@ with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+def test_messages_show_a_path_below_the_working_directory_from_there_on_and_any_other_as_it_was_given(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert shown(tmp_path / "here" / "runs" / "x.html") == os.path.join("runs", "x.html")
+    assert shown("runs/x.html") == os.path.join("runs", "x.html")
+    assert shown(tmp_path / "x.html") == str(tmp_path / "x.html")
+    assert shown("../x.html") == "../x.html"
+    assert shown("..x.html") == "..x.html"  # a name, not the folder above
 
 
 def test_a_file_that_another_command_writes_is_refused_in_one_line(tmp_path):

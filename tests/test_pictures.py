@@ -3,6 +3,7 @@
 import io
 
 import lightning.pytorch as pl
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -322,3 +323,35 @@ def test_up_to_five_curves_of_the_score_error_are_all_in_the_key():
         ax = plotting.score_errors([0.1, 1.0], {k: [1.0, 0.5] for k in range(n)}, "").axes[0]
         named = [text.get_text() for text in ax.get_legend().get_texts() if text.get_text().startswith("step")]
         assert named == [f"step {k}" for k in (range(n) if n <= 5 else (0, n - 2, n - 1))]
+
+
+def test_the_letters_of_all_figures_grow_with_the_font_size_of_matplotlib():
+    p = Heart()
+    truth, x = ExactDenoiser(p, VE()), p.sample(50, generator())
+
+    def sizes(font_size):
+        line = plotting.Line("Heun", [4, 8], [2.0, 1.0], "#1b9e8f")
+        with mpl.rc_context({"font.size": font_size}):
+            figures = [
+                plotting.vector_field(truth, None, [0.1, 1.0, 2.0], p.bounds, "A title"),
+                plotting.pairs({"one": (x, x)}, "A title"),
+                plotting.comparison([plotting.Panel("heart", [line], 0.1)], "evaluations", "A title"),
+            ]
+            titles = [figure.texts[0].get_fontsize() for figure in figures]  # the first is that of the figure
+            ticks = [figure.axes[0].get_xticklabels()[0].get_fontsize() for figure in figures]
+            return figures, titles, ticks
+
+    (small, titles, ticks), (large, titles_of_large, ticks_of_large) = sizes(10), sizes(20)
+    assert (titles, ticks) == ([12, 12, 12], [7, 7, 8])  # as they always were at the default
+    assert titles_of_large == [24, 24, 24]
+    assert ticks_of_large == [14, 14, 16]
+    for before, after in zip(small, large, strict=True):
+        panels = [f.axes[0].get_position().width * f.get_figwidth() for f in (before, after)]
+        assert panels[1] == pytest.approx(panels[0])  # room for letters is added around the panels
+
+
+def test_a_pdf_has_no_fonts_of_type_3_which_some_journals_refuse():
+    figure = plotting.plot(VE())
+    contents = plotting.to_file(figure, "pdf")
+    assert b"/Type0" in contents
+    assert b"/Type3" not in contents

@@ -24,7 +24,10 @@ from toy_score.play import command as play
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+HOW_TO = [
+    page for page in sorted((ROOT / "docs/how_to").glob("*.md")) if page.stem != "resume"
+]  # it reads a run's config
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *HOW_TO]
 OWN_CLASSES = re.compile(r"\b(mine|cross)\b")  # modules that a page has the user write
 
 spec = importlib.util.spec_from_file_location("paste_readme", ROOT / "docs/paste_readme.py")

@@ -803,7 +803,7 @@ def test_grids_are_spaced_as_documented():
     [
         (lambda: AnnealedLangevin(steps_per_level=0), "steps_per_level must be at least 1, got 0"),
         (lambda: AnnealedLangevin(eps=0), "eps must be positive, got 0"),
-        (lambda: AnnealedLangevin(n_levels=1), "n_levels must be at least 2, got 1"),
+        (lambda: AnnealedLangevin(n_levels=1), "n_levels must be at least 2, got 1; Langevin has one level"),
         (lambda: Langevin(n_steps=0), "n_steps must be at least 1, got 0"),
         (lambda: Langevin(eps=-1), "eps must be positive, got -1"),
         (lambda: Langevin(sigma=0.0), "sigma must be positive, got 0"),

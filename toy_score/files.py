@@ -9,7 +9,13 @@ from typing import BinaryIO, overload
 
 from filelock import FileLock, Timeout
 
-__all__ = ["digest", "locked", "replacing"]
+__all__ = ["digest", "locked", "replacing", "shown"]
+
+
+def shown(path: str | Path) -> str:
+    """A path as messages show it: from the working directory on if the file is below that, or else as it was given."""
+    relative = os.path.relpath(path)
+    return os.fspath(path) if Path(relative).parts[:1] == (os.pardir,) else relative
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What `fit` and `test` print and keep."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from toy_score.callbacks.events import add_report
 from toy_score.component import to_config, written
 from toy_score.data import data_module, requests_of, typed
 from toy_score.evaluation import Evaluation, TestOptions
-from toy_score.files import digest, replacing
+from toy_score.files import digest, replacing, shown
 from toy_score.metrics import check_finite, finite_or_null
 from toy_score.modules import ScoreModule, read_checkpoint, score_module
 from toy_score.modules.batches import in_float32
@@ -84,7 +83,7 @@ class RunReport(pl.Callback):
         if not run:
             return
         if checkpoint := checkpoint_path(trainer):
-            print(f"checkpoint:  {os.path.relpath(checkpoint)}")
+            print(f"checkpoint:  {shown(checkpoint)}")
         if (Path(run) / "pictures").is_dir():
             print(f"pictures:    {run}/pictures")
         print(f"dashboard:   tensorboard --logdir {Path(run).parent.parent}")
@@ -137,9 +136,9 @@ class TestReport(pl.Callback):
         advice = "choose another --output, as --output other.json, or add --overwrite"
         if not self.path.exists():
             if pictures := [p for p in map(self._picture, PICTURES) if p.exists()]:
-                raise FileExistsError(f"{os.path.relpath(pictures[0])!r} exists without its metrics; {advice}")
+                raise FileExistsError(f"{shown(pictures[0])!r} exists without its metrics; {advice}")
             return {}
-        path = os.path.relpath(self.path)
+        path = shown(self.path)
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
             old = dict(kept["settings"])
@@ -214,7 +213,7 @@ class TestReport(pl.Callback):
             self._keep(metrics)
         if self.of_run:
             add_report(self.path.parent, str(self._report), metrics, read_checkpoint(self.ckpt_path)["global_step"])
-        print(f"\nmetrics:     {os.path.relpath(self.path)}")
+        print(f"\nmetrics:     {shown(self.path)}")
         if self.options.budget:
             self._draw("budget", budget)
         if self.options.likelihood:
@@ -237,7 +236,7 @@ class TestReport(pl.Callback):
 
         with replacing(self._picture(name)) as file:
             file.write(plotting.to_png(getattr(plotting, name)(*drawn, self._title)))
-        print(f"{name + ':':<13}{os.path.relpath(self._picture(name))}")
+        print(f"{name + ':':<13}{shown(self._picture(name))}")
 
     def _draw_posterior(self, model: ScoreModule) -> None:
         """Samples after an observation beside exact ones."""

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import shlex
 import warnings
 from pathlib import Path
@@ -21,6 +20,7 @@ from toy_score.commands.build import Built, instantiated, restoring, say, traine
 from toy_score.commands.complete import complete
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
+from toy_score.files import shown
 from toy_score.modules import Constant, ScoreModule, read_checkpoint, rehearse
 from toy_score.runs import LOGS
 from toy_score.training import RunLogger, groups_per_validation, keep_settings
@@ -49,7 +49,7 @@ def run(given: Given) -> None:
         trainer.fit(model, datamodule=data, ckpt_path=settings["ckpt_path"])
     say(verdict(trainer))
     if checkpoint := checkpoint_path(trainer):
-        path = shlex.quote(os.path.relpath(checkpoint))
+        path = shlex.quote(shown(checkpoint))
         say(f"next:        python -m toy_score test --ckpt_path {path}")
         if model.denoiser.source is None:  # the page removes Gaussian noise
             say(f"             python -m toy_score play {path} --output play.html")

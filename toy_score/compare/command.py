@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,6 +94,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
 def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store", figures: str) -> None:
     """Evaluate the cells that are missing, and write all files, the figures in the format of that name."""
     from toy_score.compare import grid, page, summary
+    from toy_score.files import shown
     from toy_score.metrics import check_finite
 
     missing = [cell for cell in cells if cell.key not in kept.rows]
@@ -118,8 +118,8 @@ def _measure(cells: "Sequence[Cell]", protocol: "Protocol", kept: "Store", figur
             print(f"  {entry.contestant.name:<{width}}{_best(entry.best, summary.spread(entry))}")
         for text in summary.faults(group):
             print(f"  {text}")
-    print(f"\npage:        {os.path.relpath(kept.folder / 'index.html')}")
-    results = f"{os.path.relpath(kept.folder)}/results.csv, .json, .md"
+    print(f"\npage:        {shown(kept.folder / 'index.html')}")
+    results = f"{shown(kept.folder)}/results.csv, .json, .md"
     print(f"results:     {results}; evaluations.{figures}, seconds.{figures}")
     lost = {f"{row['model']} by {row['sampler']}": math.nan for row in kept.rows.values() if row["sliced_w1"] is None}
     check_finite(lost)  # after everything is printed and kept

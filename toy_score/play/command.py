@@ -1,7 +1,6 @@
 """The command `play`."""
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from toy_score.commands.errors import one_line_errors, quiet
@@ -43,7 +42,7 @@ def _run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from toy_score.compare.contestants import load_models
-    from toy_score.files import locked, replacing
+    from toy_score.files import locked, replacing, shown
     from toy_score.play.page import page
 
     if bool(args.models) == bool(args.data):
@@ -57,7 +56,7 @@ def _run(args: argparse.Namespace) -> None:
     text = page(models, None if models else distribution_named(args.data)).encode()
     with locked(output), replacing(output) as file:
         file.write(text)
-    print(f"page:        {os.path.relpath(output)}, {len(text) / 1000:.0f} kB; open it in a browser")
+    print(f"page:        {shown(output)}, {len(text) / 1000:.0f} kB; open it in a browser")
 
 
 def distribution_named(name: str) -> "Distribution":

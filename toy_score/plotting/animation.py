@@ -15,16 +15,31 @@ from torch import Tensor
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import LinearObservation
 from toy_score.plotting.parts import arrows, density, draw_density, draw_score, grid, observed
-from toy_score.plotting.style import EXACT, GENERATED, LABEL, LEARNED, REAL, TICK, TITLE, TRAJECTORY, literal, square
+from toy_score.plotting.style import (
+    EXACT,
+    GENERATED,
+    LABEL,
+    LEARNED,
+    REAL,
+    TICK,
+    TITLE,
+    TRAJECTORY,
+    fitting,
+    literal,
+    scaled,
+    square,
+)
 from toy_score.progress import watched
 from toy_score.samplers import Trajectory
 
 __all__ = ["noise_to_data", "to_gif"]
 
 SIZE, DPI = (6.4, 3.95), 100
+SIDE = 0.7615
+"""Share of a panel in the height; the rest, above it and below, grows with the letters."""
 ARROWS, CELLS, TAILS, TAIL = 15, 64, 8, 6
 COLOURS = 64
-WIDEST_TITLE = 55  # letters
+WIDEST_TITLE = 55  # letters of the default size
 FRAME_MS, LAST_MS = 80, 2000
 
 
@@ -100,11 +115,12 @@ def noise_to_data(
         exact = learned
     ends = paths.y[-1].abs()
     bounds = exact.distribution.bounds if exact is not None else 1.2 * ends[ends.isfinite()].quantile(0.99).item()
-    figure = Figure(figsize=SIZE, dpi=DPI)
+    taller = SIDE + scaled(1.0 - SIDE)
+    figure = Figure(figsize=(SIZE[0], taller * SIZE[1]), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
-    size = TITLE * min(1.0, WIDEST_TITLE / max(len(title), 1))
-    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=0.985, va="top")
-    left, right = (figure.add_axes((x, 0.11, 0.47, 0.7615)) for x in (0.02, 0.51))
+    size = TITLE * min(scaled(1.0), WIDEST_TITLE / max(len(title), 1))
+    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=1.0 - scaled(0.015) / taller, va="top")
+    left, right = (figure.add_axes((x, scaled(0.11) / taller, 0.47, SIDE / taller)) for x in (0.02, 0.51))
     for ax in (left, right):
         square(ax, bounds).tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     shown = moments(paths, bounds, frames)
@@ -155,7 +171,7 @@ class _View:
         self.quiver = draw_score(right, learned, 1.0, bounds, ARROWS, colour)
         self.quiver.set_animated(True)
         (self.mark,) = line.plot([], [], color=GENERATED, markersize=7, **dots)
-        corner: dict[str, Any] = {"fontsize": LABEL, "animated": True, "va": "bottom"}
+        corner: dict[str, Any] = {"fontsize": scaled(LABEL), "animated": True, "va": "bottom"}
         box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
         self.sigma = left.text(0.03, 0.03, "", transform=left.transAxes, bbox=box, **corner)
         self.widths = [
@@ -164,7 +180,7 @@ class _View:
         ]
         _head(left, 0.02, "generated", GENERATED)
         if real is not None:
-            _head(left, 0.27, "real", REAL)
+            _head(left, 0.02 + scaled(0.25), "real", REAL)
         _head(right, 0.02, field_title(learned, exact), colour)
 
     def show(self, past: list[Moment]) -> None:
@@ -205,7 +221,8 @@ def field_title(denoiser: Denoiser, exact: ExactDenoiser | None) -> str:
 
 
 def _head(ax: Axes, x: float, words: str, colour: str) -> None:
-    ax.text(x, 1.02, words, transform=ax.transAxes, color=colour, fontsize=LABEL)
+    size = fitting(words, LABEL, SIDE * SIZE[1], least=LABEL)
+    ax.text(x, 1.02, words, transform=ax.transAxes, color=colour, fontsize=size)
 
 
 def _rgb(colour: str) -> tuple[float, ...]:
@@ -214,7 +231,8 @@ def _rgb(colour: str) -> tuple[float, ...]:
 
 def _noise_line(figure: Figure, shown: list[Moment], paths: Trajectory, bounds: float) -> Axes:
     """The noise level, from left to right as the frames run; a tick at each step of the sampler."""
-    ax = figure.add_axes((0.1, 0.05, 0.88, 0.045))
+    share = scaled(SIZE[1]) / figure.get_figheight()
+    ax = figure.add_axes((0.1, 0.05 * share, 0.88, 0.045 * share))
     ax.set(xlim=(-0.01, 1.01), ylim=(-1, 1), yticks=[])
     ax.spines[:].set_visible(False)
     ax.axhline(0.0, color=EXACT, linewidth=0.8)
@@ -227,8 +245,8 @@ def _noise_line(figure: Figure, shown: list[Moment], paths: Trajectory, bounds: 
     ax.vlines(place(stands), -0.35, 0.35, color=EXACT, linewidth=0.6)
     named = np.array([s for s in (100.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0) if s <= levels[0]])
     ax.set_xticks(place(named), [f"{s:g}" for s in named])
-    ax.tick_params(labelsize=TICK, length=0, pad=1)
-    ax.text(-0.03, 0.0, r"$\sigma$", fontsize=LABEL, color=EXACT, ha="right", va="center", clip_on=False)
+    ax.tick_params(labelsize=scaled(TICK), length=0, pad=1)
+    ax.text(-0.03, 0.0, r"$\sigma$", fontsize=scaled(LABEL), color=EXACT, ha="right", va="center", clip_on=False)
     return ax
 
 

@@ -19,8 +19,11 @@ from toy_score.plotting.style import (
     SERIES,
     TRAJECTORY,
     Picture,
+    fitting,
+    foot,
     head,
     panels,
+    scaled,
     square,
 )
 from toy_score.samplers import Trajectory
@@ -48,7 +51,9 @@ def pairs(couplings: dict[str, tuple[Tensor, Tensor]], title: str, lines: int = 
         _ends(ax, x0, x1)
         both = torch.stack([x0[:lines], x1[:lines]], dim=1).cpu().numpy()
         ax.add_collection(LineCollection(list(both), colors=TRAJECTORY, linewidths=0.5, alpha=0.5, zorder=2))
-    figure.text(0.012, 0.012, "the number: E|x1 - x0|²", fontsize=LABEL, ha="left", va="bottom", color=EXACT)
+    text = "the number: E|x1 - x0|²"
+    size = fitting(text, LABEL, 0.35 * figure.get_figwidth(), least=LABEL)  # the key is beside it
+    figure.text(0.012, 0.012, text, fontsize=size, ha="left", va="bottom", color=EXACT)
     return _with_key(figure, axes[0, 0])
 
 
@@ -94,9 +99,7 @@ def velocity_field(
                 scale=1.0 / (1.1 * 2.0 * bounds / N_ARROWS),
                 width=0.0042,
             )
-    figure.text(
-        0.5, 0.012, "arrows: the way to the data, saturated; dots: points x_t", fontsize=LABEL, ha="center", va="bottom"
-    )
+    foot(figure, "arrows: the way to the data, saturated; dots: points x_t")
     return figure
 
 
@@ -126,7 +129,13 @@ def _with_key(figure: Picture, ax: Axes) -> Picture:
     """The figure with the key of a panel below all panels: in one, it would hide points of either end."""
     place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.0), "borderaxespad": 0.2}
     key = figure.legend(
-        *ax.get_legend_handles_labels(), ncols=3, fontsize=LABEL, frameon=False, markerscale=3, handletextpad=0, **place
+        *ax.get_legend_handles_labels(),
+        ncols=3,
+        fontsize=scaled(LABEL),
+        frameon=False,
+        markerscale=3,
+        handletextpad=0,
+        **place,
     )
     for handle in filter(None, key.legend_handles):
         handle.set_alpha(1.0)

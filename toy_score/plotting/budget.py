@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from toy_score.evaluation.causes import METRICS, SURE, ErrorBudget, Row
 from toy_score.metrics import Floor
-from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE, Picture, literal
+from toy_score.plotting.style import DPI, EXACT, LABEL, LEARNED, REAL, TICK, TITLE, Picture, foot, literal, scaled
 
 __all__ = ["budget"]
 
@@ -23,24 +23,24 @@ def budget(measured: ErrorBudget, title: str) -> Picture:
     noise floor, and logarithmic beyond it.
     """
     rows = measured.rows
-    figure = Picture(figsize=(11.5, 2.05 + 0.34 * len(rows)), dpi=DPI)
-    inch = 1.0 / figure.get_figheight()
+    figure = Picture(figsize=(11.5, scaled(2.05 + 0.34 * len(rows))), dpi=DPI)
+    inch = scaled(1.0) / figure.get_figheight()
     axes = figure.subplots(1, len(METRICS), sharey=True, gridspec_kw={"width_ratios": WIDTHS})
-    figure.subplots_adjust(left=0.14, right=0.985, bottom=1.02 * inch, top=1.0 - 0.72 * inch, wspace=0.08)
+    figure.subplots_adjust(left=scaled(0.14), right=0.985, bottom=1.02 * inch, top=1.0 - 0.72 * inch, wspace=0.08)
     figure.suptitle(
-        literal(f"Error budget: {title}"), fontsize=TITLE + 1, fontweight="bold", y=1.0 - 0.12 * inch, va="top"
+        literal(f"Error budget: {title}"), fontsize=scaled(TITLE + 1), fontweight="bold", y=1.0 - 0.12 * inch, va="top"
     )
     figure.text(
         0.5,
         1.0 - 0.43 * inch,
         measured.title.removeprefix(f"{title}, "),
-        fontsize=LABEL,
+        fontsize=scaled(LABEL),
         ha="center",
         va="top",
         color=EXACT,
     )
     chain = next(k for k, row in enumerate(rows) if row.name == "network")
-    figure.text(0.5, 0.1 * inch, _key(rows[chain + 1 :]), fontsize=LABEL - 1, ha="center", va="bottom", color=EXACT)
+    foot(figure, _key(rows[chain + 1 :]), y=0.1 * inch, size=LABEL - 1)
     for ax, (metric, label) in zip(axes, METRICS.items(), strict=True):
         for k, row in enumerate(rows):
             colour, at = COLOUR.get(row.denoiser, EXACT), row.figures[metric]
@@ -48,7 +48,7 @@ def budget(measured: ErrorBudget, title: str) -> Picture:
             ax.errorbar(at.mean, k, xerr=at.sd, fmt="o", color=colour, markersize=6, markerfacecolor=face, zorder=3)
         _panel(ax, label, [row.figures[metric] for row in rows], metric == "sliced_w1")
         ax.axhline(chain + 0.5, color="#999999", linewidth=0.8)
-    axes[0].set_yticks(range(len(rows)), [row.name for row in rows], fontsize=LABEL)
+    axes[0].set_yticks(range(len(rows)), [row.name for row in rows], fontsize=scaled(LABEL))
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     _increments(axes[0], measured, chain)
     return figure
@@ -88,8 +88,8 @@ def _panel(ax: Axes, label: str, draws: list[Floor], logarithmic: bool) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.4g}"))
     ax.axvspan(low, high, color=FLOOR, zorder=0, linewidth=0)
-    ax.set_xlabel(label, fontsize=LABEL)
-    ax.tick_params(labelsize=TICK, length=2, color="#999999")
+    ax.set_xlabel(label, fontsize=scaled(LABEL))
+    ax.tick_params(labelsize=scaled(TICK), length=2, color="#999999")
     ax.grid(axis="x", color="#eeeeee", zorder=0)
     ax.set_axisbelow(True)
     for spine in ax.spines.values():
@@ -107,7 +107,7 @@ def _increments(ax: Axes, measured: ErrorBudget, chain: int) -> None:
             k,
             f"{measured.increment(row.name):+.4f}",
             transform=ax.get_yaxis_transform(),
-            fontsize=LABEL - 1,
+            fontsize=scaled(LABEL - 1),
             fontweight="bold" if abs(measured.z(row.name)) > SURE else "normal",
             ha="right",
             va="center",

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE, Picture, literal
+from toy_score.plotting.style import DPI, EXACT, LABEL, TICK, TITLE, Picture, fitting, literal, scaled
 
 __all__ = ["Line", "Panel", "comparison"]
 
 WIDTH, HEIGHT, LEFT, FOOT, GAP = 3.7, 3.3, 0.62, 0.5, 0.42
-"""Size of a panel's axes, room at its left and below it, and above it for its title, in inches."""
+"""Size of a panel's axes, room at its left and below it, and above it for its title, in inches; see `scaled`."""
 HEAD, KEY_ROW = 0.5, 0.24
 SIGN, LETTER = 0.6, 0.068
 """Width of a sign of the key, and of a letter of its names."""
@@ -88,36 +88,39 @@ def comparison(
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     handles = _key(panels) if key else []
-    width = columns * (LEFT + WIDTH) + 0.2
+    letter, left, foot, gap, key_row = (scaled(inches) for inches in (LETTER, LEFT, FOOT, GAP, KEY_ROW))
+    width = columns * (left + WIDTH) + 0.2
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)
-    per_row = max(min(2 * columns, int(width / (SIGN + longest * LETTER))), 1)  # the key is as wide as the figure
-    key_height = KEY_ROW * math.ceil(len(handles) / per_row)
-    lines = textwrap.wrap(title, 42 * columns)
-    head = (HEAD + 0.2 * (len(lines) - 1) if title else 0.08) + key_height
-    height = rows * (GAP + HEIGHT + FOOT) + head
+    per_row = max(min(2 * columns, int(width / (SIGN + longest * letter))), 1)  # the key is as wide as the figure
+    key_height = key_row * math.ceil(len(handles) / per_row)
+    lines = textwrap.wrap(title, int(42 * columns / scaled(1.0)))
+    head = (scaled(HEAD + 0.2 * (len(lines) - 1)) if title else 0.08) + key_height
+    height = rows * (gap + HEIGHT + foot) + head
     figure = Picture(figsize=(width, height), dpi=DPI)
     if title:
-        figure.suptitle(literal("\n".join(lines)), fontsize=TITLE + 1, fontweight="bold", y=1 - 0.14 / height, va="top")
+        figure.suptitle(
+            literal("\n".join(lines)), fontsize=scaled(TITLE + 1), fontweight="bold", y=1 - 0.14 / height, va="top"
+        )
     if handles:
         figure.legend(
             handles=handles,
             loc="upper center",
             bbox_to_anchor=(0.5, 1 - (head - key_height - 0.06) / height),
             ncols=per_row,
-            fontsize=LABEL,
+            fontsize=scaled(LABEL),
             frameon=False,
             borderpad=0,
         )
     limits = limits or limits_of(panels)
     for i, panel in enumerate(panels):
         row, column = divmod(i, columns)
-        bottom = height - head - row * (GAP + HEIGHT + FOOT) - GAP - HEIGHT
-        box = (LEFT + column * (LEFT + WIDTH), bottom, WIDTH, HEIGHT)
+        bottom = height - head - row * (gap + HEIGHT + foot) - gap - HEIGHT
+        box = (left + column * (left + WIDTH), bottom, WIDTH, HEIGHT)
         ax = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
         _draw(ax, panel, limits)
-        ax.set_xlabel(xlabel, fontsize=LABEL)
+        ax.set_xlabel(xlabel, fontsize=fitting(xlabel, LABEL, WIDTH, least=LABEL))
         if column == 0:
-            ax.set_ylabel("sliced W1 / floor", fontsize=LABEL, labelpad=2)
+            ax.set_ylabel("sliced W1 / floor", fontsize=scaled(LABEL), labelpad=2)
     return figure
 
 
@@ -136,12 +139,12 @@ def _draw(ax: Axes, panel: Panel, limits: Limits) -> None:
         if points:
             ax.plot(*zip(*points, strict=True), color=line.colour, zorder=2, **LOOKS[line.look])
     ax.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
-    ax.set_title(literal(panel.title), fontsize=TITLE - 1)
+    ax.set_title(literal(panel.title), fontsize=scaled(TITLE - 1))
     for axis, decades in ((ax.xaxis, math.log10(limits[0][1] / limits[0][0])), (ax.yaxis, _decades(limits[1]))):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.6 else (1.0,)))
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axis.set_minor_formatter(NullFormatter())
-    ax.tick_params(which="both", labelsize=TICK + 1, length=2, color="#999999")
+    ax.tick_params(which="both", labelsize=scaled(TICK + 1), length=2, color="#999999")
     ax.grid(color="#eeeeee")
     ax.set_axisbelow(True)
     for spine in ax.spines.values():

@@ -23,8 +23,10 @@ from toy_score.plotting.style import (
     LEARNED,
     TICK,
     Picture,
+    foot,
     head,
     panels,
+    scaled,
     square,
 )
 from toy_score.seeds import seed_of
@@ -75,11 +77,11 @@ def fields(
             if column == len(sigmas) - 1:
                 bar = figure.colorbar(image, cax=ax.inset_axes((1.03, 0.0, 0.04, 1.0)))
                 bar.outline.set_visible(False)
-                bar.ax.tick_params(labelsize=TICK, length=2, color="#999999")
+                bar.ax.tick_params(labelsize=scaled(TICK), length=2, color="#999999")
     _flows(figure, axes[2, :2], learned, exact)
     _curves(axes[2, 2], found)
     legend = "dotted: 99% of the exact noisy mass; dots: where the flow ends, at the lowest noise level"
-    figure.text(0.34, 0.008, legend, fontsize=LABEL, ha="center", va="bottom", color=EXACT)
+    foot(figure, legend, 0.34, 0.008)
     return figure
 
 
@@ -145,8 +147,8 @@ def _flows(figure: Figure, axes: Any, learned: Denoiser, exact: ExactDenoiser) -
         ax.plot(*z[-1].T.numpy(), ".", color=EXACT, markersize=2.0, zorder=3)
     bar = figure.colorbar(lines, cax=axes[1].inset_axes((0.06, 0.08, 0.4, 0.03)), orientation="horizontal")
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=TICK, length=2, color="#999999")
-    axes[1].text(0.06, 0.125, "acceleration |d^2 z / d phi^2|", transform=axes[1].transAxes, fontsize=TICK)
+    bar.ax.tick_params(labelsize=scaled(TICK), length=2, color="#999999")
+    axes[1].text(0.06, 0.125, "acceleration |d^2 z / d phi^2|", transform=axes[1].transAxes, fontsize=scaled(TICK))
 
 
 def _curves(ax: Axes, found: dict[str, Any]) -> None:
@@ -161,9 +163,9 @@ def _curves(ax: Axes, found: dict[str, Any]) -> None:
                 middle, values, style, color=colour, linewidth=width, alpha=0.5 if name == "exact" else 1.0, label=label
             )
     head(ax, "departure from a straight line")
-    ax.set_xlabel(r"noise level $\sigma$", fontsize=LABEL)
+    ax.set_xlabel(r"noise level $\sigma$", fontsize=scaled(LABEL))
     ax.set_ylim(1e-5, 1.0)
-    ax.tick_params(which="both", labelsize=TICK, length=2, color="#999999")
+    ax.tick_params(which="both", labelsize=scaled(TICK), length=2, color="#999999")
     ax.spines[:].set_color("#bbbbbb")
     ax.grid(color="#eeeeee")
-    ax.legend(fontsize=TICK, frameon=False, ncols=2, loc="upper center")
+    ax.legend(fontsize=scaled(TICK), frameon=False, ncols=2, loc="upper center")

@@ -36,14 +36,18 @@ from toy_score.plotting.style import (
     GENERATED,
     LABEL,
     LEARNED,
+    PANEL,
     REAL,
     TICK,
     TRAJECTORY,
     Picture,
+    fitting,
+    foot,
     head,
     literal,
     panels,
     plain,
+    scaled,
     square,
 )
 from toy_score.samplers import Trajectory
@@ -101,7 +105,7 @@ def vector_field(
         legend += "; shading: exact noisy density"
     elif real is not None:
         legend += "; dots: real points"
-    figure.text(0.5, 0.012, legend, fontsize=LABEL, ha="center", va="bottom", color=EXACT)
+    foot(figure, legend)
     return figure
 
 
@@ -188,7 +192,7 @@ def density(learned: Denoiser, exact: ExactDenoiser, title: str, n: int = 120) -
         (model - truth).numpy(), extent=extent, origin="lower", cmap=DIFFERENCE, vmin=-0.1 * top, vmax=0.1 * top
     )
     bar = figure.colorbar(difference, cax=axes[0, 2].inset_axes((0.06, 0.1, 0.4, 0.035)), orientation="horizontal")
-    bar.ax.tick_params(labelsize=TICK, length=2)
+    bar.ax.tick_params(labelsize=fitting("-0.02", TICK, 0.13 * PANEL, least=TICK), length=2)
     return figure
 
 
@@ -212,8 +216,8 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
     ax.loglog(levels, errors[last], "o-", color=LEARNED, label=f"step {last}")
     ax.axhline(1.0, color=EXACT, linewidth=0.8, linestyle=":", label="a network that says 0")
     ax.set_ylim(1e-6, 10)
-    ax.set_xlabel(r"noise level $\sigma$", fontsize=LABEL)
-    ax.legend(fontsize=LABEL - 2, frameon=False)
+    ax.set_xlabel(r"noise level $\sigma$", fontsize=scaled(LABEL))
+    ax.legend(fontsize=scaled(LABEL - 2), frameon=False)
     return figure
 
 
@@ -253,7 +257,9 @@ def _shape(ax: Axes, generated: Tensor, distribution: Distribution) -> None:
     if 1 < len(distribution.mode_weights) <= MAX_SHARES and generated.isfinite().all(dim=-1).any():
         modes = distribution.modes(generated[generated.isfinite().all(dim=-1)])
         shares = [f"{name} {(modes == k).float().mean():.3f}" for k, name in enumerate(distribution.mode_weights)]
-        ax.text(0.02, 0.02, literal("   ".join(shares)), transform=ax.transAxes, fontsize=LABEL - 1, color=GENERATED)
+        text = "   ".join(shares)
+        size = fitting(text, LABEL - 1, 0.55 * PANEL, least=LABEL - 1)  # beside the key
+        ax.text(0.02, 0.02, literal(text), transform=ax.transAxes, fontsize=size, color=GENERATED)
 
 
 def _trajectories(ax: Axes, paths: Trajectory, real: Tensor | None, distribution: Distribution | None) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from toy_score.denoisers import Denoiser, Guided
 from toy_score.distributions import Distribution, LinearObservation
-from toy_score.plotting.style import DENSITY, LABEL, REAL
+from toy_score.plotting.style import DENSITY, LABEL, PANEL, REAL, fitting
 
 __all__ = [
     "arrows",
@@ -109,9 +109,8 @@ def draw_real(ax: Axes, real: Tensor, alpha: float) -> None:
 
 def draw_key(ax: Axes) -> None:
     """The legend, in the lower right corner: hearts, pinwheels and moons leave it free."""
-    key = ax.legend(
-        loc="lower right", fontsize=LABEL - 1, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3
-    )
+    size = fitting("generated", LABEL - 1, 0.36 * PANEL, least=LABEL - 1)  # it would hide too much
+    key = ax.legend(loc="lower right", fontsize=size, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3)
     for handle in filter(None, key.legend_handles):
         handle.set_alpha(1.0)
         if isinstance(handle, Line2D):  # its markers are large already
@@ -122,7 +121,8 @@ def note(ax: Axes, text: str, colour: str) -> None:
     """A remark in the middle of the lower edge, above the shares of the modes."""
     box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
     place: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom", "zorder": 10}
-    ax.text(0.5, 0.1, text, fontsize=LABEL, color=colour, bbox=box, **place)
+    size = fitting(text, LABEL, 0.9 * PANEL, least=LABEL)
+    ax.text(0.5, 0.1, text, fontsize=size, color=colour, bbox=box, **place)
 
 
 def observed(observation: LinearObservation, bounds: float, zoom: float = 1.0) -> list[tuple[Tensor, Tensor]]:

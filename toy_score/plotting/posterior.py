@@ -7,7 +7,7 @@ from torch import Tensor
 
 from toy_score.distributions import Distribution, LinearObservation
 from toy_score.plotting.parts import draw_density, draw_key, draw_real, observed
-from toy_score.plotting.style import EXACT, GENERATED, LABEL, TITLE, Picture, panels, square
+from toy_score.plotting.style import EXACT, GENERATED, LABEL, TITLE, Picture, foot, panels, scaled, square
 
 __all__ = ["posterior"]
 
@@ -40,7 +40,7 @@ def posterior(
     figure, axes = panels(rows, columns, title)
     cells = list(axes.flat)
     for ax, (name, x) in zip(cells, {"exact posterior": None, **generated}.items(), strict=False):
-        square(ax, prior.bounds).set_title(name, fontsize=TITLE - 1)
+        square(ax, prior.bounds).set_title(name, fontsize=scaled(TITLE - 1))
         draw_density(ax, prior, prior.bounds, 0.0).set_alpha(PALE)
         _observed(ax, observation, prior.bounds)
         draw_real(ax, exact, alpha=0.6 if x is None else 0.25)
@@ -51,7 +51,7 @@ def posterior(
     for ax in cells[len(generated) + 1 :]:
         ax.set_visible(False)
     text = "shading: prior; dashed: the observation and two standard deviations to either side; blue: exact posterior"
-    figure.text(0.5, 0.012, text, fontsize=LABEL - 0.5 * (columns < 3), ha="center", va="bottom", color=EXACT)
+    foot(figure, text, size=LABEL - 0.5 * (columns < 3))
     return figure
 
 

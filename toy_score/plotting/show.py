@@ -25,6 +25,7 @@ from toy_score.plotting.style import (
     literal,
     panels,
     plain,
+    scaled,
     square,
 )
 from toy_score.schedules import Schedule
@@ -85,8 +86,8 @@ def _(shown: Schedule) -> Picture:
         scales.set_yscale("log")
     levels.semilogy(t, sigma / alpha, color=LEARNED, label=r"noise level $\sigma / \alpha$")
     for ax in (scales, levels):
-        plain(ax).set_xlabel("time t", fontsize=LABEL)
-        ax.legend(fontsize=LABEL, frameon=False)
+        plain(ax).set_xlabel("time t", fontsize=scaled(LABEL))
+        ax.legend(fontsize=scaled(LABEL), frameon=False)
     return figure
 
 
@@ -99,7 +100,7 @@ def _(shown: Report) -> Picture:
         ax = plain(axes[0, 1], "normalised score error")
         ax.errorbar(shown.levels, shown.score_error, shown.score_error_se, fmt="o-", color=LEARNED)
         ax.set(xscale="log", yscale="log")
-        ax.set_xlabel(r"noise level $\sigma$", fontsize=LABEL)
+        ax.set_xlabel(r"noise level $\sigma$", fontsize=scaled(LABEL))
     return figure
 
 
@@ -111,7 +112,7 @@ def _departures(ax: Axes, report: Report) -> None:
     ax.axvline(0.0, color=EXACT, linewidth=0.8)
     for k, row in enumerate(rows):
         ax.plot(row["z"], k, "o", color=REAL if abs(row["z"]) < SURE else GENERATED)
-    ax.set_yticks(range(len(rows)), [literal(row["label"]) for row in rows], fontsize=LABEL)
+    ax.set_yticks(range(len(rows)), [literal(row["label"]) for row in rows], fontsize=scaled(LABEL))
     most = max([SURE, *(abs(row["z"]) for row in rows)])
     if most > 10.0 * SURE:
         ax.set_xscale("symlog", linthresh=SURE)

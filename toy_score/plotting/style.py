@@ -4,7 +4,7 @@ import io
 import math
 from typing import Any
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
@@ -27,11 +27,13 @@ __all__ = [
     "TRAJECTORY",
     "Picture",
     "darken",
+    "foot",
     "head",
     "in_units",
     "literal",
     "panels",
     "plain",
+    "scaled",
     "square",
     "to_file",
     "to_png",
@@ -56,6 +58,12 @@ PANEL, MARGIN, HEAD = 2.5, 0.4, 0.56
 PANEL_DPI = 145
 DPI = 110
 TITLE, LABEL, TICK = 11, 9, 7
+"""Sizes of letters in points, as all lengths here for matplotlib's default `font.size` of 10; see `scaled`."""
+
+
+def scaled(length: float) -> float:
+    """The size of letters, or of the room for them, at the present `font.size`; the given one at the default of 10."""
+    return length * (rcParams["font.size"] / 10.0)
 
 
 class Picture(Figure):
@@ -94,34 +102,44 @@ def panels(
 ) -> tuple[Picture, Any]:
     """A figure of panels under a title, and its axes, always as a 2-D array.
 
-    A panel is `wide` times as wide as high. `right` and `left` inches are left for bars and for names.
+    A panel is `wide` times as wide as high. `right` and `left` inches are left for bars and for names. All space around
+    the panels grows with the letters; the panels do not.
 
     The panels have fixed places, so pictures of different steps can be compared.
     """
-    width = columns * (wide * PANEL + MARGIN) - MARGIN + left + 0.18 + right
-    height = rows * (PANEL + MARGIN) + HEAD + 0.15
+    margin, top, edge, left, right = (scaled(inches) for inches in (MARGIN, HEAD, 0.12, left, right))
+    width = columns * (wide * PANEL + margin) - margin + left + 0.18 + right
+    height = rows * (PANEL + margin) + top + 0.15
     figure = Picture(figsize=(width, height), dpi=PANEL_DPI)
     size = fitting(title, TITLE + 1, 0.9 * width)
-    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=1 - 0.12 / height, va="top")
+    figure.suptitle(literal(title), fontsize=size, fontweight="bold", y=1 - edge / height, va="top")
     grid = {
         "left": left / width,
         "right": 1 - right / width,
-        "bottom": (MARGIN + 0.05) / height,
-        "top": 1 - HEAD / height,
-        "wspace": MARGIN / PANEL / wide * 0.8,
-        "hspace": MARGIN / PANEL,
+        "bottom": (margin + 0.05) / height,
+        "top": 1 - top / height,
+        "wspace": margin / PANEL / wide * 0.8,
+        "hspace": margin / PANEL,
     }
     return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
 
 
-def fitting(text: str, size: float, width: float) -> float:
-    """The size of letters, at most `size` points, at which a text fits into `width` inches."""
-    return min(size, 72.0 * width / (0.6 * max(len(text), 1)))  # a letter is 0.6 of its size wide, rather less
+def fitting(text: str, size: float, width: float, least: float = 0.0) -> float:
+    """`size`, scaled as far as the text fits into `width` inches, or as `least` points do."""
+    fits = 72.0 * width / (0.6 * max(len(text), 1))  # a letter is 0.6 of its size wide, rather less
+    return min(scaled(size), max(least, fits))
+
+
+def foot(figure: Figure, text: str, x: float = 0.5, y: float = 0.012, size: float = LABEL) -> None:
+    """What the signs mean, in lines centred at the lower edge; they grow with `font.size` as far as they fit."""
+    longest = max(text.split("\n"), key=len)
+    size = fitting(longest, size, 0.97 * figure.get_figwidth(), least=size)
+    figure.text(x, y, text, fontsize=size, ha="center", va="bottom", color=EXACT)
 
 
 def head(ax: Axes, title: str) -> None:
     """The title of a panel."""
-    ax.set_title(title, fontsize=fitting(title, TITLE - 1, PANEL + MARGIN), pad=4)
+    ax.set_title(title, fontsize=fitting(title, TITLE - 1, PANEL + scaled(MARGIN)), pad=4)
 
 
 def square(ax: Axes, bounds: float, title: str = "") -> Axes:
@@ -129,7 +147,7 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
     ax.set(xlim=(-bounds, bounds), ylim=(-bounds, bounds), aspect="equal")
     head(ax, title)
     ax.locator_params(nbins=5)
-    ax.tick_params(labelsize=TICK, length=2, color="#999999")
+    ax.tick_params(labelsize=scaled(TICK), length=2, color="#999999")
     for spine in ax.spines.values():
         spine.set_color("#bbbbbb")
     return ax
@@ -138,7 +156,7 @@ def square(ax: Axes, bounds: float, title: str = "") -> Axes:
 def plain(ax: Axes, title: str = "") -> Axes:
     """Axes of a curve: small ticks, a faint grid."""
     head(ax, title)
-    ax.tick_params(which="both", labelsize=TICK, length=2, color="#999999")
+    ax.tick_params(which="both", labelsize=scaled(TICK), length=2, color="#999999")
     ax.grid(color="#eeeeee")
     ax.set_axisbelow(True)
     ax.spines[:].set_color("#bbbbbb")
@@ -193,5 +211,5 @@ def in_units(figure: Figure, standardisation: Standardisation) -> Figure:
             place: dict[str, Any] = {"transform": ax.transAxes, "ha": ha, "va": va, "zorder": 10}
             box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
             text = literal(f"{name} (1e{power})" if power else name)
-            ax.text(x, y, text, fontsize=TICK, bbox=box, **place)
+            ax.text(x, y, text, fontsize=scaled(TICK), bbox=box, **place)
     return figure

@@ -73,7 +73,7 @@ class AnnealedLangevin(_LangevinSampler):
         if not self.eps > 0:
             raise ValueError(f"eps must be positive, got {self.eps}; NCSN's toy uses 1e-4 with sigma_min = 0.01")
         if self.n_levels is not None and self.n_levels < 2:
-            raise ValueError(f"n_levels must be at least 2, got {self.n_levels}; NCSN uses 10")
+            raise ValueError(f"n_levels must be at least 2, got {self.n_levels}; Langevin has one level, NCSN 10")
         check_at_least(1, steps_per_level=self.steps_per_level)
 
     def times(self, schedule: Schedule) -> Tensor:
