@@ -57,7 +57,7 @@ properties numerics_promises schedules denoisers framework likelihood stable_tar
 map_objectives map_metrics flow_maps far_out properties_of_points distributions oracle zoo own_distribution points
 reading values posteriors posterior_samplers tilts samplers gaussianised metrics paper_metrics fields floor_cache
 not_finite data observed_models evaluation power validation couplings bridges bridge_objectives bridge_modules
-two_moons_inference
+mixture_bridge solvers ranges rehearsal two_moons_inference
 """
 """The files of tests that look at the mathematics, without `test_` and `.py`."""
 
