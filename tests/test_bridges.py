@@ -44,7 +44,9 @@ from toy_score import (
 )
 from toy_score.backbones import MLP
 from toy_score.bridges import STANDARD_NORMAL
+from toy_score.metrics import bridges as measured
 from toy_score.parameterisations import FlowPrediction, Time
+from toy_score.requests import SampleRequest
 from toy_score.samplers import NoiseStream
 
 f64 = torch.float64
@@ -358,3 +360,30 @@ def test_the_density_of_the_flow_is_that_of_the_bridge_at_the_data():
     bridge = GaussianBridge(ONE, OTHER, 0.8, LINE)
     x = ONE.sample(16, generator()).double()
     assert torch.allclose(ProbabilityFlow(bridge, 1e-6).log_prob(x), ONE.log_prob(x), atol=0.02)
+
+
+def test_one_end_that_is_a_mixture_of_round_gaussians_suffices_for_the_exact_flow():
+    for data, source in ((Heart(), STANDARD_NORMAL), (STANDARD_NORMAL, Heart())):
+        assert ExactBridge.is_known(data, source)
+        assert ExactBridge(data, source).slope(points(), 0.5).isfinite().all()
+
+
+class Speeding:
+    """A flow whose velocity is `2 t v`, whatever the point, from the standard normal."""
+
+    source, schedule, velocity = STANDARD_NORMAL, LinearFlow(), torch.tensor([3.0, -2.0], dtype=f64)
+
+    def slope(self, x, t):
+        return (2.0 * t * self.velocity).expand_as(x)
+
+
+def test_the_energy_of_paths_is_a_mean_over_the_points_of_all_requests(monkeypatch):
+    """`PE = int (2 t)^2 |v|^2 dt = 4 |v|^2 / 3` and the way is `v`; Euler's hundred steps are 1.5 % from it."""
+    monkeypatch.setattr(measured, "squared_w2", lambda *ends: 10.0)
+    metric = measured.Bridges(Heart(), None, torch.device("cpu"))
+    for first in (0, 30):
+        metric.update(Speeding(), SampleRequest(first, 30, 0))
+    found = metric.summary()
+    assert found["path_energy"] == pytest.approx(4 / 3 * 13, rel=0.02)
+    assert found["normalised_path_energy"] == pytest.approx(abs(4 / 3 * 13 - 10) / 10, rel=0.05)
+    assert found["straightness"] == pytest.approx(0.25, abs=0.01)

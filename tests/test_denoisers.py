@@ -522,3 +522,13 @@ def test_impossible_objectives_are_refused():
         ExplicitScoreMatching()(truth, Context(x0, t, generator()))
     with pytest.raises(TypeError, match="weighs the output of a network"):
         DenoisingScoreMatching(OutputWeighting())(truth, Context(x0, t, generator()))
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, VP(), EDM()], ids=repr)
+@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS, ids=repr)
+def test_the_slopes_at_several_angles_are_those_of_the_flow_at_each(schedule, parameterisation):
+    model = NetworkDenoiser(MLP((16, 16)).double(), schedule, parameterisation, LogSigma())
+    angles = [math.atan(ratio) for ratio in (0.05, 0.7, 4.0)]
+    z = 2.0 * torch.randn(50, 2, generator=generator(), dtype=f64)
+    for angle, slope in zip(angles, model.flows(angles), strict=True):
+        assert torch.allclose(slope(z), model.flow(torch.full((1, 1), angle, dtype=f64), z), rtol=1e-10, atol=1e-11)

@@ -24,7 +24,7 @@ from toy_score.distributions import (
     Rings,
     SplitNormal,
 )
-from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts
+from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts, _Parts
 from toy_score.distributions.lines import _LinePosterior
 
 EDGED = [Heart(), SplitNormal(), SplitNormal(shift=0.4), Checkerboard(n=2, side=0.7)]
@@ -257,3 +257,14 @@ def test_where_two_far_parts_weigh_alike_their_weights_are_right(normals, equal)
             ours = p.score(torch.tensor([x], dtype=f64), s)
             assert torch.allclose(ours, exact, rtol=0, atol=1e-9 * exact.norm().item()), (low, ours, exact)
     assert crossings >= 2
+
+
+@every([Heart(), SplitNormal(), TwoParts(((1.0, 0.2), (0.8, 0.6))), TwoParts(((1.0, 0.2), (-0.9, 0.5)), equal=True)])
+@pytest.mark.parametrize("sigma", [0.05, 0.6, 3.0])
+def test_near_the_data_the_weights_of_far_points_are_the_usual_ones(p, sigma):
+    """Up to what all parts share, the two formulas of `log q` are one; of points in all half-planes, in some, in
+    none."""
+    x = 2.0 * torch.randn(200, 2, generator=torch.Generator().manual_seed(4), dtype=f64)
+    parts = _Parts(p, x, torch.full((1, 1), sigma, dtype=f64))
+    far, usual = parts._far_log_q(), parts.log_q
+    assert torch.allclose(far - far[:1], usual - usual[:1], rtol=1e-9, atol=1e-9)

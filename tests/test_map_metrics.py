@@ -8,10 +8,12 @@ import torch
 from gaussian_map import DATA, SCHEDULE, STD, GaussianMap
 
 from toy_score import (
+    VP,
     EDMModule,
     ExactFlowMap,
     FlowMapModule,
     Heart,
+    LinearFlow,
     MapMLP,
     MapSteps,
     RungeKutta4,
@@ -22,8 +24,9 @@ from toy_score.compare.contestants import Contestant, cells, line_up
 from toy_score.compare.samplers import parse_samplers
 from toy_score.evaluation import error_budget
 from toy_score.likelihood import one_step
-from toy_score.metrics import ExactPaths, MapError
+from toy_score.metrics import ExactPaths, MapError, maps
 from toy_score.plotting import map_error, to_png
+from toy_score.requests import SampleRequest
 
 f64 = torch.float64
 TRUTH = ExactFlowMap(DATA, SCHEDULE)
@@ -158,3 +161,25 @@ def test_a_flow_map_is_trained_sampled_and_tested_by_the_command_line(tmp_path, 
         entry.main(["fit", "--config", "edm_heart", "--model.sampler", "MapSteps", *cpu])
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("error: MapSteps needs a flow map, NetworkDenoiser is none;")
+
+
+@pytest.mark.parametrize("schedule", [VP(sigma_min=1.0), LinearFlow(0.7, 1e4)], ids=repr)
+def test_one_step_to_a_level_that_keeps_little_of_the_signal_is_in_the_units_of_the_data(schedule):
+    """`alpha` of the lowest level is 0.71 and 0.59; the law is that of the data with the noise of this level."""
+    z = torch.randn(64, 2, generator=generator(), dtype=f64)
+    x, log_q = one_step(ExactFlowMap(DATA, schedule), z)
+    std = math.hypot(STD, schedule.ratios[0])
+    assert torch.allclose(x, std * z, rtol=1e-3)
+    assert torch.allclose(log_q, -0.5 * z.square().sum(dim=1) - math.log(2 * math.pi * std**2), atol=2e-3)
+
+
+def test_points_of_two_requests_count_to_the_limit_and_the_kl_has_its_standard_error(monkeypatch):
+    """The one-step density of a map that is wrong by `1 + e` misses that of the data by a constant plus half of
+    `((1 + e)^2 - 1) |z|^2`, which has the standard deviation `(1 + e)^2 - 1`: within 4.9 standard errors, 11 %."""
+    monkeypatch.setattr(maps, "POINTS", 4000)
+    metric, x0 = maps.Maps(TRUTH), DATA.sample(6000, generator()).double()
+    for first in (0, 3000):
+        metric.update(GaussianMap(0.2), SampleRequest(first, 8, 0), x0[first : first + 3000], generator(first))
+    found = metric.summary()["one_step_reverse_kl_standard_error"]
+    assert found == pytest.approx((1.2**2 - 1) / 4000**0.5, rel=0.11)
+    assert metric.error.square.item() == pytest.approx(x0[:4000].square().sum().item())

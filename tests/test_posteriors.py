@@ -28,7 +28,7 @@ from toy_score import (
     evaluate,
 )
 from toy_score.component import from_config, to_config
-from toy_score.distributions import Rings
+from toy_score.distributions import Rings, lines
 from toy_score.distributions.lines import _LinePosterior
 
 f64 = torch.float64
@@ -287,3 +287,12 @@ def test_a_mixture_stays_one_with_full_covariances():
     gain = torch.tensor([2.0, 0.5], dtype=f64) / (2.0 + 0.09)
     assert torch.allclose(q._mu, gain[None], atol=1e-12)
     assert torch.allclose(q._S, torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=f64) - torch.outer(gain, gain) * 2.09)
+
+
+def test_a_few_evenly_spread_points_of_a_posterior_are_at_the_middles_of_equal_shares(monkeypatch):
+    """Of N(0, I) after an observation 0 of its first coordinate with the deviation 1: N(0, 1/2) there."""
+    monkeypatch.setattr(lines, "PROPOSALS", 1 << 14)
+    monkeypatch.setattr(lines, "STRIPS", 1 << 7)
+    q = _LinePosterior(GaussianMixture([[0.0, 0.0]], stds=1.0), LinearObservation([[1.0, 0.0]], [0.0], 1.0))
+    middles = stats.norm.ppf([0.125, 0.375, 0.625, 0.875]) * 0.5**0.5
+    assert np.allclose(q.reference(4)[:, 0].numpy(), middles, atol=0.03)

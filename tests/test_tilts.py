@@ -208,3 +208,20 @@ def test_arguments_of_tilts_are_checked():
     assert FeynmanKacCorrector(100, langevin=0.0).nfe(VP()) == 100
     with pytest.raises(ValueError, match="cells must be at least 64, got 5"):
         GridDensity([A], [1.0], cells=5)
+
+
+def test_a_single_corrected_sample_is_the_first_of_many_and_none_is_refused():
+    tilt, sampler = Tilt([ExactDenoiser(A, SCHEDULE)], [2.0]), FeynmanKacCorrector(3)
+    assert torch.equal(sampler(tilt, 1, generator()), sampler(tilt, 3, generator())[:1])
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        sampler(tilt, 0, generator())
+
+
+def test_the_twist_of_a_reward_has_a_derivative_where_its_point_has_one():
+    """Then the slope that it states is that of its value; where the point has none, neither has the value."""
+    rewarded = Rewarded(ExactDenoiser(B, VP()), LinearReward([0.6, -0.3]))
+    x = torch.randn(10, 2, generator=generator(), dtype=f64)
+    assert not rewarded.twist(x, 0.3).log_h.requires_grad
+    twist, (alpha, _) = rewarded.twist(x.requires_grad_(), 0.3), VP()(torch.tensor(0.3, dtype=f64))
+    (slope,) = torch.autograd.grad(twist.log_h.sum(), x)
+    assert torch.allclose(alpha * slope, twist.gradient, rtol=1e-6)
