@@ -10,7 +10,7 @@ from toy_score.backbones import MLP
 from toy_score.denoisers import ExactDenoiser, Guided, NetworkDenoiser
 from toy_score.distributions import GaussianMixture, Heart, SplitNormal
 from toy_score.likelihood import ProbabilityFlow
-from toy_score.metrics import Likelihood
+from toy_score.metrics import Likelihood, likelihood as measured
 from toy_score.modules import EDMModule
 from toy_score.parameterisations import EDMPreconditioning, LogSigma, VelocityPrediction
 from toy_score.schedules import EDM, VP, LinearFlow
@@ -199,3 +199,18 @@ def test_the_forward_kl_between_two_gaussians_is_the_closed_form():
     assert abs(found["forward_kl_floor"]) < 1e-3
     assert found["round_trip"] < 1e-3
     assert found["failed"] == 0
+
+
+def test_the_floor_of_the_forward_kl_has_the_standard_error_of_its_points(monkeypatch):
+    """Of N(0, I) with noise as large: the divergence of a point is the logarithm of N(0, I) over N(0, 2 I) there. The
+    first sixty points count, of two parts, at 1e-4 of the solver's."""
+    monkeypatch.setattr(measured, "FEW", 60)
+    p = GaussianMixture([[0.0, 0.0]], stds=1.0)
+    truth, x = ExactDenoiser(p, EDM(1.0, 1e5)), points(p, 80, 0.0)
+    metric = Likelihood(truth)
+    for part in (x[:40], x[40:]):
+        metric.update(ProbabilityFlow(truth), part)
+    gap, found = math.log(2.0) - x[:60].square().sum(dim=1) / 4, metric.summary()
+    assert found["forward_kl_floor"] == pytest.approx(gap.mean().item(), abs=1e-3)
+    error = gap.std(correction=0).item() / 60**0.5
+    assert found["forward_kl_floor_standard_error"] == pytest.approx(error, rel=1e-3)

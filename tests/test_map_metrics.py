@@ -175,11 +175,11 @@ def test_one_step_to_a_level_that_keeps_little_of_the_signal_is_in_the_units_of_
 
 def test_points_of_two_requests_count_to_the_limit_and_the_kl_has_its_standard_error(monkeypatch):
     """The one-step density of a map that is wrong by `1 + e` misses that of the data by a constant plus half of
-    `((1 + e)^2 - 1) |z|^2`, which has the standard deviation `(1 + e)^2 - 1`: within 4.9 standard errors, 11 %."""
-    monkeypatch.setattr(maps, "POINTS", 4000)
-    metric, x0 = maps.Maps(TRUTH), DATA.sample(6000, generator()).double()
-    for first in (0, 3000):
-        metric.update(GaussianMap(0.2), SampleRequest(first, 8, 0), x0[first : first + 3000], generator(first))
+    `((1 + e)^2 - 1) |z|^2`, which has the standard deviation `(1 + e)^2 - 1`: within 4.9 standard errors, 18 %."""
+    monkeypatch.setattr(maps, "POINTS", 1500)
+    metric, x0 = maps.Maps(TRUTH), DATA.sample(2000, generator()).double()
+    for first in (0, 1000):
+        metric.update(GaussianMap(0.2), SampleRequest(first, 8, 0), x0[first : first + 1000], generator(first))
     found = metric.summary()["one_step_reverse_kl_standard_error"]
-    assert found == pytest.approx((1.2**2 - 1) / 4000**0.5, rel=0.11)
-    assert metric.error.square.item() == pytest.approx(x0[:4000].square().sum().item())
+    assert found == pytest.approx((1.2**2 - 1) / 1500**0.5, rel=0.18)
+    assert metric.error.square.item() == pytest.approx(x0[:1500].square().sum().item())
