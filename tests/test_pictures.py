@@ -146,7 +146,7 @@ def test_a_trajectory_leaves_out_its_beginning_and_marks_where_it_begins_and_end
     assert len(paths.x) == 1001 - 250
     lines = {line.get_label(): line for line in lines_of(paths)}
     assert np.allclose(lines["trajectory"].get_xydata(), paths.x[:, 0])
-    assert np.allclose(lines[f"from sigma = {paths.ratio[0]:.3g}"].get_xydata(), paths.x[0, :1])
+    assert np.allclose(lines[rf"from $\sigma$ = {paths.ratio[0]:.3g}"].get_xydata(), paths.x[0, :1])
     assert np.allclose(lines["its end"].get_xydata(), paths.x[-1, :1])
     for marker, ends in (("o", paths.x[0]), ("x", paths.x[-1])):  # of the further paths as well
         drawn = [line.get_xydata() for line in lines_of(paths) if line.get_marker() == marker]

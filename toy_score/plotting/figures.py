@@ -252,7 +252,7 @@ def _samples(ax: Axes, generated: Tensor, real: Tensor | None, distribution: Dis
 def _shape(ax: Axes, generated: Tensor, distribution: Distribution) -> None:
     """The images of circles of the base Gaussian, and the shares of the samples in the modes."""
     for k, piece in enumerate(distribution.circles(CIRCLES)):
-        label = None if k else "circles"
+        label = None if k else "image of circles"
         ax.plot(*piece.T.numpy(), color=REAL, linewidth=0.5, alpha=0.6, zorder=2, label=label)
     if 1 < len(distribution.mode_weights) <= MAX_SHARES and generated.isfinite().all(dim=-1).any():
         modes = distribution.modes(generated[generated.isfinite().all(dim=-1)])
@@ -288,4 +288,4 @@ def _beginning(paths: Trajectory, bounds: float) -> str | None:
     if not bool((paths.x[0].abs() <= bounds).all(dim=-1).any()):
         return None
     sigma = float(paths.ratio[0])
-    return f"from sigma = {sigma:.3g}" if math.isfinite(sigma) else "its start"
+    return rf"from $\sigma$ = {sigma:.3g}" if math.isfinite(sigma) else "its start"
