@@ -18,6 +18,19 @@ EQUIVALENT = {
         "comparison: h[rows].abs() < left.abs() -> h[rows].abs() <= left.abs()",
     ): "of equals, either",
     ("solvers.py", "comparison: excess <= 1.0 -> excess < 1.0"): "only where they are equal",
+    (
+        "couplings/entropic.py",
+        "constant: 0 -> 1",
+    ): "the start of a potential: one is overwritten, a constant in the other cancels",
+    (
+        "couplings/entropic.py",
+        "constant: 1 -> 2",
+    ): "the start of a potential: one is overwritten, a constant in the other cancels",
+    ("distributions/points.py", "constant: 1 -> 2"): "points at a time, for the same sums",
+    (
+        "objectives/maps/trajectories.py",
+        "comparison: u[0] < self.from_noise -> u[0] <= self.from_noise",
+    ): "only where they are equal",
     ("solvers.py", "constant: 1e-10 -> 2e-10"): "a step grows fivefold at most, which is the bound below 3e-4",
 }
 """Survivors that compute the same, (path, change), and why."""

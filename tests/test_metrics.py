@@ -211,6 +211,7 @@ def test_the_expected_sliced_distance_is_the_mean_over_draws(p):
         mean, error = torch.stack(values).mean(), torch.stack(values).std() / draws**0.5
         assert abs(pool.expected(n) - mean) < 5 * error
         assert pool.expected(n) > pool.compute() + error  # the noise of a draw counts
+        assert pool.expected(draws * n // 2) > pool.compute() * 1.001  # so does that of half of all samples
         assert pool.expected(draws * n).item() == pytest.approx(pool.compute().item())
     with pytest.raises(ValueError, match="n must be from 1 to the 20000 samples seen, got 20001; update with more"):
         pool.expected(draws * n + 1)
