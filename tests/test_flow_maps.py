@@ -174,6 +174,21 @@ def test_a_map_of_a_class_is_a_map_of_the_same_network():
     assert (type(exact), exact.tolerance) == (ExactFlowMap, 1e-5)
 
 
+def test_lines_at_the_end_of_a_map_begin_up_to_sixteen_times_as_steep():
+    """Each line at the end of the map is that of an `MLP` of two times, steeper by 1 to 16, and where it was."""
+
+    class Plain(MLP):
+        n_numbers = 2
+
+    torch.manual_seed(0)
+    plain = Plain((8,), edges=5).lines
+    torch.manual_seed(0)
+    lines = MapMLP((8,), edges=5).lines
+    steepness = torch.tensor([1.0] * 5 + [1.0, 2.0, 4.0, 8.0, 16.0])
+    assert torch.allclose(lines.weight, steepness[:, None] * plain.weight)
+    assert torch.allclose(lines.bias, steepness * plain.bias)
+
+
 def test_a_network_of_one_time_is_refused():
     with pytest.raises(ValueError, match=r"conditioned on two times, MLP on one; choose --model\.backbone MapMLP"):
         FlowMapModule(backbone=MLP())

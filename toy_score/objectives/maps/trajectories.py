@@ -73,9 +73,12 @@ class PathLoss(MapLoss):
     """Regression on paths: `|Z(z_i, phi_i -> phi_j) - z_j|^2 / 2` in units of the network's output, `i < j` random.
 
     Args:
-        diagonal: the loss of the diagonal. n_maps: maps in a step, >= 1. from_noise: share of them that begin at the
-        highest level, in [0, 1]. to_data: share of them that end at the lowest level, in [0, 1]. scale: the noise level
-        at the middle of the solver's steps, > 0; below the data's, more of them are at low noise.
+        diagonal: the loss of the diagonal.
+        n_maps: maps in a step, >= 1.
+        from_noise: share of them that begin at the highest level, in [0, 1].
+        to_data: share of them that end at the lowest level, in [0, 1].
+        scale: the noise level at the middle of the solver's steps, > 0; below the data's, more of them are at low
+            noise.
 
     Raises:
         ValueError: if an argument is out of range.
