@@ -68,7 +68,7 @@ PAIRS: dict[str, tuple[Distribution, Distribution, float, float]] = {
 }
 """Source, data, the mark and the published W2."""
 
-N, STEPS, BATCH, SIZE = 10_000, 4000, 512, 512
+N, STEPS, BATCH, SIZE = 10_000, 16_000, 512, 512
 DRAWS, ENERGY_POINTS, EVEN_POINTS = 4, 2048, 4000
 METHODS = ("optimal", "independent", "bridge")
 
@@ -86,7 +86,7 @@ class Settings:
 CAUSES = {
     "none": Settings(),
     "100 000 training points": Settings(n=100_000),
-    "16 000 training steps": Settings(steps=4 * STEPS),
+    "4000 training steps": Settings(steps=STEPS // 4),
     "400 steps of Euler": Settings(euler=400),
     "parts of 128 points": Settings(size=128),
 }

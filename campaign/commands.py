@@ -152,12 +152,13 @@ TEMPORARY = (".new", ".part", ".state", ".lock", ".tmp")
 
 
 def left_over(folder: Path) -> list[str]:
-    """Temporary files that are still there, but for the unfinished checkpoint of a run that was killed.
+    """Temporary files that are still there, but for the unfinished file of a run that was killed.
 
-    Nobody writes into the folder of a run that has ended, so `last.ckpt.new` stays where a kill left it; nothing reads
-    it.
+    Nobody writes into the folder of a run that has ended, so the `.new` of its checkpoint or its `config.yaml` stays
+    where a kill left it; nothing reads it.
     """
-    return [name for name in files(folder) if name.endswith(TEMPORARY) and not name.endswith("last.ckpt.new")]
+    stray = [name for name in files(folder) if name.endswith(TEMPORARY)]
+    return [name for name in stray if not (name.startswith("lightning_logs/") and name.endswith(".new"))]
 
 
 def read(path: Path) -> Any:

@@ -59,6 +59,9 @@ def _setting(chance: random.Random, texts: tuple[list[str], list[str]], folder: 
     elif how < 8:
         for _ in range(chance.choice([1, 1, 2, 4])):
             tree = replaced(chance, tree)
+        if isinstance(tree, dict) and isinstance(trainer := tree.get("trainer"), dict):
+            if trainer.get("default_root_dir") == "../outside":
+                trainer["default_root_dir"] = "inside"
         what, content = "config, tree", yaml.safe_dump(tree, allow_unicode=True).encode()
     else:
         what, content = "command line", text.encode()
@@ -75,6 +78,8 @@ def _flags(chance: random.Random, tree: Any) -> list[str]:
     for _ in range(chance.choice([1, 1, 2, 5])):
         name = chance.choice([*WORDS, *(f"--{name}" for name in [*OPTIONS, *names])])
         value = chance.choice(HOSTILE)
+        if name == "--trainer.default_root_dir" and value == "../outside":
+            value = "inside"  # runs may be kept in any folder that a user names
         written = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n...")[0]
         how = chance.randrange(8)
         found += [name] if how == 0 else [f"{name}={written}"] if how == 1 else [name, written.strip()]

@@ -18,6 +18,7 @@ from toy_score.data import ToyDataModule
 from toy_score.files import locked
 from toy_score.modules import ScoreModule, trained_units
 from toy_score.progress import is_watched
+from toy_score.quiet import silenced
 from toy_score.training import is_first_process
 
 __all__ = ["Built", "locked_output", "restoring", "say", "trainer_of"]
@@ -26,6 +27,8 @@ say = rank_zero_only(print)
 
 
 MOST_DEVICES = 1024
+UNCHECKED = (AttributeError, LookupError, TypeError)
+"""What Lightning raises for settings that it does not check."""
 
 KEPT = ("backbone", "optimizer", "lr_schedule")
 """Settings of a model that a resumed run keeps, since their state is in the checkpoint."""
@@ -138,7 +141,21 @@ def trainer_of(arguments: dict[str, Any], callbacks: list[pl.Callback], **change
     own = own if isinstance(own, list) else [own]
     has_bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own)
     bars = [ProgressBar()] if bar and not has_bar else []
-    return pl.Trainer(**built | {"callbacks": [*own, *bars, *callbacks]})
+    try:
+        return pl.Trainer(**built | {"callbacks": [*own, *bars, *callbacks]})
+    except UNCHECKED as error:
+        given = [f"trainer.{name} {value!r}" for name, value in arguments.items() if not _is_taken(name, value)]
+        raise ValueError(f"the trainer cannot be made with {', '.join(given) or 'its settings'}: {error}") from error
+
+
+def _is_taken(name: str, value: Any) -> bool:
+    """Whether Lightning makes a trainer of this setting alone."""
+    try:
+        with silenced():
+            pl.Trainer(**{name: instantiated(value)})
+    except Exception:
+        return False
+    return True
 
 
 def instantiated(value: Any) -> Any:
@@ -149,7 +166,11 @@ def instantiated(value: Any) -> Any:
         return value
     module, _, name = value["class_path"].rpartition(".")
     arguments = {name: instantiated(item) for name, item in value["init_args"].items()}
-    return getattr(importlib.import_module(module), name)(**arguments)
+    make = getattr(importlib.import_module(module), name)
+    try:
+        return make(**arguments)
+    except UNCHECKED as error:
+        raise ValueError(f"{name} cannot be made with {value['init_args']}: {error}") from error
 
 
 def locked_output(path: str | Path) -> AbstractContextManager[None]:
