@@ -162,7 +162,11 @@ def test_callbacks_of_lightning_can_be_added_in_a_config(here, capsys):
     [
         ("max_time", "[1, 2]", "the trainer cannot be made with trainer.max_time [1, 2]: "),
         ("val_check_interval", "[1]", "the trainer cannot be made with trainer.val_check_interval [1]: "),
-        ("callbacks", "{class_path: Timer, init_args: {duration: [1]}}", "Timer cannot be made with {'duration': [1]}: "),
+        (
+            "callbacks",
+            "{class_path: Timer, init_args: {duration: [1]}}",
+            "Timer cannot be made with {'duration': [1]}: ",
+        ),
     ],
 )
 def test_a_setting_that_lightning_does_not_check_is_named(name, value, said, tmp_path, monkeypatch, capsys):

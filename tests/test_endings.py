@@ -214,6 +214,19 @@ def test_a_training_goes_on_only_from_its_whole_state(part, value, trained, caps
     assert "does not hold the state of a training that can go on; start a new run from the weights" in lines[0]
 
 
+@pytest.mark.parametrize("of", ["settings", "averages"])
+def test_an_optimizer_that_cannot_take_a_step_with_its_state_is_refused_before_the_run(of, trained, capsys):
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    state = content["optimizer_states"][0]
+    del (state["param_groups"][0] if of == "settings" else state["state"][0])["eps" if of == "settings" else "exp_avg"]
+    torch.save(content, "odd.ckpt")
+    argv = ["fit", "--config", "tiny.yaml", "--trainer.max_steps", "3", "--ckpt_path", "odd.ckpt"]
+    code, lines = ended(capsys, entry.main, argv)
+    assert (code, len(lines)) == (2, 1)
+    assert "does not hold the state of a training that can go on" in lines[0]
+    assert not Path("lightning_logs").exists()
+
+
 def prints_into_the_pipe():
     """In a process of its own: the standard output is a pipe of that name, and pictures are a pixel."""
     brief()

@@ -7,7 +7,8 @@ Every parameterisation reads the network's output `F` linearly (Karras et al. 20
                                                    and k_out = -alpha c_out / sigma.
 
 The second pair follows from the first by `eps = (x - alpha D) / sigma`, but is simplified by hand for each, so that no
-rounding error is divided by a small sigma. With `R^2 = alpha^2 + sigma^2`, `s = sigma / alpha` and `q^2 = s^2 +
+rounding error is divided by a small sigma. The velocity on the circle, `(alpha eps - sigma D) / R`, follows from both; EDM's
+is `s (1 - sigma_data^2) / (q^2 R)` and `-sigma_data R / (alpha q)`. With `R^2 = alpha^2 + sigma^2`, `s = sigma / alpha` and `q^2 = s^2 +
 sigma_data^2`:
 
 | predicts | c_in | c_skip | c_out | k_skip | k_out |
@@ -67,6 +68,12 @@ class Parameterisation(Component, ABC):
         """The factors for the score, `(-k_skip / sigma, -k_out / sigma)`."""
         k_skip, k_out = self.noise(alpha, sigma)
         return -k_skip / sigma, -k_out / sigma
+
+    def velocity(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors for the velocity on the circle, `(alpha eps - sigma D) / R`."""
+        (c_skip, c_out), (k_skip, k_out) = self.data(alpha, sigma), self.noise(alpha, sigma)
+        R = torch.hypot(alpha, sigma)
+        return (alpha * k_skip - sigma * c_skip) / R, (alpha * k_out - sigma * c_out) / R
 
     def output(self, backbone: Backbone, x: Tensor, c: Tensor, labels: Tensor | None = None) -> Tensor:
         """`F`, `(n, 2)`: the network's output for its input `x`, which is already multiplied by `c_in`."""
@@ -170,6 +177,11 @@ class EDMPreconditioning(Parameterisation):
     def noise(self, alpha: Tensor, sigma: Tensor) -> Pair:
         s, q = self._ratio_and_radius(alpha, sigma)
         return s / (alpha * q * q), -self.sigma_data / q
+
+    def velocity(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        s, q = self._ratio_and_radius(alpha, sigma)
+        R = torch.hypot(alpha, sigma)
+        return (1.0 - self.sigma_data**2) * s / (q * q * R), -self.sigma_data * R / (alpha * q)
 
 
 @dataclass(frozen=True)

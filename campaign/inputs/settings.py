@@ -59,9 +59,9 @@ def _setting(chance: random.Random, texts: tuple[list[str], list[str]], folder: 
     elif how < 8:
         for _ in range(chance.choice([1, 1, 2, 4])):
             tree = replaced(chance, tree)
-        if isinstance(tree, dict) and isinstance(trainer := tree.get("trainer"), dict):
-            if trainer.get("default_root_dir") == "../outside":
-                trainer["default_root_dir"] = "inside"
+        trainer = tree.get("trainer") if isinstance(tree, dict) else None
+        if isinstance(trainer, dict) and trainer.get("default_root_dir") == "../outside":
+            trainer["default_root_dir"] = "inside"
         what, content = "config, tree", yaml.safe_dump(tree, allow_unicode=True).encode()
     else:
         what, content = "command line", text.encode()

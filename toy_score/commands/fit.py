@@ -183,10 +183,14 @@ DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeE
 
 
 def _restore(checkpoint: dict[str, Any], model: ScoreModule) -> None:
-    """Try whether the optimizer and the learning-rate schedule take their states, before there is a run."""
-    optimizer = model.optimizer(list(model.parameters()))
+    """Try whether optimizer and learning-rate schedule take their states, and a step, before there is a run."""
+    parameters = [torch.nn.Parameter(weights.detach().clone()) for weights in model.parameters()]
+    for weights in parameters:
+        weights.grad = torch.zeros_like(weights)
+    optimizer = model.optimizer(parameters)
     (state,) = checkpoint["optimizer_states"]
     optimizer.load_state_dict(copy.deepcopy(state))
+    optimizer.step(lambda: torch.zeros(()))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     for stored in checkpoint["lr_schedulers"]:
         schedule.load_state_dict(copy.deepcopy(stored))

@@ -94,7 +94,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
 
     def velocity(self, x: Tensor, t: At) -> Tensor:
         level = self._level(x, t)
-        return _affine(*self._velocity_factors(level), x, self._output(x, level))
+        return _affine(*self.parameterisation.velocity(level.alpha, level.sigma), x, self._output(x, level))
 
     def denoise_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         level = self._level(x, t)
@@ -104,7 +104,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
         weights = next(self.parameters())
         exact = torch.promote_types(weights.dtype, torch.float32)
         level = self.level_at_angle(torch.tensor(angles, dtype=exact, device=weights.device)[:, None])
-        (skip, out), R = self._velocity_factors(level), level.radius
+        (skip, out), R = self.parameterisation.velocity(level.alpha, level.sigma), level.radius
         c_in, c = R * self.parameterisation.c_in(level.alpha, level.sigma), self._condition(level)
 
         def slope(k: int, z: Tensor) -> Tensor:
@@ -120,14 +120,7 @@ class NetworkDenoiser(nn.Module, Denoiser):
 
     def velocity_jacobian(self, x: Tensor, t: At) -> tuple[Tensor, Tensor]:
         level = self._level(x, t)
-        return self._jacobian(*self._velocity_factors(level), x, level)
-
-    def _velocity_factors(self, level: Levels) -> tuple[Tensor, Tensor]:
-        _, alpha, sigma = level
-        (c_skip, c_out), (k_skip, k_out) = (
-            f(alpha, sigma) for f in (self.parameterisation.data, self.parameterisation.noise)
-        )
-        return (alpha * k_skip - sigma * c_skip) / level.radius, (alpha * k_out - sigma * c_out) / level.radius
+        return self._jacobian(*self.parameterisation.velocity(level.alpha, level.sigma), x, level)
 
     def _jacobian(
         self, skip: Tensor | float, out: Tensor, x: Tensor, level: Levels, c: Tensor | None = None

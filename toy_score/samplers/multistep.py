@@ -12,9 +12,10 @@ where a simple function approximates `D` under the integral. On the circle (see 
 In both, the integrand is replaced by a combination of its latest values, whose weights depend on the grid alone.
 """
 
+import functools
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,7 @@ class _AdamsMethod(MultistepSampler[Memory], GridSampler):
     order: int
 
     @abstractmethod
-    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
+    def weights(self, h: float, nodes: Sequence[float]) -> Sequence[float]:
         """Weights of the remembered values for a step from 0 to `h`, given their positions, the newest at 0."""
 
     def combine(self, now: float, then: float, value: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
@@ -81,7 +82,7 @@ class DPMSolver2M(_ExponentialMethod):
     n_steps: int = 20
     grid: Grid = Karras()
 
-    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
+    def weights(self, h: float, nodes: Sequence[float]) -> Sequence[float]:
         whole = -math.expm1(-h)
         if len(nodes) == 1:
             return [whole]
@@ -108,7 +109,7 @@ class SDEDPMSolver2M(_AdamsMethod):
     n_steps: int = 80
     grid: Grid = Angular()
 
-    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
+    def weights(self, h: float, nodes: Sequence[float]) -> Sequence[float]:
         if len(nodes) == 1:
             return [1.0]
         half = 0.5 * h / -nodes[1]
@@ -147,8 +148,8 @@ class ExponentialAdams(_ExponentialMethod):
         super().__post_init__()
         check_order(self.order)
 
-    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
-        return lagrange_weights(h, nodes, lambda tau: np.exp(tau - h))
+    def weights(self, h: float, nodes: Sequence[float]) -> Sequence[float]:
+        return lagrange_weights(h, tuple(nodes), rate=1.0)
 
 
 @dataclass(frozen=True)
@@ -175,14 +176,14 @@ class AdamsBashforth(_AdamsMethod):
         super().__post_init__()
         check_order(self.order)
 
-    def weights(self, h: float, nodes: Sequence[float]) -> list[float]:
-        return lagrange_weights(h, nodes, np.ones_like)
+    def weights(self, h: float, nodes: Sequence[float]) -> Sequence[float]:
+        return lagrange_weights(h, tuple(nodes), rate=0.0)
 
     def multistep(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream, memory: Memory | None
     ) -> tuple[Tensor, Memory]:
         dz, memory = self.combine(t.angle, s.angle, denoiser.velocity(x, t), memory)
-        return s.radius * (x / t.radius + dz), memory
+        return ((s.radius / t.radius) * x).add_(dz, alpha=s.radius), memory
 
 
 def check_order(order: int) -> None:
@@ -195,11 +196,14 @@ def check_order(order: int) -> None:
         raise ValueError(f"order must be 1, 2, 3 or 4, got {order}")
 
 
-def lagrange_weights(h: float, nodes: Sequence[float], kernel: Callable[[np.ndarray], np.ndarray]) -> list[float]:
-    """`int_0^h kernel(tau) L_j(tau) dtau` of the Lagrange polynomials of the nodes, by Gauss-Legendre quadrature."""
+@functools.lru_cache(maxsize=1024)  # every block of rows takes the same steps
+def lagrange_weights(h: float, nodes: tuple[float, ...], rate: float) -> tuple[float, ...]:
+    """`int_0^h e^(rate (tau - h)) L_j(tau) dtau` of the Lagrange polynomials of the nodes, by Gauss-Legendre
+    quadrature."""
     tau, dtau = 0.5 * h * (NODES + 1.0), 0.5 * h * WEIGHTS
     where, weights = np.array(nodes), []
     for j, node in enumerate(where):
         others = np.delete(where, j)[:, None]
-        weights.append(float((kernel(tau) * np.prod((tau - others) / (node - others), axis=0) * dtau).sum()))
-    return weights
+        polynomial = np.prod((tau - others) / (node - others), axis=0)
+        weights.append(float((np.exp(rate * (tau - h)) * polynomial * dtau).sum()))
+    return tuple(weights)

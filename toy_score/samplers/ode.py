@@ -268,7 +268,8 @@ class EDMStochastic(GridSampler):
             gamma = min(self.S_churn / self.n_steps, 2**0.5 - 1)
             up = schedule.level_at(min(t.ratio * (1 + gamma), schedule.ratios[1]))
             added = max(up.ratio**2 - t.ratio**2, 0.0) ** 0.5
-            x, t = up.alpha * (x / t.alpha + added * self.S_noise * noise.normal()), up
+            scaled = (up.alpha / t.alpha) * x
+            x, t = scaled.add_(noise.normal(), alpha=up.alpha * added * self.S_noise), up
         return heun_step(denoiser, x, t, s)
 
     def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
