@@ -26,7 +26,14 @@ def model(**arguments):
 def test_a_network_of_any_precision_is_trained_validated_drawn_and_sampled(precision, dtype, tmp_path):
     trained = model()
     pictures = Pictures(n_samples=20, sigmas=(0.5,), frames=0)
-    trainer = fit(trained, tmp_path, 2, callbacks=[EMA(), pictures], options={"precision": precision}, steps_at_once=1)
+    trainer = fit(
+        trained,
+        tmp_path,
+        2,
+        callbacks=[EMA(every_n_steps=1), pictures],
+        options={"precision": precision},
+        steps_at_once=1,
+    )
     assert next(trained.parameters()).dtype == dtype
     assert torch.isfinite(trainer.callback_metrics["val/score_error"])
     trainer.save_checkpoint(tmp_path / "last.ckpt")

@@ -351,7 +351,7 @@ def test_the_doctor_reports_one_far_point_in_500():
     x[17, 1] = 1e4
     z = Standardisation.of(x)(x)
     finding = found(z)["outliers"]
-    assert "farthest out along y have 100% of its variance; the farthest is at 22.3, the others have sd" in finding.text
+    assert "y have 100% of its variance; the farthest is 22.3 standard deviations out; that of" in finding.text
     assert "remove them" in finding.advice
 
 

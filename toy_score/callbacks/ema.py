@@ -76,4 +76,6 @@ def averaged_model(callback: pl.Callback) -> ScoreModule | None:
 def _update(most: float, averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
     """Move the averages towards the weights, after so many updates; `most` is the largest share that they keep."""
     n = float(updates)
+    # Weights in bfloat16 are averaged in float32: eight bits would lose what an update adds.
+    weights = [new.to(old.dtype) for old, new in zip(averages, weights, strict=True)]
     get_ema_multi_avg_fn(min(most, (1.0 + n) / (10.0 + n)))(averages, weights, updates)

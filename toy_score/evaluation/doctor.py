@@ -100,10 +100,11 @@ def outliers(points: Points) -> list[Finding]:
         squares, rows = (x - x.mean()).square().sort(descending=True)
         share = (squares[:k].sum() / squares.sum()).item() if squares.sum() > 0 else 0.0
         if share > 0.5:
-            rest = x[rows[k:]]
+            sd = x.std()
+            farthest, rest = (x[rows[0]] - x.mean()).abs() / sd, x[rows[k:]].std() / sd
             text = (
                 f"the {k} of {len(points)} points that are farthest out along {name} have {share:.0%} of its variance; "
-                f"the farthest is at {x[rows[0]].item():.3g}, the others have sd {rest.std().item():.2g}"
+                f"the farthest is {farthest:.3g} standard deviations out; that of the others alone is {rest:.2g} of it"
             )
             findings.append(Finding("outliers", text, False, f"remove them, or take the logarithm of {name}"))
     return findings
