@@ -1,8 +1,9 @@
 """Flows between two distributions by the protocol of [SF]2M (Tong et al. 2024), table 2.
 
-    python -m benchmarks.couplings                            # all pairs and methods from five seeds, about an hour
+    python -m benchmarks.couplings                            # all pairs and methods from five seeds, about two hours
     python -m benchmarks.couplings moons_to_eight_gaussians   # one pair of distributions; printed, not written
     python -m benchmarks.couplings --seeds 1                  # one training of each
+    python -m benchmarks.couplings --kept                     # the results that are at hand; none is made
 
 Each model is trained on 10 000 points of the data. Then new points of the source follow its flow in 100 steps of
 Euler's method, and are compared with as many new points of the data by the exact W2. Seed k is that of the weights, the
@@ -10,13 +11,14 @@ points and the noise. `independent` is I-CFM, `optimal` OT-CFM with parts of 512
 pairs and sigma = 1, along its flow. Every result is kept as JSON in `results/couplings/` with the digest of its
 settings, so an interrupted benchmark goes on where it stopped.
 
-`noise floor` is the W2 of two sets of exact points, the median of four draws and their range. Where there are modes,
-most of it comes from chance: how many of the points fall on each. `equal shares` is the floor of two sets with as many
-points of each class. `W2, even points` has less chance: 4000 points of source and data are evenly spread there (Sobol
-points), and its floor is the exact flow of independent pairs on the same points, in the same steps. `path energy` is
-the normalised one, `|E int |u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of source and data. `mark` is this
-project's aim, `published` the best W2 of the paper's table, both for 10 000 points. CPU seconds are those of the
-training, with the making of the pairs.
+`resampled` is the W2 of training points, drawn with replacement, to the same test points: what a model of the training
+points without any error would have. `noise floor` is the W2 of two sets of exact points, the median of four draws and
+their range. Where there are modes, most of it comes from chance: how many of the points fall on each. `equal shares` is
+the floor of two sets with as many points of each class. `W2, even points` has less chance: 4000 points of source and
+data are evenly spread there (Sobol points), and its floor is the exact flow of independent pairs on the same points, in
+the same steps. `path energy` is the normalised one, `|E int |u|^2 dt - W2^2| / W2^2`, with the W2 of 2048 points of
+source and data. `mark` is this project's aim, `published` the best W2 of the paper's table, both for 10 000 points. CPU
+seconds are those of the training, with the making of the pairs.
 
 With `--causes`, a second table has the causes of what is left from the normal to the moons: OT-CFM of seed 0 with one
 setting changed.
@@ -112,10 +114,21 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     for seed in range(options.seeds):
         for pair in options.parts:
             for method in options.methods:
+                if options.kept and not path_of(folder or RESULTS, pair, method, seed, options.points).exists():
+                    continue
                 run = kept(pair, method, seed, folder, options.points)
                 results.setdefault((pair, method), []).append(run)
+    results = dict(sorted(results.items(), key=lambda item: options.parts.index(item[0][0])))
     exact = {pair: kept(pair, "exact", 0, folder, options.points) for pair in options.parts}
-    rows = [table_row(pair, method, runs, exact[pair]) for (pair, method), runs in results.items()]
+    perfect = {
+        (pair, run["seed"]): kept(pair, "resampled", run["seed"], folder, options.points)
+        for (pair, _), runs in results.items()
+        for run in runs
+    }
+    rows = [
+        table_row(pair, method, runs, exact[pair], [perfect[pair, run["seed"]]["w2"] for run in runs])
+        for (pair, method), runs in results.items()
+    ]
     title = f"{options.points} test points, {N} training points, {STEPS} training steps of {BATCH} points"
     tables = {title: rows}
     if options.causes and CAUSES_OF in options.parts:
@@ -133,8 +146,10 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     return tables
 
 
-def table_row(pair: str, method: str, runs: list[dict[str, Any]], floor: dict[str, Any]) -> dict[str, Any]:
-    """A row of the first table, from the runs of all seeds and the result of exact points."""
+def table_row(
+    pair: str, method: str, runs: list[dict[str, Any]], floor: dict[str, Any], resampled: list[float]
+) -> dict[str, Any]:
+    """A row of the first table, from the runs of all seeds, exact points, and training points drawn again."""
     _, _, mark, published = PAIRS[pair]
     values = {name: [run[name] for run in runs] for name in runs[0]}
     return {
@@ -142,6 +157,7 @@ def table_row(pair: str, method: str, runs: list[dict[str, Any]], floor: dict[st
         "method": method,
         "seeds": len(runs),
         "W2": spread(values["w2"], ".3f"),
+        "resampled": spread(resampled, ".3f"),
         "noise floor": spread(floor["draws"], ".3f"),
         "mark": mark,
         "published": published,
@@ -160,7 +176,8 @@ def kept(
     """The result of a pair, a method and a seed: the one that was measured before, or a new one."""
     changed = CAUSES[cause]
     if folder is None:
-        return measured(pair, method, seed, 200, replace(changed, n=200, steps=20))
+        quick = {"pair": pair, "method": method, "seed": seed}
+        return quick | measured(pair, method, seed, 200, replace(changed, n=200, steps=20))
     source, data = PAIRS[pair][:2]
     settings: dict[str, Any] = {
         "test": n_test,
@@ -170,12 +187,20 @@ def kept(
     }
     if method == "exact":
         settings["draws"] = DRAWS
+    elif method == "resampled":
+        settings["n"] = changed.n
     else:
         settings |= {"model": to_config(model(method, source, changed.size)), "batch": BATCH, **asdict(changed)}
+    case = {"pair": pair, "method": method, "seed": seed, "cause": cause, "n_test": n_test}
+    path = path_of(folder, pair, method, seed, n_test, cause)
+    return once(path, settings, case, lambda: measured(pair, method, seed, n_test, changed))
+
+
+def path_of(folder: Path, pair: str, method: str, seed: int, n_test: int, cause: str = "none") -> Path:
+    """Where a result is kept."""
     of_cause = [] if cause == "none" else [cause.replace(" ", "_")]
     name = "-".join([pair, method, str(seed), *([] if n_test == N else [str(n_test)]), *of_cause])
-    case = {"pair": pair, "method": method, "seed": seed, "cause": cause, "n_test": n_test}
-    return once(folder / f"{name}.json", settings, case, lambda: measured(pair, method, seed, n_test, changed))
+    return folder / f"{name}.json"
 
 
 def once(
@@ -197,13 +222,16 @@ def measured(pair: str, method: str, seed: int, n_test: int, settings: Settings)
     source, data = PAIRS[pair][:2]
     if method == "exact":
         return floors(source, data, n_test)
+    points_module = DistributionDataModule(
+        data, n_train=settings.n, fresh=False, batch_size=min(BATCH, settings.n), steps_at_once=10, data_seed=seed
+    )
+    test_points = points(data, n_test, 2000 + seed)
+    if method == "resampled":
+        return {"w2": exact_w2(resampled(points_module, n_test, seed), test_points).item()}
     torch.manual_seed(seed)
     begun = time.process_time()
     net = model(method, source, settings.size)
     net.noise_seed, net.n_pairs = seed, min(net.n_pairs, settings.steps * BATCH)
-    points_module = DistributionDataModule(
-        data, n_train=settings.n, fresh=False, batch_size=min(BATCH, settings.n), steps_at_once=10, data_seed=seed
-    )
     trainer = trainer_only(settings.steps, callbacks=[EMA()], accelerator="cpu")
     trainer.fit(net, points_module)
     cpu = time.process_time() - begun
@@ -213,7 +241,7 @@ def measured(pair: str, method: str, seed: int, n_test: int, settings: Settings)
     w2 = squared_w2(data, source, min(ENERGY_POINTS, n_test))
     return {
         "cpu_seconds": cpu,
-        "w2": exact_w2(ends, points(data, n_test, 2000 + seed)).item(),
+        "w2": exact_w2(ends, test_points).item(),
         "even_w2": even_w2(net.denoiser, data, min(EVEN_POINTS, n_test), settings.euler),
         "path_energy": abs(energy.mean().item() - w2) / w2,
         "energy": energy.mean().item(),
@@ -228,6 +256,15 @@ def floors(source: Distribution, data: Distribution, n_test: int) -> dict[str, A
     equal = exact_w2(*(of_equal_shares(data, n_test, k) for k in range(2))).item()
     exact = ExactBridge(data, source, LinearFlow(sigma_min=1e-3, sigma_max=1e3))
     return {"draws": draws, "equal_w2": equal, "even_w2": even_w2(exact, data, min(EVEN_POINTS, n_test))}
+
+
+def resampled(data: DistributionDataModule, n: int, seed: int) -> torch.Tensor:
+    """Training points, drawn with replacement."""
+    known = data.known()
+    assert known is not None
+    assert known.training is not None  # the points are not fresh
+    generator = torch.Generator().manual_seed(seed_of("training points drawn again", seed))
+    return known.training.x[torch.randint(len(known.training.x), (n,), generator=generator)]
 
 
 def of_equal_shares(distribution: Distribution, n: int, number: int) -> torch.Tensor:
@@ -255,6 +292,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark alone."""
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each pair and method; 5 by default")
     parser.add_argument("--points", type=int, default=N, help="test points; 10000 by default")
+    parser.add_argument("--kept", action="store_true", help="the results that are at hand; none is made")
     parser.add_argument("--causes", action="store_true", help="the second table as well")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="all by default")
 
