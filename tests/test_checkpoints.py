@@ -329,21 +329,23 @@ def test_a_checkpoint_that_lacks_the_units_of_its_network_is_refused(content, ca
 
 
 @pytest.mark.parametrize(
-    ("part", "places"),
+    ("part", "places", "said"),
     [
-        ("loops", ("fit_loop", "epoch_progress", "total", "completed")),
-        ("loops", ("fit_loop", "epoch_loop.val_loop.batch_progress", "total", "processed")),
-        ("lr_schedulers", (0, "_step_count")),
+        ("loops", ("fit_loop", "epoch_progress", "total", "completed"), "cannot be restored"),
+        ("loops", ("validate_loop", "batch_progress", "total", "ready"), "cannot be restored"),
+        ("lr_schedulers", (0, "_step_count"), "does not hold the state of a training that can go on"),
     ],
 )
-def test_counters_that_are_words_are_refused_before_a_run_begins(part, places, content, capsys):
+@pytest.mark.parametrize("value", ["seven", [7]])
+def test_counters_that_are_no_numbers_are_refused_before_a_run_begins(part, places, said, value, content, capsys):
     odd = copy.deepcopy(content)
     state = odd[part]
     for place in places[:-1]:
         state = state[place]
-    state[places[-1]] = "seven"
+    state[places[-1]] = value
     torch.save(odd, "odd.ckpt")
     words = "--model EDMModule --data HeartDataModule --trainer.max_steps 4 --trainer.logger false --ema.decay 0"
     settings = [*words.split(), "--model.backbone.hidden", "[16]"]
-    line = refused(capsys, "fit", *settings, "--ckpt_path", "odd.ckpt")
-    assert "does not hold the state of a training that can go on" in line
+    assert said in refused(capsys, "fit", *settings, "--ckpt_path", "odd.ckpt")
+    if part == "loops":
+        assert said in refused(capsys, "validate", "--ckpt_path", "odd.ckpt")

@@ -142,6 +142,8 @@ def test_some_schedules_preserve_variance(schedule):
         (lambda: VE(1.0, 1.0), "got 1.0 >= 1.0"),
         (lambda: VE(n_levels=1), "n_levels must be at least 2, got 1"),
         (lambda: EDM(0.0, 5.0), "sigma_min must be a positive number, got 0.0"),
+        (lambda: EDM(1e-320, 5.0), "sigma_min must be at least 1e-30, got 1e-320"),
+        (lambda: EDM(0.01, 1e200), "sigma_max must be at most 1e+30 on this schedule, got 1e+200"),
         (lambda: LinearFlow(5.0, 2.0), "got 5.0 >= 2.0; swap them"),
         (lambda: Cosine(s=0.0), "s must be positive, got 0.0"),
         (lambda: VP(20.0, 0.1), "got 20.0 and 0.1; swap them"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from toy_score.callbacks import ProgressBar
 from toy_score.commands.arguments import Given
@@ -17,11 +18,12 @@ from toy_score.component import from_config, to_config, written
 from toy_score.data import ToyDataModule
 from toy_score.files import locked
 from toy_score.modules import ScoreModule, trained_units
+from toy_score.modules.checkpoints import read_checkpoint
 from toy_score.progress import is_watched
 from toy_score.quiet import silenced
 from toy_score.training import is_first_process
 
-__all__ = ["Built", "locked_output", "restoring", "say", "trainer_of"]
+__all__ = ["Built", "check_counters", "locked_output", "restoring", "say", "trainer_of"]
 
 say = rank_zero_only(print)
 
@@ -178,8 +180,9 @@ def locked_output(path: str | Path) -> AbstractContextManager[None]:
     return locked(path) if is_first_process() else nullcontext()
 
 
-RESTORING = {"_restore_modules_and_callbacks", "restore_training_state", "resume_start", "_check_resumable"}
-"""Functions that read the entries of a checkpoint: of Lightning, and of `fit`."""
+RESTORING = {"_restore_modules_and_callbacks", "restore_training_state", "resume_start"}
+RESTORING |= {"_check_resumable", "check_counters"}
+"""Functions that read the entries of a checkpoint: of Lightning, and of the commands."""
 
 
 @contextmanager
@@ -190,6 +193,8 @@ def restoring(path: str | Path | None) -> Iterator[None]:
         ValueError: then, with the path.
     """
     try:
+        if path is not None:
+            check_counters(read_checkpoint(path)["loops"])
         yield
     except (AttributeError, LookupError, RuntimeError, TypeError) as error:
         frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
@@ -198,3 +203,20 @@ def restoring(path: str | Path | None) -> Iterator[None]:
         raise ValueError(
             f"{str(path)!r} cannot be restored: an entry of it is missing or of another kind; use another checkpoint"
         ) from error
+
+
+LISTS = {"combined_loader", "base_lrs", "_last_lr", "lr_lambdas"}
+"""Entries of a state that are no counters: of a loader of one's own, and of a learning-rate schedule."""
+
+
+def check_counters(state: Any) -> None:
+    """Counters of steps are numbers: Lightning and torch take anything, and fail where they add 1 to it.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    if isinstance(state, dict):
+        for key in state.keys() - LISTS:
+            check_counters(state[key])
+    elif not (state is None or isinstance(state, (int, float, Tensor))):
+        raise TypeError(f"a counter is {state!r}")

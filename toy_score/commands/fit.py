@@ -11,12 +11,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
 
 from toy_score.callbacks import EMA, Checkpoint, Dashboard, Pictures, RunReport, checkpoint_path
 from toy_score.catalog import config_file, configs_folder
 from toy_score.commands.arguments import Given
-from toy_score.commands.build import Built, instantiated, restoring, say, trainer_of
+from toy_score.commands.build import Built, check_counters, instantiated, restoring, say, trainer_of
 from toy_score.commands.complete import complete
 from toy_score.component import to_config, written
 from toy_score.data import PointsDataModule, ToyDataModule, typed
@@ -193,23 +192,9 @@ def _restore(checkpoint: dict[str, Any], model: ScoreModule) -> None:
     optimizer.step(lambda: torch.zeros(()))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     for stored in checkpoint["lr_schedulers"]:
+        check_counters(stored)
         schedule.load_state_dict(copy.deepcopy(stored))
-    _check_counters([checkpoint["loops"], checkpoint["lr_schedulers"]])
-
-
-def _check_counters(state: Any) -> None:
-    """Counters of steps are numbers: Lightning and torch take anything, and fail where they add 1 to it.
-
-    Raises:
-        TypeError: otherwise.
-    """
-    if isinstance(state, dict):
-        _check_counters([value for key, value in state.items() if key != "combined_loader"])  # of a loader of one's own
-    elif isinstance(state, list):
-        for part in state:
-            _check_counters(part)
-    elif not (state is None or isinstance(state, (int, float, Tensor))):
-        raise TypeError(f"a counter is {state!r}")
+        schedule.step()
 
 
 def _take_weights(path: str, model: ScoreModule, data: ToyDataModule) -> None:

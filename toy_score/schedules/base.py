@@ -67,6 +67,9 @@ class Level(Generic[Value]):
 
 Levels = Level[Tensor]
 
+EXTREME = 1e30
+"""No level of a schedule is above this or below its inverse."""
+
 CLEAN = Level(0.0, 1.0, 0.0)
 """The data: where the last step of every sampler leads."""
 
@@ -152,15 +155,17 @@ class Schedule(Component, ABC):
         return self.sigma(torch.tensor(self.t_max, dtype=torch.float64)).item()
 
 
-def check_levels(sigma_min: float, sigma_max: float, largest: float = math.inf) -> None:
-    """`0 < sigma_min < sigma_max <= largest`, and `sigma_max` is finite.
+def check_levels(sigma_min: float, sigma_max: float, largest: float = EXTREME) -> None:
+    """`1e-30 <= sigma_min < sigma_max <= largest`, so that squares and their inverses are numbers.
 
     Raises:
         ValueError: otherwise.
     """
-    if not 0 < sigma_min < float("inf"):
-        raise ValueError(f"sigma_min must be a positive number, got {sigma_min}; NCSN uses 0.01")
-    if not sigma_min < sigma_max < float("inf"):
+    if not 1.0 / EXTREME <= sigma_min < math.inf:
+        small = "a positive number" if not sigma_min > 0 else f"at least {1.0 / EXTREME:g}"
+        raise ValueError(f"sigma_min must be {small}, got {sigma_min}; NCSN uses 0.01")
+    if not sigma_min < sigma_max:
         raise ValueError(f"sigma_min must be below sigma_max, got {sigma_min} >= {sigma_max}; swap them?")
     if sigma_max > largest:
-        raise ValueError(f"sigma_max must be at most {largest:g} on this schedule, got {sigma_max}; EDM goes beyond")
+        beyond = "; EDM goes beyond" if largest < EXTREME else ""
+        raise ValueError(f"sigma_max must be at most {largest:g} on this schedule, got {sigma_max}{beyond}")
