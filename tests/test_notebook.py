@@ -93,7 +93,8 @@ def test_a_model_is_trained_by_one_call_and_draws_itself_beside_the_exact_score(
     assert not trained.training
     field = trained.plot_field([0.5, 2.0])
     titles = [ax.get_title() for ax in field.axes]
-    assert titles[2:] == [r"exact, $\sigma$ = 0.5", r"exact, $\sigma$ = 2"]
+    assert titles[2:4] == [r"exact, $\sigma$ = 0.5", r"exact, $\sigma$ = 2"]
+    assert [title.split()[0] for title in titles[4:]] == ["difference"] * 2
     assert float(titles[1].split()[-1]) < 0.3  # a network that has learned nothing has 1
     for figure in (field, trained.plot_samples(50), trained.plot_trajectories(2)):
         assert figure.get_suptitle() == "EDM on the heart"
