@@ -1,58 +1,105 @@
-"""Pictures of pages in a browser: the two of `play`, and that of `compare`.
+"""Pictures of pages in a browser: the two of `play`, that of `compare`, and the dashboard of TensorBoard.
 
-    python -m docs.figures.screens [--runs DIR]
+    python -m docs.figures.screens [--runs DIR] [play] [play_exact] [compare_page] [dashboard]
 
-Needs chromium and `pip install -e '.[browser]'`. Trains NCSN on the heart (a minute) unless a run of it is in DIR
-already, and writes into `docs/images/`. The page of `compare` is that which `docs.figures.compare` left in DIR, if any.
+Needs chromium and `pip install -e '.[browser]'`. Trains NCSN and EDM on the heart (a minute each) unless runs of them
+are in DIR already, and writes into `docs/images/`. The page of `compare` is one that `docs.figures.compare` left in
+DIR.
 """
 
 import argparse
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.timing import command
 from docs.figures.parts import IMAGES, trained
 
-ADDRESSES = {
-    "play": "#level=2&x=-3.9&y=4.2&first=RungeKutta4&firstSteps=6",
-    "play_exact": "#level=2&x=-3.9&y=4.2&first=RungeKutta4&firstSteps=10&seen=1&value=1&std=0.3",
-}
-STEPS = {"play": 3, "play_exact": 7}
-"""Steps of the cloud before the picture is taken."""
-
 
 def main() -> None:
-    """Make the pages, and the pictures of them."""
+    """Make all pictures, or some."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default=None)
-    runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
-    command(runs, "play", trained("ncsn_heart", runs), "--output", "play.html", "--overwrite")
-    command(runs, "play", "--data", "EightGaussians", "--output", "play_exact.html", "--overwrite")
-    compared = runs / "compared/index.html"
+    parser.add_argument("names", nargs="*", choices=[[], *PICTURES])
+    arguments = parser.parse_args()
+    runs = Path(arguments.runs or tempfile.mkdtemp()).resolve()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, address in ADDRESSES.items():
-            tab = browser.new_page(viewport={"width": 1400, "height": 1150})
-            tab.goto((runs / f"{name}.html").as_uri() + address)
-            tab.wait_for_function("document.body.dataset.fieldTime")
-            for _ in range(STEPS[name]):
-                tab.click("#step")
-            keep(tab, name)
-        if compared.is_file():
-            tab = browser.new_page(viewport={"width": 1280, "height": 1640})
-            tab.goto(compared.as_uri())
-            keep(tab, "compare_page")
+        for name in arguments.names or PICTURES:
+            page = PICTURES[name](browser, runs)
+            page.wait_for_timeout(500)
+            page.screenshot(path=IMAGES / f"{name}.png")
+            print(IMAGES / f"{name}.png", flush=True)
         browser.close()
 
 
-def keep(tab: Page, name: str) -> None:
-    """The window as a PNG file."""
-    tab.wait_for_timeout(500)
-    tab.screenshot(path=IMAGES / f"{name}.png")
-    print(IMAGES / f"{name}.png", flush=True)
+def play(browser: Browser, runs: Path) -> Page:
+    """A network beside the truth: two paths, and a cloud after three steps."""
+    command(runs, "play", trained("ncsn_heart", runs), "--output", "play.html", "--overwrite")
+    return played(browser, runs / "play.html", "#level=2&x=-3.9&y=4.2&first=RungeKutta4&firstSteps=6", steps=3)
+
+
+def play_exact(browser: Browser, runs: Path) -> Page:
+    """The truth alone, with an observation."""
+    command(runs, "play", "--data", "EightGaussians", "--output", "play_exact.html", "--overwrite")
+    state = "#level=2&x=-3.9&y=4.2&first=RungeKutta4&firstSteps=10&seen=1&value=1&std=0.3"
+    return played(browser, runs / "play_exact.html", state, steps=7)
+
+
+def played(browser: Browser, file: Path, state: str, steps: int) -> Page:
+    """A page of `play` in a state, its cloud after some steps."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1150})
+    page.goto(file.as_uri() + state)
+    page.wait_for_function("document.body.dataset.fieldTime")
+    for _ in range(steps):
+        page.click("#step")
+    return page
+
+
+def compare_page(browser: Browser, runs: Path) -> Page:
+    """The first part of the page of `compare`."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1640})
+    page.goto((runs / "compared/index.html").as_uri())
+    return page
+
+
+def dashboard(browser: Browser, runs: Path) -> Page:
+    """The pictures of two runs in TensorBoard."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    with tempfile.TemporaryDirectory() as logs, served(logs) as address:
+        for config in ("edm_heart", "ncsn_heart"):
+            shutil.copytree(trained(config, runs).parents[1], Path(logs) / config / "version_0")
+        page.goto(f"{address}/#timeseries", timeout=240_000)
+        page.wait_for_selector("image-card img", timeout=240_000)
+        page.wait_for_timeout(20_000)  # until all images are there
+    return page
+
+
+@contextmanager
+def served(logs: str) -> Iterator[str]:
+    """TensorBoard over a folder, at an address of this machine."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    argv = [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--port", str(port), "--reload_interval", "5"]
+    server = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:
+            if "http://" in line:
+                break
+        yield f"http://localhost:{port}"
+    finally:
+        server.kill()
+
+
+PICTURES = {"play": play, "play_exact": play_exact, "compare_page": compare_page, "dashboard": dashboard}
 
 
 if __name__ == "__main__":
