@@ -29,7 +29,7 @@ from docs.docstrings import rewritten  # noqa: E402
 from docs.pages import llms_txt, sitemap, without_pictures  # noqa: E402
 
 BUILD = HERE / "_build"
-PLAYGROUND = BUILD / "extra/playground.html"
+PLAYGROUND, EXACT = BUILD / "extra/playground.html", BUILD / "extra/playground_exact.html"
 COMMAND = [sys.executable, "-m", "toy_score"]
 training: list[subprocess.Popen] = []
 PLAYGROUND.parent.mkdir(parents=True, exist_ok=True)
@@ -165,12 +165,14 @@ def begin_first_model(app: Sphinx) -> None:
 
 
 def end_first_model(app: Sphinx, env: object) -> None:
-    """Its page, when the training has ended."""
+    """Its page, when the training has ended, and the page without a model."""
     for process in training:
         if process.wait():
             raise ExtensionError("the model of the first page was not trained; its messages are above")
         subprocess.run([*COMMAND, "play", "latest", "--output", str(PLAYGROUND)], check=True, cwd=BUILD)
     training.clear()
+    if app.builder.format == "html" and not EXACT.is_file():
+        subprocess.run([*COMMAND, "play", "--data", "EightGaussians", "--output", str(EXACT)], check=True, cwd=BUILD)
 
 
 def lists_of_pages(app: Sphinx, error: Exception | None) -> None:

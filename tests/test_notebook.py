@@ -93,7 +93,8 @@ def test_a_model_is_trained_by_one_call_and_draws_itself_beside_the_exact_score(
     assert not trained.training
     field = trained.plot_field([0.5, 2.0])
     titles = [ax.get_title() for ax in field.axes]
-    assert titles[2:] == [r"exact, $\sigma$ = 0.5", r"exact, $\sigma$ = 2"]
+    assert titles[2:4] == [r"exact, $\sigma$ = 0.5", r"exact, $\sigma$ = 2"]
+    assert [title.split()[0] for title in titles[4:]] == ["difference"] * 2
     assert float(titles[1].split()[-1]) < 0.3  # a network that has learned nothing has 1
     for figure in (field, trained.plot_samples(50), trained.plot_trajectories(2)):
         assert figure.get_suptitle() == "EDM on the heart"
@@ -249,9 +250,43 @@ def test_the_settings_of_a_run_from_python_are_those_of_the_command(tmp_path, mo
     assert python == command
 
 
+def test_a_config_is_trained_from_python_as_by_the_command(tmp_path, monkeypatch):
+    """To the bit, from the first weights to the averaged ones."""
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model.backbone.hidden", "[8]", "--data.n_val", "64", "--data.batch_size", "64"]
+    flags += ["--trainer.max_steps", "4", "--trainer.accelerator", "cpu"]
+    drawn = ["--pictures.n_samples", "20", "--pictures.frames", "0", "--pictures.sigmas", "[0.5]"]
+    entry.main(["fit", "--config", "quick/ncsn_heart", "--name", "mine", *flags, *drawn])
+    kept = torch.load("lightning_logs/mine/version_0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    model, data, steps = ts.load_config("quick/ncsn_heart", *flags)
+    assert (type(model), data.batch_size, steps) == (ts.NCSNModule, 64, 4)
+    trained = ts.fit(model, data, steps, accelerator="cpu").state_dict()
+    assert all(torch.equal(trained[name], weights) for name, weights in kept.items())
+
+
+def test_steps_of_a_config_may_be_epochs_and_none_are_refused():
+    """Of 10 000 points, in batches of 128, an epoch is 79 steps."""
+    assert ts.load_config("original/ncsn_heart")[2] == 79_000
+    with pytest.raises(ValueError, match="sets no number of steps; add '--trainer"):
+        ts.load_config("ncsn_heart", "--trainer.max_steps", "-1")
+    with pytest.raises(FileNotFoundError, match="did you mean ncsn_heart"):
+        ts.load_config("ncsn_hart")
+
+
+def test_points_alone_are_trained_on_with_a_model_of_the_defaults():
+    x = np.random.default_rng(0).normal([1000.0, 5.0], size=(200, 2))
+    model = ts.fit(x, steps=2)
+    assert type(model) is ts.EDMModule
+    assert model.standardisation.mean == pytest.approx(x.mean(axis=0), abs=0.2)
+    assert type(ts.fit(ts.Heart(), steps=1)) is ts.EDMModule
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ((small(),), r"fit needs data to train on, as in fit\(EDMModule\(\), Heart\(\)\)"),
+        ((3,), "fit takes a distribution, points"),
+        ((np.zeros((60, 2)), 100), r"got ndarray; without a model, name what follows the data: fit\(points, steps"),
         ((small(), 3), "fit takes a distribution, points"),
         ((torch.nn.Linear(2, 2), ts.Heart()), "fit trains a model such as EDMModule"),
     ],
@@ -275,9 +310,9 @@ def test_training_from_python_prints_nothing_of_lightning(capfd, recwarn):
 
 def test_the_documented_lines_run():
     """Every line of the page, and what a notebook would show of the lines that are expressions."""
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
     names = {}
-    for node in ast.parse(block).body:
+    for node in ast.parse("".join(blocks)).body:
         if isinstance(node, ast.Expr):
             value = eval(ast.unparse(node), names)
             assert value is None or hasattr(value, "_repr_png_") or hasattr(value, "_repr_html_")

@@ -119,6 +119,24 @@ def test_the_error_in_a_title_is_that_of_the_field():
     assert float(figure.axes[0].get_title().split()[-1]) == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize(("error", "factor"), [(0.0024, 200), (0.02, 20), (3.0, 1), (0.0, 5000)])
+def test_the_difference_of_the_fields_is_drawn_magnified_by_the_factor_in_its_title(error, factor):
+    """A constant error `(error, 0)` of the score, seen as `v = 2 error` at a noise level of 2: the factor is the
+    largest of 1, 2, 5, 10, ... 5000 with `factor |v| <= 1`."""
+
+    class Shifted(ExactDenoiser):
+        def score(self, x, t):
+            return super().score(x, t) + torch.tensor([error, 0.0])
+
+    p, schedule = Heart(), VE()
+    figure = plotting.vector_field(Shifted(p, schedule), ExactDenoiser(p, schedule), [2.0], p.bounds, "")
+    ax = figure.axes[2]
+    assert ax.get_title() == rf"difference $\times$ {factor}, $\sigma$ = 2"
+    quiver, v = quiver_of(ax), 2.0 * factor * error
+    assert np.allclose(quiver.U, v / np.sqrt(1.0 + v**2), atol=1e-4)
+    assert np.allclose(quiver.V, 0.0, atol=1e-4)
+
+
 def test_the_sample_panel_shows_both_clouds_and_the_shares():
     real, generated = Heart().sample(200, generator()), Heart().sample(150, generator(1)).abs()
     ax = plotting.samples(generated, real, Heart(), "").axes[0]

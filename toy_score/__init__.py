@@ -176,6 +176,7 @@ _ROOMS = {
     ],
     "plotting": ["plot"],
     "training": ["fit"],
+    "commands.load": ["load_config"],
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -201,6 +202,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers: `as` marks a n
         NetworkSchrodingerBridge as NetworkSchrodingerBridge,
         SchrodingerBridge as SchrodingerBridge,
     )
+    from toy_score.commands.load import load_config as load_config
     from toy_score.couplings import (
         Coupling as Coupling,
         EntropicTransport as EntropicTransport,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -15,7 +15,7 @@ from toy_score.component import defaults, to_config
 from toy_score.data import DistributionDataModule, PointsDataModule, ToyDataModule, typed
 from toy_score.distributions import Distribution, Points
 from toy_score.files import replacing
-from toy_score.modules import ScoreModule, rehearse
+from toy_score.modules import EDMModule, ScoreModule, rehearse
 from toy_score.progress import is_watched
 from toy_score.quiet import silenced
 from toy_score.runs import LOGS, next_version
@@ -62,19 +62,40 @@ class RunLogger(TensorBoardLogger):
     _number: int | None = None
 
 
+@overload
 def fit(
     model: Model,
     data: Any,
+    steps: int = ...,
+    run: str | None = ...,
+    callbacks: Sequence[pl.Callback] = ...,
+    progress: bool | None = ...,
+    **trainer: Any,
+) -> Model: ...
+@overload
+def fit(
+    model: Any,
+    *,
+    steps: int = ...,
+    run: str | None = ...,
+    callbacks: Sequence[pl.Callback] = ...,
+    progress: bool | None = ...,
+    **trainer: Any,
+) -> EDMModule: ...
+def fit(
+    model: Any,
+    data: Any = None,
     steps: int = TRAINER_DEFAULTS["max_steps"],
     run: str | None = None,
     callbacks: Sequence[pl.Callback] = (),
     progress: bool | None = None,
     **trainer: Any,
-) -> Model:
+) -> ScoreModule:
     """Train a model and return it with its averaged weights: `fit(EDMModule(), Heart()).sample(1000)`.
 
     Args:
-        model: trained in place; if it was trained before, it goes on from its weights with a new optimizer.
+        model: trained in place; if it was trained before, it goes on from its weights with a new optimizer. It may be
+            left out: `fit(points)` trains an `EDMModule()`.
         data: a distribution; points `(n, 2)` as an array, a tensor or a data frame, which are standardised, a tenth of
             them held out; a `DataLoader` that gives points, or points and class labels, in the units of the model; or a
             data module, for settings such as `HeartDataModule(batch_size=256)` or `PointsDataModule.of(x, labels)`.
@@ -88,7 +109,7 @@ def fit(
         trainer: further arguments of Lightning's `Trainer`, for example `accelerator="cpu"` or `max_time="00:01:00"`.
 
     Raises:
-        TypeError: if `model` is no model or `data` no data.
+        TypeError: if `model` is no model, `data` no data, or there is a model without data.
         ValueError: if a number is out of range, or the points are not as stated.
 
     Example:
@@ -96,8 +117,15 @@ def fit(
         >>> model.sample(1000, seed=0).shape
         torch.Size([1000, 2])
     """
+    if data is None:
+        if isinstance(model, ScoreModule):
+            raise TypeError(f"fit needs data to train on, as in fit({type(model).__name__}(), Heart())")
+        model, data = EDMModule(), model
     if not isinstance(model, ScoreModule):
-        raise TypeError(f"fit trains a model such as EDMModule(), got {type(model).__name__}")
+        raise TypeError(
+            f"fit trains a model such as EDMModule(), got {type(model).__name__}; "
+            "without a model, name what follows the data: fit(points, steps=2000)"
+        )
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     source = _source(data)

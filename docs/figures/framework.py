@@ -35,7 +35,7 @@ from toy_score import (
     SubVP,
     plotting,
 )
-from toy_score.plotting.style import EXACT, GENERATED, REAL, TRAJECTORY, panels, square
+from toy_score.plotting.style import EXACT, GENERATED, LABEL, REAL, TRAJECTORY, foot, panels, plain, square
 
 
 def main() -> None:
@@ -63,8 +63,8 @@ def main() -> None:
 def schedules() -> Figure:
     """Signal, noise, their ratio, drift and diffusion of all schedules, over time."""
     all_of_them = [VE(), EDM(), LinearFlow(), VP(), SubVP(), Cosine(), DDPM()]
-    figure = Figure(figsize=(13, 3.6), dpi=110)
-    axes = figure.subplots(1, 5)
+    figure = Figure(figsize=(9, 5.8), dpi=120)
+    *axes, key = figure.subplots(2, 3).flat
     for k, schedule in enumerate(all_of_them):
         t = torch.linspace(schedule.t_min, schedule.t_max, 400, dtype=torch.float64)
         alpha, sigma = schedule(t)
@@ -72,16 +72,14 @@ def schedules() -> Figure:
         style = {"color": f"C{k}", "linewidth": 1.6, "linestyle": ":" if isinstance(schedule, DDPM) else "-"}
         for ax, curve in zip(axes, curves, strict=True):
             ax.plot(t, curve, label=type(schedule).__name__, **style)
-    titles = ("signal alpha", "noise sigma", "ratio sigma / alpha", "drift -f", "diffusion g")
+    titles = (r"signal $\alpha$", r"noise $\sigma$", r"ratio $\sigma / \alpha$", "drift $-f$", "diffusion $g$")
     for ax, title in zip(axes, titles, strict=True):
-        ax.set_title(title, fontsize=10)
-        ax.set_xlabel("t", fontsize=9)
-        ax.tick_params(labelsize=7)
-        ax.grid(color="#eeeeee")
-        if title != "signal alpha":
-            ax.set_yscale("symlog" if title == "drift -f" else "log")
-    axes[0].legend(fontsize=7.5, frameon=False)
-    figure.subplots_adjust(left=0.035, right=0.99, bottom=0.14, top=0.9, wspace=0.26)
+        plain(ax, title).set_xlabel("time $t$", fontsize=LABEL)
+        if "signal" not in title:
+            ax.set_yscale("symlog" if "drift" in title else "log")
+    key.axis("off")
+    key.legend(*axes[0].get_legend_handles_labels(), fontsize=LABEL + 1, frameon=False, loc="center")
+    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.08, top=0.94, wspace=0.26, hspace=0.4)
     return figure
 
 
@@ -94,9 +92,9 @@ def walks() -> Figure:
         "probability flow, Heun (2 x 20)": Heun(20),
         "probability flow, RK4 (4 x 8)": RungeKutta4(8),
     }
-    figure, axes = panels(1, 4, "From noise to data on the split normal, the exact score in the network's place")
+    figure, axes = panels(2, 2, "From noise to data, with the exact score")
     real = p.sample(1500, generator())
-    for ax, (name, sampler) in zip(axes[0], samplers.items(), strict=True):
+    for ax, (name, sampler) in zip(axes.flat, samplers.items(), strict=True):
         square(ax, p.bounds, name)
         ax.scatter(*real.T, s=2, color=REAL, alpha=0.25, linewidths=0)
         paths = sampler.trajectory(truth, 6, generator())
@@ -106,25 +104,27 @@ def walks() -> Figure:
         for k in range(6):
             ax.plot(*y[:, k].T, color=TRAJECTORY, linewidth=0.6, alpha=0.7)
         ax.scatter(*y[-1].T, s=14, color=GENERATED, zorder=3)
+    foot(figure, "black: paths of six samples; red: their ends; blue: real points; in brackets: evaluations")
     return figure
 
 
 def crossed(ncsn: ScoreModule, ddpm: ScoreModule) -> Figure:
     """Two networks, each with the samplers of both."""
-    figure, axes = panels(1, 4, "DDPM is a special case of NCSN: either network, either sampler")
+    figure, axes = panels(2, 2, "Either network, either sampler")
     p = Heart()
     real = p.sample(2000, generator())
     langevin, ancestral = AnnealedLangevin(10, n_levels=40), DDPMAncestral("posterior", 500)
     cases = [
-        ("NCSN, annealed Langevin", ncsn, langevin),
-        ("NCSN, DDPM's ancestral rule", ncsn, ancestral),
-        ("DDPM, annealed Langevin", ddpm, langevin),
-        ("DDPM, ancestral", ddpm, ancestral),
+        ("NCSN by annealed Langevin", ncsn, langevin),
+        ("NCSN by DDPM's ancestral rule", ncsn, ancestral),
+        ("DDPM by annealed Langevin", ddpm, langevin),
+        ("DDPM by its ancestral rule", ddpm, ancestral),
     ]
-    for ax, (name, module, sampler) in zip(axes[0], cases, strict=True):
+    for ax, (name, module, sampler) in zip(axes.flat, cases, strict=True):
         square(ax, p.bounds, name)
         ax.scatter(*real.T, s=2.5, color=REAL, alpha=0.4, linewidths=0)
         ax.scatter(*module.sample(2000, SEED, sampler).T, s=2.5, color=GENERATED, alpha=0.45, linewidths=0)
+    foot(figure, "red: 2000 samples; blue: as many real points")
     return figure
 
 
@@ -140,6 +140,7 @@ def guidance(module: ScoreModule) -> Figure:
             ax.scatter(*real.T, s=2.5, color=REAL, alpha=0.25, linewidths=0)
             x = sampler(Guided(whole.conditioned_on(1), whole, weight), 1500, generator())
             ax.scatter(*x.T, s=2.5, color=GENERATED if row == 0 else EXACT, alpha=0.5, linewidths=0)
+    foot(figure, "red: samples of the network; grey: of the exact score; blue: real points of both halves")
     return figure
 
 

@@ -49,7 +49,7 @@ def clean(ax: Axes, p: Distribution) -> None:
 
 def noisy(ax: Axes, p: Distribution, sigma: float) -> None:
     """The noisy density, and the direction of its score."""
-    panel(ax, p, f"sigma = {sigma:.2g}")
+    panel(ax, p, rf"$\sigma$ = {sigma:.2g}")
     b = p.bounds
     ax.imshow(density(p, b, sigma), extent=(-b, b, -b, b), origin="lower", cmap=DENSITY, vmin=0, vmax=1.4)
     y = grid(b, ARROWS)

@@ -1,8 +1,9 @@
-"""The animation of the README and the pictures of `docs/pictures.md`.
+"""The animation of the README, the pictures of `docs/pictures.md`, and those of `fit` in `docs/results.md`.
 
     python -m docs.figures.pictures [--runs DIR]
 
-Trains NCSN and EDM on the heart (a minute each) unless runs of them are in DIR already, and writes into `docs/images/`.
+Trains EDM on the heart, and NCSN and DDPM on the heart and the split normal (a minute each), unless runs of them are in
+DIR already, and writes into `docs/images/`.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from docs.figures.parts import IMAGES, generator, model
+from docs.figures.parts import IMAGES, generator, model, small_png, trained
 from toy_score import ExactDenoiser, Heart, ScoreModule, plotting
 from toy_score.callbacks.pictures import animation
 from toy_score.metrics import Fields
@@ -28,13 +29,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", default=None)
     runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
-    edm = model("edm_heart", runs)
+    edm, ncsn = model("edm_heart", runs), model("ncsn_heart", runs)
     exact, title = ExactDenoiser(Heart(), edm.schedule), "EDM on the heart, a minute of training"
     files = {
-        "learned_and_exact.gif": learned_and_exact(model("ncsn_heart", runs)),
+        "learned_and_exact.gif": learned_and_exact(ncsn),
+        "ncsn_heart_vector_field.png": small_png(ncsn.plot_field()),
         "noise_to_data.gif": moving(edm, exact, title),
         "fields.png": fields(edm, exact, title),
     }
+    for config in ("ncsn_heart", "ddpm_heart", "ncsn_split_normal", "ddpm_split_normal"):
+        files[f"{config}.png"] = (trained(config, runs).parents[1] / "pictures/summary.png").read_bytes()
     for name, content in files.items():
         (IMAGES / name).write_bytes(content)
         print(IMAGES / name, f"{len(content) / 1e3:.0f} kB", flush=True)

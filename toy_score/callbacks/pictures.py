@@ -136,7 +136,7 @@ class Pictures(pl.Callback):
             figures |= owner.bridge_figures(model.denoiser, real, title, final)
         else:
             figures["vector_field"] = plotting.vector_field(
-                model.denoiser, exact, self.sigmas, bounds, title, real=real
+                model.denoiser, exact, self.sigmas, bounds, title, real=real, difference=False
             )
             if final:
                 figures["summary"] = plotting.summary(

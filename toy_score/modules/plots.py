@@ -56,7 +56,7 @@ class PlottingModule(SamplingModule):
         return self._finished(plotting.trajectories(paths, self._real(p), p, self._title(p)))
 
     def plot_field(self, sigmas: Sequence[float] = (0.05, 0.5, 2.0)) -> "Picture":
-        """The learned score at noise levels `sigmas`, above the exact one where it is known."""
+        """The learned score at noise levels `sigmas`; below it the exact one, if known, and their difference."""
         from toy_score import plotting
 
         p, exact = self._pictured(), self.reference_denoiser

@@ -19,6 +19,7 @@ from toy_score.distributions import Distribution
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.plotting.parts import (
     device_of,
+    draw_arrows,
     draw_density,
     draw_key,
     draw_real,
@@ -26,12 +27,14 @@ from toy_score.plotting.parts import (
     extent,
     grid,
     note,
+    saturated,
     score_at,
 )
 from toy_score.plotting.style import (
     DENSITY,
     DIFFERENCE,
     ENDS,
+    ERROR,
     EXACT,
     GENERATED,
     LABEL,
@@ -55,6 +58,7 @@ from toy_score.samplers import Trajectory
 __all__ = ["density", "samples", "samples_and_trajectories", "score_errors", "summary", "trajectories", "vector_field"]
 
 CIRCLES = np.linspace(0.2, 3.0, 10).tolist()  # radii of the original study's circles
+FACTORS = [digit * 10**power for power in range(4) for digit in (1, 2, 5)]  # by which differences are magnified
 MAX_SHARES = 4  # of modes that are written into the picture of the samples; more do not fit on its line
 FEW_OUTSIDE = 0.01  # share of the samples outside the picture that it need not mention
 MAX_NAMED = 5  # curves that the key names; of more, the first and the last two
@@ -68,38 +72,48 @@ def vector_field(
     title: str,
     arrows: int = 21,
     real: Tensor | None = None,
+    difference: bool = True,
 ) -> Picture:
-    """The score at some noise levels: learned above exact, over the exact noisy density, or else over real points.
+    r"""The score at some noise levels: learned, exact, and their difference, over the exact noisy density.
 
     An arrow is `v / sqrt(1 + |v|^2)` with `v = max(sigma, 1/2) score`: it points where the score points, and its
     length, below 1, grows with the score's, so it stays readable far from the data. The scale is the same in all
-    panels.
+    panels, but for the difference, which is magnified by the factor in the title of its panel: the largest of 1, 2, 5,
+    10, ... 5000 with which the median of `|v|` over noisy data is at most 1.
 
     Args:
         learned: the trained denoiser, or an exact one that is drawn alone.
-        exact: the exact denoiser, or None.
+        exact: the exact denoiser, or None: then there is one row, over real points.
         sigmas: noise levels `sigma / alpha`, one column each.
         bounds: half-width of the square.
         title: of the figure.
         arrows: how many to a side.
         real: real points, `(n, 2)`, which are drawn where there is no exact density.
+        difference: whether there is the third row; with it the picture is too high for a card of a dashboard.
     """
     rows = [(learned, "learned", LEARNED)] + ([(exact, "exact", EXACT)] if exact is not None else [])
     if exact is None and real is None and isinstance(learned, ExactDenoiser):
         exact, rows = learned, [(learned, "exact", EXACT)]
-    figure, axes = panels(len(rows), len(sigmas), title)
+    figure, axes = panels(len(rows) + (difference and len(rows) == 2), len(sigmas), title)
     for column, sigma in enumerate(sigmas):
-        for row, (denoiser, name, colour) in enumerate(rows):
-            ax = square(axes[row, column], bounds)
-            head(ax, rf"{name}, $\sigma$ = {sigma:.3g}")
+        for ax in axes[:, column]:
+            square(ax, bounds)
             if exact is not None:
                 draw_density(ax, exact.distribution, bounds, sigma)
             elif real is not None:
                 draw_real(ax, real, alpha=0.45)
+        for ax, (denoiser, name, colour) in zip(axes[:, column], rows, strict=False):
+            head(ax, rf"{name}, $\sigma$ = {sigma:.3g}")
             draw_score(ax, denoiser, sigma, bounds, arrows, colour)
         if exact is not None and len(rows) == 2:
-            error = _field_error(learned, exact, sigma)
+            error, length = _field_error(learned, exact, sigma)
             head(axes[0, column], rf"learned, $\sigma$ = {sigma:.3g}, error {error:.2g}")
+            if difference:
+                factor = max((factor for factor in FACTORS if factor * length <= 1.0), default=1)
+                y, ax = grid(bounds, arrows), axes[2, column]
+                v = factor * max(sigma, 0.5) * (score_at(learned, y, sigma) - score_at(exact, y, sigma))
+                draw_arrows(ax, saturated(v), bounds, arrows, ERROR)
+                head(ax, rf"difference $\times$ {factor}, $\sigma$ = {sigma:.3g}")
     legend = r"arrows: the score, times max($\sigma$, 1/2), saturated"
     if exact is not None:
         legend += "; shading: exact noisy density"
@@ -224,12 +238,13 @@ def score_errors(levels: Sequence[float], errors: Mapping[int, Sequence[float]],
 # Panels
 
 
-def _field_error(learned: Denoiser, exact: ExactDenoiser, sigma: float, n: int = 4096) -> float:
-    """Normalised score error at one noise level, over points of the noisy law."""
+def _field_error(learned: Denoiser, exact: ExactDenoiser, sigma: float, n: int = 4096) -> tuple[float, float]:
+    """Over points of the noisy law: normalised score error, and the median length of the difference as an arrow."""
     generator = torch.Generator().manual_seed(0)
     y = exact.distribution.sample(n, generator) + sigma * torch.randn(n, 2, generator=generator)
     difference = score_at(learned, y, sigma) - exact.distribution.score(y, sigma)
-    return 0.5 * sigma**2 * difference.square().sum(dim=-1).mean().item()
+    error = 0.5 * sigma**2 * difference.square().sum(dim=-1).mean().item()
+    return error, max(sigma, 0.5) * difference.norm(dim=-1).median().item()
 
 
 def _samples(ax: Axes, generated: Tensor, real: Tensor | None, distribution: Distribution | None) -> None:

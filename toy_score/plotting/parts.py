@@ -21,6 +21,7 @@ __all__ = [
     "arrows",
     "density",
     "device_of",
+    "draw_arrows",
     "draw_density",
     "draw_key",
     "draw_real",
@@ -29,6 +30,7 @@ __all__ = [
     "grid",
     "note",
     "observed",
+    "saturated",
     "score_at",
 ]
 
@@ -65,7 +67,11 @@ def score_at(denoiser: Denoiser, y: Tensor, sigma: float) -> Tensor:
 
 def arrows(denoiser: Denoiser, y: Tensor, sigma: float) -> Tensor:
     """The score as arrows `v / sqrt(1 + |v|^2)` with `v = max(sigma, 1/2) score`, `(n, 2)`; none is longer than 1."""
-    v = max(sigma, 0.5) * score_at(denoiser, y, sigma)
+    return saturated(max(sigma, 0.5) * score_at(denoiser, y, sigma))
+
+
+def saturated(v: Tensor) -> Tensor:
+    """`v / sqrt(1 + |v|^2)`, shapes `(n, 2)`: short vectors stay what they are, none is longer than 1."""
     return v / torch.sqrt(1.0 + v.square().sum(dim=-1, keepdim=True))
 
 
@@ -76,11 +82,15 @@ def density(distribution: Distribution, bounds: float, sigma: float, n: int = 15
 
 
 def draw_score(ax: Axes, denoiser: Denoiser, sigma: float, bounds: float, n: int, colour: str) -> Quiver:
-    """`n x n` arrows over the square; the longest are a little longer than a cell."""
-    y = grid(bounds, n)
+    """The score as `n x n` arrows over the square."""
+    return draw_arrows(ax, arrows(denoiser, grid(bounds, n), sigma), bounds, n, colour)
+
+
+def draw_arrows(ax: Axes, v: Tensor, bounds: float, n: int, colour: str) -> Quiver:
+    """Arrows `v`, `(n * n, 2)`, at the points of `grid(bounds, n)`; the longest fill a cell."""
     return ax.quiver(
-        *y.T.numpy(),
-        *arrows(denoiser, y, sigma).T.numpy(),
+        *grid(bounds, n).T.numpy(),
+        *v.T.numpy(),
         color=colour,
         pivot="mid",
         angles="xy",

@@ -18,6 +18,7 @@ from toy_score.standardisation import Standardisation
 
 __all__ = [
     "ENDS",
+    "ERROR",
     "EXACT",
     "GENERATED",
     "LEARNED",
@@ -43,6 +44,8 @@ REAL = "#3b6fb6"
 GENERATED = "#d1495b"
 EXACT = "#4d4d4d"
 LEARNED = "#7b2d8b"
+ERROR = "#c2570c"
+"""Learned minus exact."""
 TRAJECTORY = "#111111"
 ENDS = "#2a9d3a"
 """The two ends of a trajectory."""
