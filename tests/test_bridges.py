@@ -387,3 +387,15 @@ def test_the_energy_of_paths_is_a_mean_over_the_points_of_all_requests(monkeypat
     assert found["path_energy"] == pytest.approx(4 / 3 * 13, rel=0.02)
     assert found["normalised_path_energy"] == pytest.approx(abs(4 / 3 * 13 - 10) / 10, rel=0.05)
     assert found["straightness"] == pytest.approx(0.25, abs=0.01)
+
+
+def test_of_all_requests_the_first_paths_are_followed_and_no_more(monkeypatch):
+    monkeypatch.setattr(measured, "POINTS", 30)
+    followed = []
+    monkeypatch.setattr(measured, "follow", lambda bridge, x: (followed.append(len(x)), (x, x[:, 0]))[1])
+    metric = measured.Bridges(Heart(), None, torch.device("cpu"))
+    for _ in range(2):
+        for first in (0, 20, 40):
+            metric.update(Speeding(), SampleRequest(first, 20, 0))
+        metric.reset()
+    assert followed == [20, 10] * 2

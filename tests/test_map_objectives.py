@@ -23,6 +23,7 @@ from toy_score.objectives.maps import (
 )
 from toy_score.objectives.maps.base import mean_square
 from toy_score.objectives.maps.eulerian import towards_constancy
+from toy_score.objectives.maps.trajectories import Paths, near
 from toy_score.parameterisations import EDMPreconditioning, LogSigma
 
 f64 = torch.float64
@@ -246,6 +247,19 @@ def test_paths_that_run_away_are_left_out_and_exact_ones_are_not():
     assert 0 < paths.z.shape[1] < 512
     assert paths.z.norm(dim=-1).max() < 20.0
     assert own.maps(RunsAway(), context()).mean() < 1e-9
+
+
+def test_a_path_runs_away_beyond_twice_the_points_of_the_batch_and_eight_standard_deviations():
+    """At one position only, and there by a thousandth."""
+    angles = torch.tensor([1.5, 0.7, 0.1], dtype=f64)
+    bound = 2 * math.sqrt(5) * angles.cos() + 8 * angles.sin()
+    turns = torch.tensor([[1.0, 0.0], [0.0, -1.0], [0.6, 0.8]], dtype=f64)
+    z = (bound[:, None, None] * turns).repeat(1, 2, 1) * 0.999  # [position, path, 2]
+    for k in range(3):
+        z[k, 3 + k] *= 1.001 / 0.999
+    kept = near(Paths(z, angles, torch.arange(6)), torch.tensor([[0.1, 0.0], [1.0, -2.0]], dtype=f64))
+    assert kept.rows.tolist() == [0, 1, 2]
+    assert torch.equal(kept.z, z[:, :3])
 
 
 def test_a_step_whose_paths_all_run_away_has_no_loss_of_maps():
