@@ -649,7 +649,7 @@ def test_the_noise_floor_of_points_is_that_of_equally_many_real_points():
 
 
 def test_draws_of_real_points_that_share_some_scatter_as_if_they_shared_none():
-    """Draws of a quarter of the points scatter by `sqrt(3 / 4)` of that; the points' own part is `sqrt(1 / 4)` of it."""
+    """Draws of a quarter of the points scatter by `sqrt(3 / 4)` of that; their own part is half of it."""
     train, held_out = (Points(Moons().sample(n, generator(n))) for n in (80, 60))
     floor = noise_floors(held_out, 20, draws=4, real=train)["sliced_w1"]
     values = []
