@@ -233,7 +233,10 @@ def test_a_reset_forgets_how_many_points_were_seen(monkeypatch):
     x0, truth = Heart().sample(60, generator()), ExactDenoiser(Heart(), VE())
     metric, found = Fields(truth), []
     for _ in range(2):
-        metric.update(Rotated(Heart(), VE()), x0, generator(1))
+        for x in (x0[:30], x0[30:], x0):
+            metric.update(Rotated(Heart(), VE()), x, generator(1))
         found.append(metric.summary())
+        assert metric.symmetry["exact"].n == 40  # no more than that
+        assert metric.straightness["exact"].update_count == 1
         metric.reset()
     assert found[0] == found[1]

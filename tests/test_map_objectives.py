@@ -272,6 +272,16 @@ def test_a_step_whose_paths_all_run_away_has_no_loss_of_maps():
     assert (loss == 0).all()
 
 
+@pytest.mark.parametrize("distill", [False, True])
+def test_the_steps_of_consistency_are_a_right_angle_over_their_number(distill, monkeypatch):
+    starts = []
+    turn = GaussianMap.turn
+    monkeypatch.setattr(GaussianMap, "turn", lambda self, z, phi, psi: (starts.append(phi), turn(self, z, phi, psi))[1])
+    Consistency(n_steps=16, distill=distill).maps(GaussianMap(), context())
+    lower, upper = starts
+    assert (upper - lower).max().item() == pytest.approx(math.pi / 32)
+
+
 def test_a_condition_has_so_many_maps_and_no_more_than_the_batch_has_points():
     net = network()
     for n_maps, rows in ((48, 48), (1024, 64)):

@@ -29,7 +29,7 @@ from toy_score import (
 )
 from toy_score.component import from_config, to_config
 from toy_score.distributions import Rings, lines
-from toy_score.distributions.lines import _LinePosterior, _nodes
+from toy_score.distributions.lines import _Line, _LinePosterior, _nodes
 
 f64 = torch.float64
 LEANING = GaussianMixture(
@@ -319,3 +319,14 @@ def test_the_nodes_of_a_line_integrate_a_noisy_point_anywhere_in_the_support(c, 
     mean = (m * c**2 + q * t**2) / both**2
     assert torch.allclose((w * a).sum(dim=1, keepdim=True), mean, rtol=1e-9, atol=3e-8 * both)
     assert torch.allclose((w * r).sum(dim=1, keepdim=True), (mean - m) / t, rtol=1e-9, atol=3e-8 * both / t)
+
+
+@each("observation", OBSERVATIONS)
+def test_a_line_has_no_more_nodes_than_memory_is_planned_for(observation):
+    """Nor much fewer, at noise below and above the width of the line."""
+    p = Heart()
+    for sigma in (0.0, 0.03, 0.5, 4.0, 100.0):
+        level = torch.full((1, 1), sigma, dtype=f64)
+        line = _Line(p, observation, p.reference(64), level)
+        planned, used = lines._most_nodes(p, observation, level), line.log_q.shape[1]
+        assert used <= planned <= 1.5 * used + 4 or used == 1
