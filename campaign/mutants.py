@@ -2,6 +2,9 @@
 
     python -m campaign.mutants [--number 80] [--seed 0] [--resume FILE]
 
+Of the largest part so many are drawn, of the others in proportion to the root of their number: a compromise between a
+share of each part and one share of all.
+
 A mutant is the package with one change (`campaign/changes.py`). It is planted in a process that is forked after the
 tests were collected. First every test runs once, and it is noted how long it takes and which functions it calls. Then
 the tests that call the changed function run until one fails, those first that are quick and have found other errors of
@@ -276,21 +279,29 @@ def _fate_anew(mutant: Mutant, tests: list[str], patience: float) -> int:
 
 
 def campaign(record: Record, number: int, seed: int) -> list[dict[str, object]]:
-    """At most `number` mutants of each part, drawn at random; the table of what was found."""
+    """Mutants of each part, drawn at random, `number` of the largest; the table of what was found."""
     import pytest
 
     os.chdir(ROOT)
     os.environ["TOY_SCORE_SHRINK"] = "no"
     sys.dont_write_bytecode = True
     everything = {part: [m for path in paths(places) for m in mutants(path)] for part, places in PARTS.items()}
+    totals = {part: len(ms) for part, ms in everything.items()}
+    numbers = allotted(number, totals)
     # A larger number adds to those of a smaller one.
-    drawn = {p: random.Random(f"{seed} {p}").sample(ms, len(ms))[:number] for p, ms in everything.items()}
-    # In turn, a mutant of each part: a campaign that is stopped has tried the same number of each.
+    drawn = {p: random.Random(f"{seed} {p}").sample(ms, len(ms))[: numbers[p]] for p, ms in everything.items()}
+    # In turn: a campaign that is stopped has tried the same share of each part's.
     turns = sorted((i / len(ms), part, m) for part, ms in drawn.items() for i, m in enumerate(ms))
     files = [f"tests/test_{name}.py" for name in TESTS.split()]
     with contextlib.redirect_stderr(io.StringIO()), Calls() as calls:
         pytest.main([*OPTIONS, *files], plugins=[Trials([(part, m) for _, part, m in turns], record, calls)])
-    return table(record, {part: len(ms) for part, ms in everything.items()})
+    return table(record, totals)
+
+
+def allotted(number: int, totals: dict[str, int]) -> dict[str, int]:
+    """How many mutants are drawn of each part, of which there are `totals`: `number sqrt(n / max n)`, at least 5."""
+    largest = max(totals.values())
+    return {part: min(n, max(5, round(number * (n / largest) ** 0.5))) for part, n in totals.items()}
 
 
 def paths(places: Iterable[str]) -> list[str]:
@@ -303,4 +314,4 @@ def paths(places: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main("mutants", campaign, 80, __doc__, "mutants of each part, drawn from all")
+    main("mutants", campaign, 80, __doc__, "mutants of the largest part; of smaller ones fewer")

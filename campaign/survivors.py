@@ -44,7 +44,7 @@ def again(survivor: str) -> str:
 def table(record: Record, totals: dict[str, int]) -> list[dict[str, object]]:
     """How many of the mutants that were tried were found, with an interval of 95 %, of each part and of all.
 
-    Each part counts alike in `all`, as in the sample, and by the number of its mutants in the last row.
+    In `all` each part counts by the number of those that were tried, in the last row by that of all its mutants.
     """
     survived = Counter(part for part, _ in record.failures)
     later = Counter(part for part, name in record.failures if record.kept(again(name)))

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from continuity import continuity
+from scipy import stats
 
 from toy_score import (
     AdamsBashforth,
@@ -124,6 +125,29 @@ def test_float32_loses_nothing_at_either_end():
         single = bridge.slope(x, t)
         assert level.alpha > 0
         assert torch.allclose(single.double(), double, atol=2e-4 * double.abs().max().item())
+
+
+def test_samples_on_the_way_have_the_density_of_the_way():
+    """Of two normal laws, `2 (log p(mean) - log p(x))` is chi-squared of two degrees; a false alarm in a million."""
+    near = GaussianMixture([[-1.0, 0.0]], stds=0.8)
+    bridge = ExactBridge(ONE, near, LINE)
+    for t in (0.2, 0.7):
+        x = bridge.sample(t, 2000, generator())
+        assert x.dtype == torch.float32
+        log_p = bridge.log_prob(torch.cat([(1 - t) * ONE._mu + t * near._mu, x.double()]), t)
+        assert stats.kstest((2 * (log_p[0] - log_p[1:])).numpy(), "chi2", args=(2,)).pvalue > 1e-6
+
+
+def test_the_way_between_two_mixtures_is_the_mixture_of_the_ways_between_their_parts():
+    p, q, t = EightGaussians(), GaussianMixture([[0.0, 1.0], [2.0, -1.0]], stds=[0.3, 0.5], weights=[3.0, 1.0]), 0.4
+    pairs = [(k, m) for k in range(8) for m in range(2)]
+    means = [((1 - t) * p._mu[k] + t * q._mu[m]).tolist() for k, m in pairs]
+    stds = [((1 - t) ** 2 * p._S[k, 0, 0] + t**2 * q._S[m, 0, 0]).sqrt().item() for k, m in pairs]
+    way = GaussianMixture(means, stds=stds, weights=[q._w[m].item() for _, m in pairs])
+    for bridge in (ExactBridge(p, q, LINE), ExactBridge(q, p, LINE)):
+        at = t if bridge.distribution is p else 1 - t
+        assert torch.allclose(bridge.log_prob(points(), at), way.log_prob(points()), atol=1e-9)
+        assert torch.allclose(bridge.score(points(), at), way.score(points(), 0.0), atol=1e-9)
 
 
 def test_the_flow_between_distributions_without_a_round_end_is_refused():
@@ -378,12 +402,26 @@ class Speeding:
 
 
 def test_the_energy_of_paths_is_a_mean_over_the_points_of_all_requests(monkeypatch):
-    """`PE = int (2 t)^2 |v|^2 dt = 4 |v|^2 / 3` and the way is `v`; Euler's hundred steps are 1.5 % from it."""
+    """`int (2 t)^2 |v|^2 dt` and the way, `int 2 t v dt`, by the sums of Euler's hundred steps."""
     monkeypatch.setattr(measured, "squared_w2", lambda *ends: 10.0)
     metric = measured.Bridges(Heart(), None, torch.device("cpu"))
     for first in (0, 30):
         metric.update(Speeding(), SampleRequest(first, 30, 0))
     found = metric.summary()
-    assert found["path_energy"] == pytest.approx(4 / 3 * 13, rel=0.02)
-    assert found["normalised_path_energy"] == pytest.approx(abs(4 / 3 * 13 - 10) / 10, rel=0.05)
-    assert found["straightness"] == pytest.approx(0.25, abs=0.01)
+    slopes = 2 * torch.tensor([min(k / 100, LinearFlow().t_max) for k in range(1, 101)], dtype=f64)
+    energy, way = 13 * slopes.square().mean().item(), slopes.mean().item()
+    assert found["path_energy"] == pytest.approx(energy, rel=1e-7)
+    assert found["normalised_path_energy"] == pytest.approx((energy - 10) / 10, rel=1e-7)
+    assert found["straightness"] == pytest.approx(1 - 13 * way**2 / energy, rel=1e-6)
+
+
+def test_of_all_requests_the_first_paths_are_followed_and_no_more(monkeypatch):
+    monkeypatch.setattr(measured, "POINTS", 30)
+    followed = []
+    monkeypatch.setattr(measured, "follow", lambda bridge, x: (followed.append(len(x)), (x, x[:, 0]))[1])
+    metric = measured.Bridges(Heart(), None, torch.device("cpu"))
+    for _ in range(2):
+        for first in (0, 20, 40):
+            metric.update(Speeding(), SampleRequest(first, 20, 0))
+        metric.reset()
+    assert followed == [20, 10] * 2

@@ -170,6 +170,11 @@ def test_the_table_of_mutants_counts_the_second_trial_and_weighs_the_parts(recor
     assert rows["all, by the number of mutants"]["share"] == "86.0%"
 
 
+def test_of_a_part_with_a_quarter_of_the_mutants_half_as_many_are_tried_and_five_at_least():
+    totals = {"large": 3600, "quarter": 900, "small": 9, "tiny": 3}
+    assert mutants.allotted(40, totals) == {"large": 40, "quarter": 20, "small": 5, "tiny": 3}
+
+
 def test_the_interval_of_a_share_is_that_of_wilson():
     """All of 60: 94.0 % to 100 %; half of 10: 23.7 % to 76.3 %, by hand from the formula."""
     assert survivors.interval(60, 60) == pytest.approx((0.9398, 1.0), abs=1e-4)

@@ -128,6 +128,22 @@ def test_what_lightning_refuses_is_bad_input(error, module, capsys):
     assert ended(capsys, failing, error, module) == (2, [f"error: {error}"])
 
 
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        ("BackboneFinetuning", "all weights are frozen, by BackboneFinetuning or a similar callback; leave it out"),
+        ("LearningRateFinder", "LearningRateFinder does not suit this model: When using the learning rate finder"),
+        ("SpikeDetection", "SpikeDetection does not suit this model: it looks for 'loss'; leave this callback out"),
+    ],
+)
+def test_a_callback_that_wants_what_these_models_lack_is_bad_input(callback, message, capsys):
+    code, lines = ended(
+        capsys, entry.main, ["fit", "--config", "tiny.yaml", "--trainer.callbacks", f"[{{class_path: {callback}}}]"]
+    )
+    assert code == 2
+    assert lines[-1].startswith(f"error: {message}")
+
+
 def test_a_full_disk_names_the_path(monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -155,6 +155,22 @@ def test_the_straightness_of_a_gaussians_flow_is_the_closed_form(schedule):
     assert (found[0] < found[2])[[0, -1]].all()  # far out, Karras' variables are straighter than the line
 
 
+def test_levels_at_the_ends_of_the_schedule_or_beyond_do_not_divide_the_flow():
+    levels = (20.0, 10.0, 9.95, 9.85, 0.0102, 0.01005, 0.01, 0.001)
+    assert Straightness(EDM(0.01, 10.0), levels).edges == [10.0, 9.85, 0.0102, 0.01]
+
+
+def test_the_shares_of_a_field_are_drawn_on_new_axes_or_on_given_ones():
+    metric = FieldSymmetry(LEVELS)
+    metric.update(Rotated(Heart(), VE()), Heart().sample(20, generator()), generator(1))
+    figure, axes = metric.plot()
+    assert len(axes.lines) == 3
+    assert torch.equal(torch.tensor(axes.lines[1].get_ydata()), metric.compute()[1])
+    again, axes = metric.plot([metric.compute()] * 2, axes)
+    assert again is figure
+    assert len(axes.lines) == 9
+
+
 def test_a_flow_of_straight_lines_at_constant_speed_has_straightness_0():
     class Point(ExactDenoiser):  # all data at one point
         def denoise(self, x, t):
@@ -217,7 +233,10 @@ def test_a_reset_forgets_how_many_points_were_seen(monkeypatch):
     x0, truth = Heart().sample(60, generator()), ExactDenoiser(Heart(), VE())
     metric, found = Fields(truth), []
     for _ in range(2):
-        metric.update(Rotated(Heart(), VE()), x0, generator(1))
+        for x in (x0[:30], x0[30:], x0):
+            metric.update(Rotated(Heart(), VE()), x, generator(1))
         found.append(metric.summary())
+        assert metric.symmetry["exact"].n == 40  # no more than that
+        assert metric.straightness["exact"].update_count == 1
         metric.reset()
     assert found[0] == found[1]

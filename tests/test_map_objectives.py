@@ -23,6 +23,7 @@ from toy_score.objectives.maps import (
 )
 from toy_score.objectives.maps.base import mean_square
 from toy_score.objectives.maps.eulerian import towards_constancy
+from toy_score.objectives.maps.trajectories import Paths, near
 from toy_score.parameterisations import EDMPreconditioning, LogSigma
 
 f64 = torch.float64
@@ -248,6 +249,19 @@ def test_paths_that_run_away_are_left_out_and_exact_ones_are_not():
     assert own.maps(RunsAway(), context()).mean() < 1e-9
 
 
+def test_a_path_runs_away_beyond_twice_the_points_of_the_batch_and_eight_standard_deviations():
+    """At one position only, and there by a thousandth."""
+    angles = torch.tensor([1.5, 0.7, 0.1], dtype=f64)
+    bound = 2 * math.sqrt(5) * angles.cos() + 8 * angles.sin()
+    turns = torch.tensor([[1.0, 0.0], [0.0, -1.0], [0.6, 0.8]], dtype=f64)
+    z = (bound[:, None, None] * turns).repeat(1, 2, 1) * 0.999  # [position, path, 2]
+    for k in range(3):
+        z[k, 3 + k] *= 1.001 / 0.999
+    kept = near(Paths(z, angles, torch.arange(6)), torch.tensor([[0.1, 0.0], [1.0, -2.0]], dtype=f64))
+    assert kept.rows.tolist() == [0, 1, 2]
+    assert torch.equal(kept.z, z[:, :3])
+
+
 def test_a_step_whose_paths_all_run_away_has_no_loss_of_maps():
     class AllRunAway(GaussianMap):
         def flows(self, angles):
@@ -256,6 +270,16 @@ def test_a_step_whose_paths_all_run_away_has_no_loss_of_maps():
     loss = TrajectoryDistillation().maps(AllRunAway(), context())
     assert loss.shape == (1024,)
     assert (loss == 0).all()
+
+
+@pytest.mark.parametrize("distill", [False, True])
+def test_the_steps_of_consistency_are_a_right_angle_over_their_number(distill, monkeypatch):
+    starts = []
+    turn = GaussianMap.turn
+    monkeypatch.setattr(GaussianMap, "turn", lambda self, z, phi, psi: (starts.append(phi), turn(self, z, phi, psi))[1])
+    Consistency(n_steps=16, distill=distill).maps(GaussianMap(), context())
+    lower, upper = starts
+    assert (upper - lower).max().item() == pytest.approx(math.pi / 32)
 
 
 def test_a_condition_has_so_many_maps_and_no_more_than_the_batch_has_points():

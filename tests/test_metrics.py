@@ -8,6 +8,7 @@ import torch
 from laws import laws
 from torchmetrics import MetricCollection
 
+from toy_score import metrics
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import (
     Checkerboard,
@@ -474,6 +475,22 @@ def test_every_metric_can_be_plotted(p):
     assert axes.get_xaxis().get_visible()
     assert error.plot(ax=axes)[0] is figure
     assert len(error.plot([error.compute(), 2.0 * error.compute()])[1].lines) == 2  # a curve for each
+
+
+DISTANCES = {
+    "ExactW2", "FieldSymmetry", "GaussianisedTest", "InvalidMass", "MapError", "Memorisation", "ModeReverseKL",
+    "ModeTotalVariation", "NonFinite", "PartitionKL", "ScoreError", "SlicedWasserstein", "Straightness",
+    "VelocityError",
+}  # fmt: skip
+
+
+def test_pictures_of_distances_and_shares_begin_at_zero():
+    """A lower bound of zero says that a metric is a distance, which the report divides by its floor."""
+    classes = [c for c in vars(metrics).values() if isinstance(c, type) and hasattr(c, "plot_lower_bound")]
+    from_zero = {c.__name__ for c in classes if c.plot_lower_bound == 0.0}
+    assert from_zero == DISTANCES
+    assert {c.plot_lower_bound for c in classes} == {0.0, None}
+    assert {c.__name__: c.plot_upper_bound for c in classes if c.plot_upper_bound is not None} == {"Straightness": 1.0}
 
 
 def test_a_metric_refuses_a_distribution_that_lacks_what_it_needs():

@@ -19,10 +19,11 @@ from toy_score.component import from_config, to_config
 from toy_score.data import PointsDataModule
 from toy_score.denoisers import ExactDenoiser
 from toy_score.distributions import Moons, Points
-from toy_score.metrics import Memorisation, noise_floors
+from toy_score.metrics import Memorisation, SlicedWasserstein, noise_floors
 from toy_score.modules import EDMModule, ScoreModule, read_checkpoint
 from toy_score.samplers import Heun
 from toy_score.schedules import EDM
+from toy_score.seeds import seed_of
 from toy_score.standardisation import Standardisation
 
 f64 = torch.float64
@@ -645,3 +646,17 @@ def test_the_noise_floor_of_points_is_that_of_equally_many_real_points():
     real = noise_floors(held_out, 1000, draws=8, real=train)["sliced_w1"].mean
     again = noise_floors(held_out, 1000, draws=8)["sliced_w1"].mean
     assert real > 1.2 * again
+
+
+def test_draws_of_real_points_that_share_some_scatter_as_if_they_shared_none():
+    """Draws of a quarter of the points scatter by `sqrt(3 / 4)` of that; their own part is half of it."""
+    train, held_out = (Points(Moons().sample(n, generator(n))) for n in (80, 60))
+    floor = noise_floors(held_out, 20, draws=4, real=train)["sliced_w1"]
+    values = []
+    for draw in range(4):
+        metric = SlicedWasserstein(held_out)
+        metric.update(train.subset(20, generator(seed_of("noise floor", draw))).points)
+        values.append(metric.compute().double())
+    assert floor.mean == pytest.approx(torch.stack(values).mean().item())
+    assert floor.sd == pytest.approx(torch.stack(values).std().item() / math.sqrt(0.75))
+    assert floor.error == pytest.approx(0.5 * floor.sd)

@@ -1,17 +1,21 @@
 """Numbers at the edges of their ranges: the last one that is allowed is taken, the first one that is not is refused."""
 
+import dataclasses
 import functools
+import inspect
 
 import pytest
 import torch
 
 import toy_score as ts
 from toy_score import EDM, ExactDenoiser, GaussianBridge, GaussianMixture, Heart, LinearObservation, Tilt
+from toy_score.component import Component
 from toy_score.distributions import EightGaussians
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import KernelSteinDiscrepancy
 from toy_score.parameterisations import EDMPreconditioning
 from toy_score.samplers import LangevinCorrector
+from toy_score.standardisation import Standardisation
 
 NORMAL = GaussianMixture(means=[[0.0, 0.0]], stds=1.0)
 DENOISER = ExactDenoiser(Heart(), EDM())
@@ -97,6 +101,48 @@ def test_a_number_at_the_edge_of_its_range_is_taken_and_the_next_is_refused(make
     for value in [*refused, *([float("nan")] if all(isinstance(v, float) for v in refused) else [])]:
         with pytest.raises(ValueError, match=r"must|betas|below|between|finite|one of|hold"):
             make(**{name: value})
+
+
+def components(cls=Component):
+    """All public components of the package."""
+    for subclass in cls.__subclasses__():
+        if subclass.__module__.startswith("toy_score.") and not subclass.__name__.startswith("_"):
+            yield subclass
+        yield from components(subclass)
+
+
+WITHOUT_END = [(ts.EDMStochastic, "S_tmax"), (ts.Restart, "high")]  # the upper end of a range may be infinite
+
+
+def test_no_argument_is_infinite_or_no_number():
+    """Of every component whose arguments have defaults, those that are real numbers."""
+    tried = 0
+    for cls in {c for c in components() if dataclasses.is_dataclass(c) and not inspect.isabstract(c)}:
+        fields = [f for f in dataclasses.fields(cls) if f.init]
+        if any(f.default is f.default_factory is dataclasses.MISSING for f in fields):
+            continue
+        for name in [f.name for f in fields if type(f.default) is float]:
+            for value in (float("nan"),) if (cls, name) in WITHOUT_END else (float("nan"), INF, -INF):
+                tried += 1
+                with pytest.raises(ValueError, match=name):
+                    cls(**{name: value})
+    assert tried > 150
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(stein, "sigma"), (functools.partial(ProbabilityFlow, DENOISER), "tolerance"), (ts.EDMModule, "gradient_clip")],
+)
+def test_nor_is_an_argument_of_metrics_models_and_likelihoods(make, name):
+    for value in (float("nan"), INF):
+        with pytest.raises(ValueError, match=f"^{name} must be positive"):
+            make(**{name: value})
+    with pytest.raises(ValueError, match=r"^rho must be positive and finite, got inf; the paper uses 7$"):
+        ts.Karras(rho=INF)
+    with pytest.raises(ValueError, match=r"^power must be at least 1 and finite, got inf; 1 is deterministic"):
+        ts.ConsistentAnnealedSampling(power=INF)
+    with pytest.raises(ValueError, match=r"scale of an axis must be positive and finite, got \[1.0, inf\]"):
+        Standardisation([0.0, 0.0], [1.0, INF])
 
 
 def test_the_first_and_the_last_class_exist_and_none_beyond():

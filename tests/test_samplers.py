@@ -814,7 +814,7 @@ def test_grids_are_spaced_as_documented():
         (lambda: Angular(scale=-1), "scale must be positive, got -1"),
         (lambda: DDIM(eta=1.5), r"eta must be in \[0, 1\], got 1.5"),
         (lambda: EDMStochastic(S_tmin=2.0, S_tmax=1.0), "got 2.0 and 1.0; swap them"),
-        (lambda: EDMStochastic(S_churn=-1.0), "got -1.0 and 1.0"),
+        (lambda: EDMStochastic(S_churn=-1.0), "S_churn must be at least 0, got -1.0"),
         (lambda: AdaptiveDormandPrince(0.0), "tolerance must be positive, got 0.0"),
         (lambda: AdamsBashforth(order=5), "order must be 1, 2, 3 or 4, got 5"),
         (lambda: ConsistentAnnealedSampling(power=0.5), "power must be at least 1, got 0.5"),

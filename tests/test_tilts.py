@@ -12,6 +12,7 @@ from toy_score import (
     DDPMAncestral,
     EightGaussians,
     ExactDenoiser,
+    FeynmanKac,
     FeynmanKacCorrector,
     GaussianMixture,
     GridDensity,
@@ -144,6 +145,162 @@ def test_corrected_particles_are_nearer_to_the_target_than_the_sum_of_scores(p, 
     naive = kl(DDPMAncestral(n_steps=64, grid=FeynmanKacCorrector().grid)(tilt, 4096, generator()), truth) - floor
     corrected = kl(FeynmanKacCorrector(64, per_sample=4)(tilt, 4096, generator()), truth) - floor
     assert corrected < 0.5 * naive
+
+
+class GivenNoise:
+    """The same noise at every draw."""
+
+    def __init__(self, z):
+        self.z = z
+
+    def normal(self):
+        return self.z
+
+    def uniform(self):
+        return torch.full_like(self.z, 0.5)
+
+
+EQUAL_WEIGHTS = [
+    # A power of 1 and a reward of slope 0 give all particles the same weight.
+    (FeynmanKacCorrector(langevin=0.0), Tilt([ExactDenoiser(B, VP())], [1.0])),
+    (FeynmanKacCorrector(), ExactDenoiser(B, VP())),
+    (TwistedDiffusion(), Rewarded(ExactDenoiser(B, VP()), LinearReward([0.0, 0.0]))),
+    (FeynmanKac(), Rewarded(ExactDenoiser(B, VP()), LinearReward([0.0, 0.0]))),
+    (TwistedDiffusion(), ExactDenoiser(B, VP())),
+]
+
+
+@pytest.mark.parametrize(("sampler", "denoiser"), EQUAL_WEIGHTS, ids=lambda v: type(v).__name__)
+def test_particles_of_equal_weights_take_ancestral_steps(sampler, denoiser):
+    """At levels whose signal is below 1, with the noise of the posterior of Ho et al. 2020, eq. 7."""
+    x, z = torch.randn(2, 50, 2, generator=generator(), dtype=f64)
+    t, s = sampler.levels(VP())[100:102]
+    after, population = sampler.multistep(denoiser, x, t, s, GivenNoise(z), None)
+    exact = DDPMAncestral().step(ExactDenoiser(B, VP()), x, t, s, GivenNoise(z))
+    assert torch.allclose(after, exact, atol=1e-9)
+    assert (population.log_w - population.log_w[0]).abs().max() < 1e-9
+    assert population.ancestors is None
+
+
+@pytest.mark.parametrize("power", [0.5, 2.0])
+def test_a_langevin_step_keeps_the_normal_law_that_it_is_at(power):
+    """`N(0, V)^b` with noise is `N(0, V / b + v)`; the step is `(1 - h g) z + sqrt((2 h - h^2 g) v) eps`."""
+    V, h = 1.44, 0.3
+    tilt = Tilt([ExactDenoiser(GaussianMixture([[0.0, 0.0]], stds=V**0.5), VP())], [power])
+    t, s = FeynmanKacCorrector().levels(VP())[100:102]
+    x, z = torch.randn(2, 50, 2, generator=generator(), dtype=f64)
+
+    def step(langevin, *noises):
+        draws, noise = iter(noises), GivenNoise(z)
+        noise.normal = lambda: next(draws)
+        sampler = FeynmanKacCorrector(langevin=langevin, threshold=0.0)
+        return sampler.multistep(tilt, x, t, s, noise, None)[0] / s.alpha
+
+    before, v = step(0.0, z), s.ratio**2
+    g = v / (V / power + v)
+    moved = step(h, z, z.flip(0))
+    assert torch.allclose(moved, (1 - h * g) * before + ((2 * h - h**2 * g) * v) ** 0.5 * z.flip(0), atol=1e-9)
+    assert (1 - h * g) ** 2 * (V / power + v) + (2 * h - h**2 * g) * v == pytest.approx(V / power + v)
+
+
+def test_the_weight_of_a_step_is_the_integral_of_its_rate():
+    """`1/2 (1 - B) div S + 1/2 (|S|^2 - B sum_i b_i |s_i|^2)`, by trapezoids in `log v` and in `1 / v`."""
+    b, total, sampler = (0.7, 1.8), 2.5, FeynmanKacCorrector(langevin=0.0, threshold=0.0)
+    tilt = Tilt([ExactDenoiser(p, VP()) for p in (A, B)], b)
+    x, z = torch.randn(2, 50, 2, generator=generator(), dtype=f64)
+    t, s = sampler.levels(VP())[120:160:39]
+    after, population = sampler.multistep(tilt, x, t, s, GivenNoise(z), None)
+
+    def rates(y, v):
+        scores = torch.stack([p.score(y, (total * v) ** 0.5) for p in (A, B)])
+        S = sum(b_i * score for b_i, score in zip(b, scores, strict=True))
+        traces = [-torch.linalg.inv(p._S[0] + total * v * torch.eye(2)).trace() for p in (A, B)]
+        divergence = sum(b_i * trace for b_i, trace in zip(b, traces, strict=True))
+        squares = sum(b_i * score.square().sum(dim=1) for b_i, score in zip(b, scores, strict=True))
+        return 0.5 * (1 - total) * divergence, 0.5 * (S.square().sum(dim=1) - total * squares)
+
+    v, w = t.ratio**2, s.ratio**2
+    (div_t, sq_t), (div_s, sq_s) = rates(x / t.alpha, v), rates(after / s.alpha, w)
+    expected = 0.5 * (v * div_t + w * div_s) * math.log(v / w) + 0.5 * (v**2 * sq_t + w**2 * sq_s) * (1 / w - 1 / v)
+    assert expected.std() > 0.01
+    assert torch.allclose(population.log_w, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("sampler", [TwistedDiffusion(threshold=0.0), FeynmanKac(threshold=0.0)], ids=str)
+def test_the_weight_of_a_twisted_step_is_the_ratio_of_two_normal_densities_and_of_what_is_known(sampler):
+    """`p(x_s | x_t) h_s / (q(x_s | x_t) h_t)`, with the step `p` of the prior and `q` towards the guided point."""
+    x, z = torch.randn(2, 50, 2, generator=generator(), dtype=f64)
+    t, s = sampler.levels(VP())[120:160:39]
+    rewarded = Rewarded(ExactDenoiser(B, VP()), LinearReward([0.6, -0.3]))
+    before, now = sampler.unweighted(x), rewarded.twist(x, t)
+    after, population = sampler.multistep(rewarded, x, t, s, GivenNoise(z), before)
+    a = t.alpha / s.alpha
+    b = t.sigma**2 - a**2 * s.sigma**2
+    sd = b**0.5 * s.sigma / t.sigma
+    mean = DDPMAncestral().step(ExactDenoiser(B, VP()), x, t, s, GivenNoise(torch.zeros_like(x)))
+    shift = s.alpha * b / t.sigma**2 * t.ratio**2 * now.gradient if isinstance(sampler, TwistedDiffusion) else 0.0 * x
+    assert torch.allclose(after, mean + shift + sd * z, atol=1e-9)
+    ratio = 0.5 * ((after - mean - shift).square() - (after - mean).square()).sum(dim=1) / sd**2
+    expected = ratio + rewarded.twist(after, s).log_h - now.log_h
+    assert expected.std() > 0.01
+    assert torch.allclose(population.log_w, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_last_step_of_twisted_particles_draws_denoised_points_by_the_function_itself(known):
+    x, z = torch.randn(2, 50, 2, generator=generator(), dtype=f64)
+    sampler, reward = TwistedDiffusion(per_sample=1), LinearReward([0.6, -0.3])
+    t = sampler.levels(VP())[-20]
+    rewarded = Rewarded(ExactDenoiser(B, VP()), reward)
+    now = rewarded.twist(x, t)
+    weighted = sampler.unweighted(x)._replace(log_w=z[:, 0], evaluation=now if known else None)
+    chosen, population = sampler.multistep_last(rewarded, x, t, GivenNoise(z), weighted)
+    log_w = z[:, 0] + now.mean @ torch.tensor(reward.slope, dtype=f64) - now.log_h
+    assert torch.allclose(population.log_mean, log_w.logsumexp(dim=0) - math.log(50), atol=1e-9)
+    assert torch.allclose(chosen, now.mean[population.ancestors], atol=1e-9)
+    copies = population.ancestors.bincount(minlength=50)
+    assert (copies - 50 * log_w.softmax(dim=0)).abs().max() < 2.0
+
+
+def test_the_first_and_the_last_step_of_corrected_particles_count_the_integral_of_their_start():
+    """`prod_i N(0, B v)^b_i` has the integral `(2 pi B v)^-B 2 pi v`."""
+    x, z = torch.randn(2, 50, 2, generator=generator(), dtype=f64)
+    sampler, tilt = (
+        FeynmanKacCorrector(per_sample=1),
+        Tilt([ExactDenoiser(A, VP()), ExactDenoiser(B, VP())], (0.7, 1.8)),
+    )
+    t = sampler.levels(VP())[120]
+    chosen, population = sampler.multistep_last(tilt, x, t, GivenNoise(z), None)
+    v = t.ratio**2
+    assert torch.allclose(population.log_mean.exp(), x.new_tensor((2 * math.pi * 2.5 * v) ** -2.5 * 2 * math.pi * v))
+    assert torch.allclose(
+        chosen, tilt.denoise(x, t)[torch.arange(50) if population.ancestors is None else population.ancestors]
+    )
+
+
+RESAMPLED = [
+    # A sampler, a denoiser, and what the sampler keeps in memory of each particle.
+    (
+        FeynmanKacCorrector(langevin=0.0, threshold=1.0),
+        Tilt([ExactDenoiser(A, VP()), ExactDenoiser(B, VP())], [1.0, 2.0]),
+        FeynmanKacCorrector._evaluated,
+    ),
+    (
+        TwistedDiffusion(threshold=1.0),
+        Rewarded(ExactDenoiser(B, VP()), LinearReward([0.6, -0.3])),
+        Rewarded.twist,
+    ),
+]
+
+
+@pytest.mark.parametrize(("sampler", "denoiser", "evaluate"), RESAMPLED, ids=["corrector", "twisted"])
+def test_particles_that_are_drawn_anew_take_their_evaluation_along(sampler, denoiser, evaluate):
+    x, z = torch.randn(2, 50, 2, generator=generator(), dtype=f64)
+    t, s = sampler.levels(VP())[120:122]
+    x, population = sampler.multistep(denoiser, x, t, s, GivenNoise(z), None)
+    assert population.ancestors is not None
+    for kept, fresh in zip(population.evaluation, evaluate(denoiser, x, s), strict=True):
+        assert torch.allclose(kept, fresh, atol=1e-9)
 
 
 def test_langevin_steps_bring_strong_guidance_to_the_floor():

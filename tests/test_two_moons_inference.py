@@ -101,6 +101,26 @@ def test_the_noisy_posterior_is_the_average_over_its_points(condition, sigma):
     assert torch.allclose(q.denoise(x, sigma), mean, atol=0.02 * sigma + 1e-3)
 
 
+@pytest.mark.parametrize("sigma", [0.0, 1e-3, 0.02, 1.0])
+def test_the_density_of_the_posterior_is_that_of_thirty_thousand_angles(sigma):
+    """The integral without choosing its nodes, at points of the crescents and beside them, where it is narrowest."""
+    n, v = 30_000, sigma**2 + 1e-8  # of the noise and the blur
+    q, a = PRIOR.conditioned_on([0.0, 0.0]), ((torch.arange(n, dtype=f64) + 0.5) / n - 0.5) * math.pi
+    e = torch.stack([a.cos(), a.sin()], dim=1)
+    x = q.sample(8, generator()).double() + torch.tensor([[0.0], [0.002]], dtype=f64).repeat(4, 1)
+    total = torch.zeros(8, dtype=f64)
+    for sign in (1.0, -1.0):  # of S = sqrt(1/2) (theta_0 + theta_1); y = (r cos a + 1/4 - |S|, r sin a + T)
+        S, T = sign * (0.25 + 0.1 * e[:, 0]), -0.1 * e[:, 1]
+        S_e, T_e = sign * e[:, 0], -e[:, 1]
+        d = x[:, None] - torch.stack([S - T, S + T], dim=1) / math.sqrt(2)
+        u = torch.stack([S_e - T_e, S_e + T_e], dim=1) / math.sqrt(2)
+        along = (d * u).sum(dim=2)
+        rest = (d.square().sum(dim=2) - along.square()).clamp(min=0.0)
+        log_q = -0.5 * (along.square() / (1e-4 + v) + rest / v) - math.log(2 * math.pi * math.sqrt((1e-4 + v) * v))
+        total += 0.5 * log_q.exp().mean(dim=1)
+    assert torch.allclose(q.log_prob(x, sigma), total.log(), atol=1e-5)
+
+
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_score_denoiser_and_density_of_the_posterior_agree_without_noise_and_with_it(condition):
     q = PRIOR.conditioned_on(condition)

@@ -5,6 +5,7 @@ of the package.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -282,6 +283,13 @@ def test_classes_add_up_to_the_whole(p):
     log_w = torch.tensor(list(p.mode_weights.values()), dtype=f64).log()
     parts = torch.stack([p.conditioned_on(k).log_prob(x, 0.3) for k in range(p.n_labels)], dim=1)
     assert torch.allclose(torch.logsumexp(parts + log_w, dim=1), p.log_prob(x, 0.3), atol=1e-9)
+
+
+@each([p for p in ZOO if not hasattr(p, "whole")])  # a class has the bounds of the whole
+def test_pictures_are_as_wide_as_the_distribution(p):
+    """All but one in 200 points are within the bounds, which are no more than 1.6 times as wide as that takes."""
+    width = p.reference(8192).abs().amax(dim=1).quantile(0.995).item()
+    assert width < replace(p).bounds < 1.6 * width + 0.5
 
 
 @each(LABELLED)

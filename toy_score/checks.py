@@ -4,31 +4,44 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["check_at_least", "check_extent", "check_positive", "check_shares"]
+__all__ = ["check_at_least", "check_extent", "check_positive", "check_real", "check_shares"]
 
 MOST = 100_000  # values in a description; those of this project have some hundred
 
 
-def check_at_least(minimum: float, /, **values: float) -> None:
-    """Every value is at least `minimum`.
+def check_at_least(minimum: float, advice: str = "", /, **values: float) -> None:
+    """Every value is at least `minimum` and finite; what to use instead may be said in the error.
 
     Raises:
         ValueError: otherwise, with the name and the value.
     """
     for name, value in values.items():
         if not minimum <= value < math.inf:
-            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+            finite = " and finite" if value == math.inf else ""
+            raise ValueError(f"{name} must be at least {minimum}{finite}, got {value}{advice and '; '}{advice}")
 
 
-def check_positive(**values: float) -> None:
-    """Every value is positive and finite.
+def check_positive(advice: str = "", /, **values: float) -> None:
+    """Every value is positive and finite; what to use instead may be said in the error.
 
     Raises:
         ValueError: otherwise, with the name and the value.
     """
     for name, value in values.items():
         if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive, got {value}")
+            finite = " and finite" if value == math.inf else ""
+            raise ValueError(f"{name} must be positive{finite}, got {value}{advice and '; '}{advice}")
+
+
+def check_real(**values: float) -> None:
+    """Every value is a finite number.
+
+    Raises:
+        ValueError: otherwise, with the name and the value.
+    """
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value}")
 
 
 def check_shares(**values: float) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from toy_score.backbones import forward_derivative
+from toy_score.checks import check_positive
 from toy_score.denoisers import Denoiser
 from toy_score.flow_maps import FlowMap
 from toy_score.schedules import Levels
@@ -44,8 +45,7 @@ class ProbabilityFlow:
     """
 
     def __init__(self, denoiser: Denoiser, tolerance: float = 1e-4, hutchinson: bool = False):
-        if not tolerance > 0:
-            raise ValueError(f"tolerance must be positive, got {tolerance}; 1e-4 is a good choice")
+        check_positive("1e-4 is a good choice", tolerance=tolerance)
         self.denoiser, self.tolerance, self.hutchinson = denoiser, tolerance, hutchinson
         low, high = denoiser.schedule.ratios
         self._ends = math.atan(low), math.atan(high)

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from toy_score.backbones import Backbone, jacobian
+from toy_score.checks import check_positive
 from toy_score.component import Component
 
 __all__ = [
@@ -160,8 +161,7 @@ class EDMPreconditioning(Parameterisation):
     sigma_data: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.sigma_data > 0:
-            raise ValueError(f"sigma_data must be positive, got {self.sigma_data}; take the data's standard deviation")
+        check_positive("take the data's standard deviation", sigma_data=self.sigma_data)
 
     def _ratio_and_radius(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         s = sigma / alpha

@@ -1,5 +1,6 @@
 """The units in which a model works: those in which its data have mean 0 and variance 1 along both axes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -33,8 +34,8 @@ class Standardisation(Component):
     columns: Sequence[str] = field(default=("x", "y"), compare=False)
 
     def __post_init__(self) -> None:
-        if not min(self.scale) > 0:
-            raise ValueError(f"the scale of an axis must be positive, got {list(self.scale)}")
+        if not all(0 < scale < math.inf for scale in self.scale):
+            raise ValueError(f"the scale of an axis must be positive and finite, got {list(self.scale)}")
         self._set(mean=as_tuple(self.mean), scale=as_tuple(self.scale), columns=as_tuple(self.columns))
 
     @classmethod

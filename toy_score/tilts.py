@@ -14,6 +14,7 @@ exact for one normal distribution. For `B = 1`, as in guidance, this is `Guided`
 level, `ScaledScore`, is what is often done for a temperature; it is wrong already for a normal distribution.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ class Tilt(Component, Denoiser):
             raise ValueError(f"there must be one exponent for each of {len(self.denoisers)} denoisers, at least one")
         for denoiser in self.denoisers:
             denoiser.check_gaussian("Tilt")
-        if not self.total > 0:
+        if not 0 < self.total < math.inf:
             raise ValueError(f"the exponents must have a positive sum, got {list(self.exponents)}")
         self._set(schedule=self.denoisers[0].schedule)
 

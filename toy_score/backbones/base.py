@@ -52,7 +52,7 @@ class Fourier(Embedding):
     period: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.n_frequencies < 1 or not self.period > 0:
+        if self.n_frequencies < 1 or not 0 < self.period < math.inf:
             raise ValueError(
                 f"Fourier needs n_frequencies >= 1 and period > 0, got {self.n_frequencies} and {self.period}"
             )

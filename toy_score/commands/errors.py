@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,22 +51,33 @@ def one_line_errors() -> Iterator[None]:
         if (wanted := _memory(error)) is not None:
             refuse(wanted)
             raise SystemExit(2) from None
-        refuse(lines[0] if lines else type(error).__name__)
-        bad_input = isinstance(error, (ValueError, TypeError, OSError, ImportError)) or _of_lightning(error)
-        if bad_input or _is("lightning.pytorch.utilities.exceptions", "MisconfigurationException", error):
+        bad_input = isinstance(error, (ValueError, TypeError, OSError, ImportError))
+        bad_input |= _is("lightning.pytorch.utilities.exceptions", "MisconfigurationException", error)
+        unsuited = None if bad_input else _of_lightning(error)
+        refuse(unsuited or (lines[0] if lines else type(error).__name__))
+        if bad_input or unsuited:
             raise SystemExit(2) from None
         if not isinstance(error, FloatingPointError):  # those are failures of the model, not of the program
             print("this is a defect of toy_score; TOY_SCORE_DEBUG=1 shows where", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _of_lightning(error: Exception) -> bool:
-    """Whether Lightning itself raised it, on purpose: of a callback that does not suit the run, for example."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
-    return type(error) is RuntimeError and name.startswith("lightning.pytorch.callbacks")
+def _of_lightning(error: Exception) -> str | None:
+    """What to say where a callback of Lightning fails in Lightning's own code, since it does not suit; None elsewhere.
+
+    Some look for what not every model has: a learning rate by the name of `lr`, a loss that a step returns.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    places = [frame.f_globals.get("__name__", "") for frame in frames]
+    if not places or not places[-1].startswith("lightning."):
+        return None
+    message = next(iter(str(error).splitlines()), type(error).__name__)
+    if type(error) is RuntimeError and places[-1].startswith("lightning.pytorch.callbacks"):
+        return message  # raised on purpose
+    owners = [type(frame.f_locals.get("self")) for frame in frames]
+    callback = next((o.__name__ for o in owners if o.__module__.startswith("lightning.pytorch.callbacks")), None)
+    why = f"it looks for {message}" if isinstance(error, KeyError) else message
+    return None if callback is None else f"{callback} does not suit this model: {why}; leave this callback out"
 
 
 def _message(error: Exception) -> str:

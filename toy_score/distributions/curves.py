@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toy_score.checks import check_positive
+from toy_score.checks import check_positive, check_real
 from toy_score.component import as_tuple
 from toy_score.distributions.mixtures import Gaussians, Mixture, checked, isotropic
 
@@ -116,6 +116,7 @@ class TwoSpirals(Gaussians):
 
     def __post_init__(self) -> None:
         check_positive(turns=self.turns, radius=self.radius, std=self.std)
+        check_real(offset=self.offset)
         super().__post_init__()
 
     def mixture(self) -> Mixture:
@@ -221,6 +222,7 @@ class Pinwheel(Gaussians):
     def __post_init__(self) -> None:
         check_positive(n_sails=self.n_sails, radius=self.radius)
         check_positive(radial_std=self.radial_std, tangential_std=self.tangential_std)
+        check_real(rate=self.rate)
         narrow = self.tangential_std / 2.0
         if self.radial_std <= narrow:
             raise ValueError(f"radial_std must be larger than tangential_std / 2, got {self.radial_std} <= {narrow}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from toy_score.checks import check_positive
 from toy_score.distributions.base import Distribution, OneClass, device_of, evenly_spread
 from toy_score.distributions.halfplanes import HalfPlaneGaussians, HalfPlaneParts
 from toy_score.distributions.tails import LOG_2PI
@@ -118,8 +119,7 @@ class SplitNormal(FoldedNormal):
     shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.shift > 0:
-            raise ValueError(f"shift must be positive, got {self.shift}; the original study uses 1.0")
+        check_positive("the original study uses 1.0", shift=self.shift)
         super().__post_init__()
 
     def parts(self) -> HalfPlaneParts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toy_score.checks import check_positive
+from toy_score.checks import check_positive, check_real
 from toy_score.component import as_tuple
 from toy_score.distributions.mixtures import Gaussians, Mixture, checked, isotropic
 
@@ -189,6 +189,7 @@ class AnisotropicGaussians(Gaussians):
     def __post_init__(self) -> None:
         check_positive(n_blades=self.n_blades, n_classes=self.n_classes, radius=self.radius)
         check_positive(long=self.long, short=self.short)
+        check_real(turn=self.turn)
         if self.n_classes > self.n_blades:
             raise ValueError(f"n_classes must be at most n_blades, got {self.n_classes} > {self.n_blades}")
         super().__post_init__()

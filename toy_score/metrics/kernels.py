@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from toy_score.checks import check_positive
 from toy_score.distributions import Distribution
 from toy_score.metrics.base import FirstPoints, SampleMetric
 
@@ -138,8 +139,7 @@ class KernelSteinDiscrepancy(FirstPoints):
 
     def __init__(self, distribution: Distribution, n_points: int = 1000, sigma: float = 0.05, **kwargs: Any):
         super().__init__(distribution, n_points, **kwargs)
-        if not sigma > 0:
-            raise ValueError(f"sigma must be positive, got {sigma}; 0.05 is a good choice")
+        check_positive("0.05 is a good choice", sigma=sigma)
         self.sigma = sigma
 
     def compute(self) -> Tensor:

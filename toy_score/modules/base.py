@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from toy_score.backbones import MLP, Backbone
+from toy_score.checks import check_positive
 from toy_score.component import Described, to_config
 from toy_score.data import ToyDataModule, data_module, typed
 from toy_score.denoisers import NetworkDenoiser
@@ -109,8 +110,8 @@ class ScoreModule(Described, PlottingModule):
             raise ValueError(f"guidance {guidance} needs a label to guide to or a guide to lead away from; add one")
         if label is not None and condition is not None:
             raise ValueError(f"samples have a label or a condition, got {label!r} and {list(condition)}; leave out one")
-        if gradient_clip is not None and not gradient_clip > 0:
-            raise ValueError(f"gradient_clip must be positive, got {gradient_clip}; leave it out for no clipping")
+        if gradient_clip is not None:
+            check_positive("leave it out for no clipping", gradient_clip=gradient_clip)
         self.automatic_optimization = False  # several steps in one training_step
         network = backbone() if isinstance(backbone, type) else backbone
         self.denoiser = self.denoiser_type(network, schedule, parameterisation, conditioning)
@@ -147,6 +148,8 @@ class ScoreModule(Described, PlottingModule):
 
     def on_fit_start(self) -> None:
         self.check_units(self.data)
+        if not any(weight.requires_grad for weight in self.parameters()):
+            raise ValueError("all weights are frozen, by BackboneFinetuning or a similar callback; leave it out")
 
     @in_float32()
     def training_step(self, batches: Any, batch_idx: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from toy_score.checks import check_positive, check_real
 from toy_score.component import Component
 from toy_score.schedules import Schedule
 
@@ -76,8 +77,8 @@ class LogNormalSigma(TrainingTimes):
     std: float = 1.2
 
     def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise ValueError(f"std must be positive, got {self.std}; the paper uses 1.2")
+        check_positive("the paper uses 1.2", std=self.std)
+        check_real(mean=self.mean)
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator) -> Tensor:
         normal = torch.special.ndtri(even(n, generator).clamp(1e-6, 1 - 1e-6))

@@ -125,10 +125,8 @@ class ConsistentAnnealedSampling(GridSampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.power >= 1:
-            raise ValueError(f"power must be at least 1, got {self.power}; 1 is deterministic, 2 is ancestral sampling")
-        if not self.data_std >= 0:
-            raise ValueError(f"data_std must be at least 0, got {self.data_std}; 0 is the published method")
+        check_at_least(1, "1 is deterministic, 2 is ancestral sampling", power=self.power)
+        check_at_least(0, "0 is the published method", data_std=self.data_std)
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         kept, d = (s.ratio / t.ratio) ** self.power, self.data_std

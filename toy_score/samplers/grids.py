@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from toy_score.checks import check_positive
 from toy_score.component import Component
 from toy_score.schedules import Schedule
 
@@ -76,8 +77,7 @@ class Karras(Grid):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not self.rho > 0:
-            raise ValueError(f"rho must be positive, got {self.rho}; the paper uses 7")
+        check_positive("the paper uses 7", rho=self.rho)
 
     def __call__(self, schedule: Schedule, n: int) -> Tensor:
         low, high = (r ** (1.0 / self.rho) for r in schedule.ratios)
@@ -98,8 +98,7 @@ class Angular(Grid):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ValueError(f"scale must be positive, got {self.scale}; take the data's standard deviation")
+        check_positive("take the data's standard deviation", scale=self.scale)
 
     def __call__(self, schedule: Schedule, n: int) -> Tensor:
         low, high = (math.atan(r / self.scale) for r in schedule.ratios)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toy_score.checks import check_at_least
+from toy_score.checks import check_at_least, check_positive
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.base import NoiseStream, Sampler
 from toy_score.samplers.grids import Geometric
@@ -70,8 +70,7 @@ class AnnealedLangevin(_LangevinSampler):
     uniform_start: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            raise ValueError(f"eps must be positive, got {self.eps}; NCSN's toy uses 1e-4 with sigma_min = 0.01")
+        check_positive("NCSN's toy uses 1e-4 with sigma_min = 0.01", eps=self.eps)
         if self.n_levels is not None and self.n_levels < 2:
             raise ValueError(f"n_levels must be at least 2, got {self.n_levels}; Langevin has one level, NCSN 10")
         check_at_least(1, steps_per_level=self.steps_per_level)
@@ -104,10 +103,9 @@ class Langevin(_LangevinSampler):
     uniform_start: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            raise ValueError(f"eps must be positive, got {self.eps}")
-        if self.sigma is not None and not self.sigma > 0:
-            raise ValueError(f"sigma must be positive, got {self.sigma}; leave it out for the schedule's lowest")
+        check_positive(eps=self.eps)
+        if self.sigma is not None:
+            check_positive("leave it out for the schedule's lowest", sigma=self.sigma)
         check_at_least(1, n_steps=self.n_steps)
 
     def times(self, schedule: Schedule) -> Tensor:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from toy_score.checks import check_at_least, check_positive
 from toy_score.denoisers import Denoiser, ExactDenoiser
 from toy_score.distributions import SplitNormal
 from toy_score.samplers.base import GridSampler, MultistepSampler, NoiseStream, Sampler, draw_seed
@@ -207,8 +208,7 @@ class AdaptiveDormandPrince(Sampler):
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance must be positive, got {self.tolerance}; 1e-3 is a good choice")
+        check_positive("1e-3 is a good choice", tolerance=self.tolerance)
 
     def times(self, schedule: Schedule) -> Tensor:
         return torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
@@ -257,8 +257,8 @@ class EDMStochastic(GridSampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.S_churn >= 0 and self.S_noise > 0):
-            raise ValueError(f"S_churn must be at least 0 and S_noise positive, got {self.S_churn} and {self.S_noise}")
+        check_at_least(0, S_churn=self.S_churn)
+        check_positive(S_noise=self.S_noise)
         if not 0 <= self.S_tmin <= self.S_tmax:
             raise ValueError(f"0 <= S_tmin <= S_tmax must hold, got {self.S_tmin} and {self.S_tmax}; swap them?")
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from toy_score.checks import check_positive
 from toy_score.constants import Constant
 from toy_score.schedules.base import Schedule, check_levels
 
@@ -156,8 +157,7 @@ class Cosine(_VariancePreserving):
     sigma_max: float = 100.0
 
     def __post_init__(self) -> None:
-        if not self.s > 0:
-            raise ValueError(f"s must be positive, got {self.s}; the paper uses 0.008")
+        check_positive("the paper uses 0.008", s=self.s)
         check_levels(self.sigma_min, self.sigma_max, NO_SIGNAL)
 
     @cached_property
