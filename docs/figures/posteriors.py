@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from matplotlib import rc_context
 from PIL import Image
 from torch import Tensor
 
@@ -49,6 +50,7 @@ MANY, FEW = 20_000, 4096  # samples
 FLOORS = 64
 LARGEST = 1000.0  # distances beyond are not told apart: some samples have left for infinity
 COLOURS = 64  # of the picture, whose file is a quarter as large for it
+LETTERS = 13  # legible where a page shows the picture at half its size
 TABLE = TABLES / "posteriors.json"
 Table = dict[str, list[float | None]]
 
@@ -118,8 +120,9 @@ def picture(prior: ExactDenoiser, o: LinearObservation) -> None:
         if name != "prior"
     }
     title = f"Posterior samplers with a perfect prior, x observed as {o.value[0]} ± {o.std}"
-    image = posterior(samples, p.posterior(o).sample(2000, generator()), p, o, title)
-    png = Image.open(io.BytesIO(to_png(image))).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    with rc_context({"font.size": LETTERS}):
+        image = to_png(posterior(samples, p.posterior(o).sample(2000, generator()), p, o, title))
+    png = Image.open(io.BytesIO(image)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     png.save(IMAGES / "posteriors.png", optimize=True)
 
 
