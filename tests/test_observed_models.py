@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import rc_context
 
 from toy_score import (
     EDM,
     MLP,
     PGDM,
     EDMModule,
+    EightGaussians,
     ExactDenoiser,
     Guided,
     Heart,
@@ -135,3 +137,19 @@ def test_the_picture_of_a_posterior_has_its_observation(tmp_path):
         for line, row, value in zip(lines, both.matrix, both.value, strict=True):
             assert np.allclose(np.array(line.get_xydata()) @ row, value, atol=1e-5)
     assert to_png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("methods", "letters"), [(1, 16), (5, 10)])
+def test_the_key_of_the_picture_of_a_posterior_hides_no_points(methods, letters):
+    x = EightGaussians().posterior(FIRST).sample(20)
+    with rc_context({"font.size": letters}):
+        figure = posterior({str(k): x for k in range(methods)}, x, EightGaussians(), FIRST, "key")
+        figure.draw_without_rendering()
+    assert not any(ax.get_legend() for ax in figure.axes)
+    key = figure.legends[0].get_window_extent()
+    lowest = min(ax.get_tightbbox().y0 for ax in figure.axes if ax.get_visible())
+    assert key.y1 < lowest
+    assert 0 < key.x0 < key.x1 < figure.bbox.x1
+    assert key.y0 >= 0
+    words = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert words == {"exact posterior", "generated", "prior", "observation", "two standard deviations"}

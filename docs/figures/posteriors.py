@@ -1,4 +1,4 @@
-"""Picture and tables of `docs/posteriors.md`: `python -m docs.figures.posteriors`, twenty-five minutes on one core.
+"""Picture and tables of `docs/posteriors.md`: `python -m docs.figures.posteriors`, half an hour on one core.
 
 For each prior and observation, the sliced W1 distance to the exact posterior over the noise floor of as many samples:
 of the rules and of particles with a perfect prior, of 20 000 samples for the first prior and of 4096 for all; and the
@@ -6,7 +6,6 @@ same with a trained network. Three seeds, one for the networks of all priors but
 is not measured again.
 """
 
-import io
 import json
 import math
 import sys
@@ -14,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image
+from matplotlib import rc_context
 from torch import Tensor
 
-from docs.figures.parts import IMAGES, TABLES, generator, model, trained
+from docs.figures.parts import IMAGES, TABLES, generator, model, small_png, trained
 from toy_score import (
     DPS,
     EDM,
@@ -40,7 +39,7 @@ from toy_score import (
     TwistedDiffusion,
 )
 from toy_score.metrics import SlicedWasserstein
-from toy_score.plotting import posterior, to_png
+from toy_score.plotting import posterior
 
 PRIORS: list[Distribution] = [EightGaussians(), Heart(), SplitNormal(), NCSNMixture()]
 OBSERVATIONS = [LinearObservation([[1.0, 0.0]], [y], s) for y, s in ((1.0, 0.3), (0.0, 1.0), (2.0, 0.1))]
@@ -48,7 +47,7 @@ ANCESTRAL = DDPMAncestral(n_steps=256, grid=Angular())
 MANY, FEW = 20_000, 4096  # samples
 FLOORS = 64
 LARGEST = 1000.0  # distances beyond are not told apart: some samples have left for infinity
-COLOURS = 64  # of the picture, whose file is a quarter as large for it
+LETTERS = 13  # legible where a page shows the picture at half its size
 TABLE = TABLES / "posteriors.json"
 Table = dict[str, list[float | None]]
 
@@ -118,9 +117,9 @@ def picture(prior: ExactDenoiser, o: LinearObservation) -> None:
         if name != "prior"
     }
     title = f"Posterior samplers with a perfect prior, x observed as {o.value[0]} ± {o.std}"
-    image = posterior(samples, p.posterior(o).sample(2000, generator()), p, o, title)
-    png = Image.open(io.BytesIO(to_png(image))).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    png.save(IMAGES / "posteriors.png", optimize=True)
+    with rc_context({"font.size": LETTERS}):
+        figure = posterior(samples, p.posterior(o).sample(2000, generator()), p, o, title)
+        (IMAGES / "posteriors.png").write_bytes(small_png(figure))
 
 
 def written(value: float | None) -> str:
