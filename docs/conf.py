@@ -31,6 +31,7 @@ from docs.pages import in_one_piece, llms_txt, sitemap, without_pictures  # noqa
 
 BUILD = HERE / "_build"
 PLAYGROUND = BUILD / "extra/playground.html"
+HIDDEN_COLON = "\N{PRESENTATION FORM FOR VERTICAL COLON}"
 COMMAND = [sys.executable, "-m", "toy_score"]
 training: list[subprocess.Popen] = []
 PLAYGROUND.parent.mkdir(parents=True, exist_ok=True)
@@ -139,9 +140,17 @@ napoleon_use_rtype = False
 def rewrite_docstring(app, what, name, obj, options, lines):
     """Formulas, tables and code of docstrings, in place.
 
-    Napoleon takes what stands before a colon in the first line of an attribute's docstring for its type.
+    Napoleon takes what stands before a colon in the first line of an attribute's docstring for its type, so the colons
+    are hidden from it until `colons_again`.
     """
-    lines[:] = ["", *rewritten(lines)] if what in ("attribute", "data", "property") else rewritten(lines)
+    lines[:] = rewritten(lines)
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = lines[0].replace(":", HIDDEN_COLON)
+
+
+def colons_again(app, what, name, obj, options, lines):
+    """Docstrings of attributes as they were."""
+    lines[:] = [line.replace(HIDDEN_COLON, ":") for line in lines]
 
 
 def readable_signature(app, what, name, obj, options, signature, return_annotation):
@@ -149,16 +158,17 @@ def readable_signature(app, what, name, obj, options, signature, return_annotati
     return signature and readable(signature), return_annotation
 
 
-def numbers_in_one_piece(app: Sphinx, doctree: nodes.document) -> None:
-    """Lines end beside numbers, not within them."""
+def text_in_sentences(app: Sphinx, doctree: nodes.document) -> None:
+    """Lines end beside numbers, not within them; Sphinx writes -- between a parameter and what it is."""
     for text in list(doctree.findall(nodes.Text)):
         if not isinstance(text.parent, (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw)):
-            text.parent.replace(text, nodes.Text(in_one_piece(text)))
+            text.parent.replace(text, nodes.Text(in_one_piece(text).replace(" -- ", " \N{EN DASH} ")))
 
 
 def inline_formula(visitor, node) -> None:
-    """A formula in a sentence, as MathML."""
-    visitor.body.append(spaced(latex2mathml.tex2mathml(node.astext())))
+    """A formula in a sentence, as MathML; a long one scrolls where it is wider than the page."""
+    formula = spaced(latex2mathml.tex2mathml(node.astext()))
+    visitor.body.append(f'<span class="wide">{formula}</span>' if len(node.astext()) > 40 else formula)
     raise nodes.SkipNode
 
 
@@ -213,9 +223,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Connect what is defined above."""
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.connect("autodoc-process-docstring", rewrite_docstring, priority=100)
+    app.connect("autodoc-process-docstring", colons_again, priority=900)  # after Napoleon's 500
     app.connect("autodoc-process-signature", readable_signature)
     app.connect("source-read", links_of_the_repository)
-    app.connect("doctree-read", numbers_in_one_piece)
+    app.connect("doctree-read", text_in_sentences)
     app.connect("builder-inited", begin_first_model)
     app.connect("env-updated", end_first_model)
     app.connect("build-finished", lists_of_pages)
