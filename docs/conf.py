@@ -25,11 +25,13 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
 import toy_score  # noqa: E402
-from docs.docstrings import rewritten  # noqa: E402
-from docs.pages import llms_txt, sitemap, without_pictures  # noqa: E402
+from docs.docstrings import readable, rewritten  # noqa: E402
+from docs.formulas import spaced  # noqa: E402
+from docs.pages import in_one_piece, llms_txt, sitemap, without_pictures  # noqa: E402
 
 BUILD = HERE / "_build"
 PLAYGROUND, EXACT = BUILD / "extra/playground.html", BUILD / "extra/playground_exact.html"
+HIDDEN_COLON = "\N{PRESENTATION FORM FOR VERTICAL COLON}"
 COMMAND = [sys.executable, "-m", "toy_score"]
 training: list[subprocess.Popen] = []
 PLAYGROUND.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +48,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",  # formulas stand at the top of the files
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
 ]
@@ -76,14 +79,18 @@ nb_execution_in_temp = True  # what a page writes is not kept
 nb_output_stderr = "remove"  # progress bars
 nb_merge_streams = True
 
+smartquotes_action = "qe"  # quotation marks and ellipses, but no dashes: --help is an option
+
 html_theme = "furo"
 html_baseurl = os.environ.get("TOY_SCORE_DOCS_URL", "")  # where the site will be; the sitemap needs it
 html_title = f"toy_score {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
 html_extra_path = [str(BUILD / "extra")]
 html_theme_options = {"source_repository": "", "navigation_with_keys": True}
 html_math_renderer = "mathml"
+highlight_language = "text"  # where a page names none: output of commands, for example
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 
@@ -110,6 +117,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "show_signature": False,
+    "capture_repr": (),  # no addresses of objects
     "min_reported_time": 1e9,
     "write_computation_times": False,
     "image_srcset": ["2x"],
@@ -129,19 +138,44 @@ napoleon_use_rtype = False
 
 
 def rewrite_docstring(app, what, name, obj, options, lines):
-    """Formulas, tables and code of docstrings, in place."""
+    """Formulas, tables and code of docstrings, in place.
+
+    Napoleon takes what stands before a colon in the first line of an attribute's docstring for its type, so the colons
+    are hidden from it until `colons_again`.
+    """
     lines[:] = rewritten(lines)
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = lines[0].replace(":", HIDDEN_COLON)
+
+
+def colons_again(app, what, name, obj, options, lines):
+    """Docstrings of attributes as they were."""
+    lines[:] = [line.replace(HIDDEN_COLON, ":") for line in lines]
+
+
+def readable_signature(app, what, name, obj, options, signature, return_annotation):
+    """Signatures that Sphinx can parse."""
+    return signature and readable(signature), return_annotation
+
+
+def text_in_sentences(app: Sphinx, doctree: nodes.document) -> None:
+    """Lines end beside numbers, not within them; Sphinx writes -- between a parameter and what it is."""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw)):
+            text.parent.replace(text, nodes.Text(in_one_piece(text).replace(" -- ", " \N{EN DASH} ")))
 
 
 def inline_formula(visitor, node) -> None:
-    """A formula in a sentence, as MathML."""
-    visitor.body.append(latex2mathml.tex2mathml(node.astext()))
+    """A formula in a sentence, as MathML; a long one scrolls where it is wider than the page."""
+    formula = spaced(latex2mathml.tex2mathml(node.astext()))
+    visitor.body.append(f'<span class="wide">{formula}</span>' if len(node.astext()) > 40 else formula)
     raise nodes.SkipNode
 
 
 def displayed_formula(visitor, node) -> None:
     """A formula on a line of its own, as MathML."""
-    visitor.body.append(f'<div class="math">{latex2mathml.tex2mathml(node.astext(), as_block=True)}</div>')
+    formula = spaced(latex2mathml.tex2mathml(node.astext(), as_block=True))
+    visitor.body.append(f'<div class="math">{formula}</div>')
     raise nodes.SkipNode
 
 
@@ -191,7 +225,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Connect what is defined above."""
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.connect("autodoc-process-docstring", rewrite_docstring, priority=100)
+    app.connect("autodoc-process-docstring", colons_again, priority=900)  # after Napoleon's 500
+    app.connect("autodoc-process-signature", readable_signature)
     app.connect("source-read", links_of_the_repository)
+    app.connect("doctree-read", text_in_sentences)
     app.connect("builder-inited", begin_first_model)
     app.connect("env-updated", end_first_model)
     app.connect("build-finished", lists_of_pages)

@@ -1,8 +1,10 @@
 """Docstrings as reStructuredText: they are written as Markdown is, with the sections of Google's style."""
 
+import re
+
 from docs.formulas import displayed, in_sentences
 
-__all__ = ["rewritten"]
+__all__ = ["readable", "rewritten"]
 
 SECTIONS = {f"{name}:" for name in ("Args", "Attributes", "Example", "Raises", "Returns")}  # napoleon's
 
@@ -24,6 +26,11 @@ def rewritten(lines: list[str]) -> list[str]:
             out += in_sentences("\n".join(block)).split("\n")
         out.append("")
     return out
+
+
+def readable(signature: str) -> str:
+    """The signature without `<class 'torch.optim.Adam'>` and `<factory>`, of which Sphinx can make no links."""
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature).replace("<factory>", "...")
 
 
 def _blocks(lines: list[str]) -> list[list[str]]:

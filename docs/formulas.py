@@ -8,11 +8,13 @@ A docstring is read in a terminal and in an editor more often than in a browser,
     relations   <=, ->, ~, +-, ...
 
 What has another sign or word in it is code, and stays as it is: `n_steps`, `denoise(x, t)`, `(n, 2)`, `"x"`.
+
+Browsers set the name of a function without the thin spaces that TeX has around it; `spaced` adds them to the MathML.
 """
 
 import re
 
-__all__ = ["displayed", "in_sentences", "latex"]
+__all__ = ["displayed", "in_sentences", "latex", "spaced"]
 
 GREEK = "alpha beta gamma delta epsilon eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega Phi Sigma"
 FUNCTIONS = "log exp cos sin tan arctan sinh cosh tanh min max sup det"
@@ -51,6 +53,10 @@ CODE = re.compile(
 )
 
 
+FUNCTION = rf"<mi>(?:{FUNCTIONS.replace(' ', '|')})</mi>"
+"""As docutils writes it."""
+
+
 class NoFormulaError(ValueError):
     """The text is code or prose."""
 
@@ -82,6 +88,17 @@ def _role(code: str, text: str) -> str:
     return code if formula is None else f":math:`{formula}`"
 
 
+def spaced(mathml: str) -> str:
+    """The MathML of docutils with thin spaces around the names of functions.
+
+    Before a name there is one after what may be a factor; behind a name, unless a bracket opens.
+    """
+    space = '<mspace width="0.1667em"></mspace>'
+    behind = r"</m(?:i|n|sub|sup|subsup|frac|sqrt)>|<mo[^>]*>[)\]]</mo>"
+    mathml = re.sub(rf"({behind})(\s*)({FUNCTION})", rf"\1\2{space}\3", mathml)
+    return re.sub(rf"({FUNCTION}\s*<mo>&ApplyFunction;</mo>)(?!\s*<mo[^>]*>[(\[{{])", rf"\1{space}", mathml)
+
+
 def displayed(lines: list[str]) -> list[str] | None:
     """The lines of an indented block as equations in LaTeX; None if one of them is none.
 
@@ -108,9 +125,8 @@ def _several(tokens: list[str], closing: str | None) -> tuple[str, list[str]]:
     """LaTeX up to the closing bracket, or to the end, and the tokens after it."""
     out = []
     while tokens and tokens[0] != closing:
-        bare = tokens[0] in FUNCTIONS.split() and tokens[1:2] == [" "]
         formula, tokens = _one(tokens)
-        out.append(formula + r"\," if bare else formula)  # log p, with a thin space
+        out.append(formula)
     if closing is not None and not tokens:
         raise NoFormulaError
     return " ".join(out), tokens[1:]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urljoin
 
-__all__ = ["cells", "llms_txt", "sitemap", "without_pictures"]
+__all__ = ["cells", "in_one_piece", "llms_txt", "sitemap", "without_pictures"]
 
 CELL = r"```\{code-cell\} ipython3\n(.*?)^```\n"
 PICTURE = r"\n!\[[^\]]*\]\(\.\./images/tutorials/([\w.]+)\)\n"
@@ -30,6 +30,11 @@ def without_pictures(page: str) -> str:
     """The page without the pictures that its cells draw; an animation stays, a cell only writes its file."""
     still = PICTURE.replace(r"[\w.]+", r"\w+\.png")
     return re.sub(f"({CELL}){still}", r"\1", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def in_one_piece(text: str) -> str:
+    """The text with numbers such as 17 282, 5 % and 30 s that no line breaks."""
+    return re.sub(r"(?<=\d) (?=\d{3}\b|%|(?:ms|s|MB|GB|MiB)\b)", "\N{NO-BREAK SPACE}", text)
 
 
 def llms_txt(about: str, pages: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ from toy_score.compare.contestants import unique_names, wide_schedule
 from toy_score.compare.samplers import parse_samplers, short, with_steps
 from toy_score.compare.store import locked_folder
 from toy_score.compare.summary import best, mean_row
-from toy_score.compare.tables import number
+from toy_score.compare.tables import READING, number
 from toy_score.evaluation.doctor import detail
 from toy_score.evaluation.prior import GOOD_PRIOR_KL, prior_kl
 from toy_score.metrics import noise_floors, sample_metrics
@@ -600,3 +600,7 @@ def test_the_key_of_the_figure_lies_within_it_however_long_the_names_are(panels)
     assert key.x0 >= 0
     assert key.x1 <= figure.bbox.width
     assert key.y0 >= figure.axes[0].get_window_extent().y1
+
+
+def test_how_to_read_the_ranking_is_the_same_plain_text_in_markdown_and_on_the_page():
+    assert not set("*_`") & set(READING)

@@ -7,7 +7,7 @@ import pytest
 
 import toy_score as ts
 from docs.docstrings import rewritten
-from docs.formulas import displayed, latex
+from docs.formulas import displayed, latex, spaced
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from docs.formulas import displayed, latex
         ("D(x, t) = E[x_0 | x_t = x]", r"D(x,t)=E[x_{0}|x_{t}=x]"),
         ("dz / dphi = velocity", r"dz/d\phi=\mathrm{velocity}"),
         ("k_out e(c_in x) / c_in", r"k_{\text{out}}e(c_{\text{in}}x)/c_{\text{in}}"),
-        ("-log p_r(x)", r"-\log\,p_{r}(x)"),
+        ("-log p_r(x)", r"-\logp_{r}(x)"),
         ("x_t ~ N(0, r^2 I)", r"x_{t}\simN(0,r^{2}I)"),
         ("0 < s <= 5e-9", r"0<s\le5\cdot10^{-9}"),
     ],
@@ -82,10 +82,28 @@ def test_a_docstring_keeps_its_tables_its_code_and_its_examples():
     ]
 
 
-def test_every_formula_of_the_reference_is_mathml():
-    mathml = pytest.importorskip(
+def latex2mathml():
+    return pytest.importorskip(
         "docutils.utils.math.latex2mathml", reason="docutils comes with pip install -e '.[docs]'"
     )
+
+
+@pytest.mark.parametrize(
+    ("formula", "spaces"),
+    [
+        (r"\nabla \log p", "∇_log_p"),
+        (r"(-\log p(x))", "(\N{MINUS SIGN}log_p(x))"),
+        (r"2 \exp(x)", "2_exp(x)"),
+        (r"f(x) \cos x", "f(x)_cos_x"),
+    ],
+)
+def test_the_name_of_a_function_has_thin_spaces_as_in_tex(formula, spaces):
+    mathml = re.sub("<mspace[^>]*>", "_", spaced(latex2mathml().tex2mathml(formula)))
+    assert re.sub(r"<[^>]*>|&ApplyFunction;|\s", "", mathml) == spaces
+
+
+def test_every_formula_of_the_reference_is_mathml():
+    mathml = latex2mathml()
     found = 0
     for name in ts.__all__:
         module = inspect.getmodule(getattr(ts, name))

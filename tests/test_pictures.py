@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -146,6 +147,15 @@ def test_the_sample_panel_shows_both_clouds_and_the_shares():
     assert style.REAL != style.GENERATED
     assert ax.texts[0].get_text() == "left 0.000   right 1.000"
     assert len(ax.lines) == 20  # ten circles in two pieces
+
+
+@pytest.mark.parametrize("p", [Heart(), SplitNormal()], ids=lambda p: p.name)
+def test_the_key_hides_no_digit_of_the_shares(p):
+    ax = plotting.samples(p.sample(100), p.sample(100), p, "").axes[0]
+    canvas = FigureCanvasAgg(ax.figure)
+    canvas.draw()
+    shares, key = (artist.get_window_extent(canvas.get_renderer()) for artist in (ax.texts[0], ax.get_legend()))
+    assert shares.x1 < key.x0
 
 
 def test_shares_of_more_modes_than_fit_are_left_out():

@@ -3,8 +3,9 @@ Langevin dynamics does not find the weights
 ===========================================
 
 Two modes, one four times as heavy as the other. Langevin dynamics with the exact score of the clean density starts
-uniformly and never crosses the empty region, so it gives both the weight of their neighbourhoods. Annealed Langevin
-dynamics begins at high noise, where they are one, and finds the weights (Song and Ermon 2019, section 3).
+uniformly and never crosses the empty region, so each mode keeps the share of the points that start on its side.
+Annealed Langevin dynamics begins at high noise, where the two modes are one, and comes close to the true weights (Song
+and Ermon 2019, section 3).
 """
 
 import matplotlib.pyplot as plt

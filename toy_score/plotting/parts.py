@@ -120,7 +120,10 @@ def draw_real(ax: Axes, real: Tensor, alpha: float) -> None:
 def draw_key(ax: Axes) -> None:
     """The legend, in the lower right corner: hearts, pinwheels and moons leave it free."""
     size = fitting("generated", LABEL - 1, 0.36 * PANEL, least=LABEL - 1)  # it would hide too much
-    key = ax.legend(loc="lower right", fontsize=size, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3)
+    short = {"handlelength": 1.2, "handletextpad": 0.5}  # room for the shares of the modes beside it
+    key = ax.legend(
+        loc="lower right", fontsize=size, frameon=True, framealpha=0.8, edgecolor="none", markerscale=3, **short
+    )
     for handle in filter(None, key.legend_handles):
         handle.set_alpha(1.0)
         if isinstance(handle, Line2D):  # its markers are large already
