@@ -142,6 +142,13 @@ def test_a_network_and_an_optimizer_are_described_too():
     assert optimizer.keywords == {"lr": 0.1, "momentum": 0.9}
 
 
+@pytest.mark.parametrize("argument", [{"hidden": [128, 10**30]}, {"n_labels": -(10**30)}])
+def test_whole_numbers_beyond_64_bits_are_refused_by_their_place(argument):
+    (name,) = argument
+    with pytest.raises(ValueError, match=rf"model.backbone.{name}.* must be a whole number of 64 bits, got -?10+$"):
+        check_config({"class_path": "toy_score.MLP", "init_args": argument}, where="model.backbone")
+
+
 def test_foreign_classes_are_refused_before_they_are_imported(tmp_path, monkeypatch):
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)

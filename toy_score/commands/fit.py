@@ -189,7 +189,7 @@ def _restore(checkpoint: dict[str, Any], model: ScoreModule) -> None:
     optimizer = model.optimizer(parameters)
     (state,) = checkpoint["optimizer_states"]
     optimizer.load_state_dict(copy.deepcopy(state))
-    optimizer.step(lambda: torch.zeros(()))
+    optimizer.step(lambda: 0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     for stored in checkpoint["lr_schedulers"]:
         check_counters(stored)

@@ -36,6 +36,8 @@ def check_config(config: Any, expected: Any = Any, where: str = "description") -
 
 
 def _check(value: Any, expected: Any, where: str) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{where}: must be a whole number of 64 bits, got {reprlib.repr(value)}")
     if isinstance(value, dict) and "class_path" in value:
         _check_class(value, expected, where)
     elif expected is Any:
