@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--runs", default=None)
     runs = Path(parser.parse_args().runs or tempfile.mkdtemp()).resolve()
     checkpoints = [trained(name, runs) for name in MODELS]
-    command(runs, "compare", "--full", "--output", "compared", *checkpoints)
+    command(runs, "compare", "--output", "compared", *checkpoints)
     shutil.copy(runs / "compared/evaluations.png", IMAGES / "compare.png")
     print((runs / "compared/results.md").read_text(), flush=True)
 

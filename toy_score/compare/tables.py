@@ -13,10 +13,10 @@ __all__ = ["READING", "as_csv", "as_markdown", "number", "with_z"]
 
 READING = (
     "The best cell of a model is the one with the fewest evaluations among those that do not differ significantly from "
-    "the model's lowest sliced W1. The value of the exact denoiser beside it is that of the same cell with the exact "
-    "denoiser in the network's place: same sampler, same schedule, same noise. The distance from 1 to it is due to the "
-    "steps and the prior; from it to the model, to the network. The exact denoiser on a wide schedule shows the cost "
-    "of the model's schedule. It is not a bound: with few steps a narrower schedule can be better."
+    "the model's lowest sliced W1. The number of the exact denoiser is that of the same cell with it in the network's "
+    "place: same sampler, same schedule, same noise. The distance from 1 to it is due to the steps and the prior; from "
+    "it to the model, to the network. The exact denoiser on a wide schedule shows the cost of the model's schedule. It "
+    "is not a bound: with few steps a narrower schedule can be better."
 )
 
 
