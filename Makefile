@@ -72,7 +72,7 @@ figures: $(READY) ## draw the figures of the documents again, with their tables:
 	$(BIN)/python -m docs.figures.points --picture
 
 # Warnings are errors; nothing is loaded from the network while it builds.
-docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples: 150 s of CPU
+docs: $(DOCS) ## build the site in docs/_build/html: it trains a model and runs its own examples: three minutes of CPU
 	$(BIN)/sphinx-build -W --keep-going -j auto -b html docs docs/_build/html
 	@printf '%s\n' "" "open in a browser:  file://$(CURDIR)/docs/_build/html/index.html"
 
