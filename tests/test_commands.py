@@ -161,6 +161,7 @@ def test_callbacks_of_lightning_can_be_added_in_a_config(here, capsys):
     ("name", "value", "said"),
     [
         ("max_time", "[1, 2]", "the trainer cannot be made with trainer.max_time [1, 2]: "),
+        ("devices", "1" + 30 * "0", "the trainer cannot be made with trainer.devices "),
         ("val_check_interval", "[1]", "the trainer cannot be made with trainer.val_check_interval [1]: "),
         (
             "callbacks",

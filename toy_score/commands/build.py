@@ -29,7 +29,7 @@ say = rank_zero_only(print)
 
 
 MOST_DEVICES = 1024
-UNCHECKED = (AttributeError, LookupError, TypeError)
+UNCHECKED = (AttributeError, LookupError, OverflowError, TypeError)
 """What Lightning raises for settings that it does not check."""
 
 KEPT = ("backbone", "optimizer", "lr_schedule")
