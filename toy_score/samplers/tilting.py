@@ -45,7 +45,9 @@ class FeynmanKacCorrector(ParticleSampler):
 
     With any other denoiser it is ancestral sampling.
 
-    Its arguments are those of `ParticleSampler` and
+    Its arguments are those of `ParticleSampler` and the following one. With `grid=Angular(scale)`, a scale of a fifth
+    of the data's standard deviation has a bias several times smaller than a scale of one, where the steps at low noise
+    are long.
 
     Args:
         langevin: `h`, the length of the Langevin steps, in [0, 1); 0 for none, which takes half of the evaluations.
