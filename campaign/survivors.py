@@ -27,6 +27,24 @@ EQUIVALENT = {
         "constant: 1 -> 2",
     ): "the start of a potential: one is overwritten, a constant in the other cancels",
     ("distributions/points.py", "constant: 1 -> 2"): "points at a time, for the same sums",
+    ("distributions/points.py", "constant: 1.0 -> 2.0"): "the noise at which the nearest point is the likeliest",
+    ("distributions/boxes.py", "comparison: offset < 0 -> offset <= 0"): "in the middle, either side",
+    ("distributions/folded.py", "constant: 1.0 -> 2.0"): "the length of a normal vector",
+    ("distributions/halfplanes.py", "sign left out: -1 -> 1"): "of two axes, the last is number 1",
+    ("metrics/kernels.py", "constant: 2.0 -> 4.0"): "a period that is longer, of as many more waves",
+    ("objectives/times.py", "constant: 1e-06 -> 2e-06"): "a bound that two points in a million meet",
+    (
+        "objectives/maps/base.py",
+        "comparison: share[0] < self.to_data -> share[0] <= self.to_data",
+    ): "only where they are equal",
+    ("posteriors.py", "comparison: a >= b -> a > b"): "of two equal matrices, either",
+    ("samplers/particles.py", "comparison: ess < threshold -> ess <= threshold"): "only where they are equal",
+    ("samplers/particles.py", "constant: 2 -> 3"): "the number of strips, or where the curve turns: another curve",
+    (
+        "samplers/particles.py",
+        "operator: strip + torch.where(strip % 2 == 0, height, 1.0 - height)"
+        " -> strip - torch.where(strip % 2 == 0, height, 1.0 - height)",
+    ): "another curve",
     (
         "objectives/maps/trajectories.py",
         "comparison: u[0] < self.from_noise -> u[0] <= self.from_noise",

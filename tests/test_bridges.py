@@ -46,6 +46,7 @@ from toy_score import (
 from toy_score.backbones import MLP
 from toy_score.bridges import STANDARD_NORMAL
 from toy_score.metrics import bridges as measured
+from toy_score.metrics.bridges import bridge_table
 from toy_score.parameterisations import FlowPrediction, Time
 from toy_score.requests import SampleRequest
 from toy_score.samplers import NoiseStream
@@ -401,6 +402,16 @@ class Speeding:
         return (2.0 * t * self.velocity).expand_as(x)
 
 
+class Slower:
+    """A bridge whose velocity is that of another, a tenth less."""
+
+    def __init__(self, bridge):
+        self.bridge, self.schedule = bridge, bridge.schedule
+
+    def slope(self, x, t):
+        return 0.9 * self.bridge.slope(x, t)
+
+
 def test_the_energy_of_paths_is_a_mean_over_the_points_of_all_requests(monkeypatch):
     """`int (2 t)^2 |v|^2 dt` and the way, `int 2 t v dt`, by the sums of Euler's hundred steps."""
     monkeypatch.setattr(measured, "squared_w2", lambda *ends: 10.0)
@@ -413,6 +424,32 @@ def test_the_energy_of_paths_is_a_mean_over_the_points_of_all_requests(monkeypat
     assert found["path_energy"] == pytest.approx(energy, rel=1e-7)
     assert found["normalised_path_energy"] == pytest.approx((energy - 10) / 10, rel=1e-7)
     assert found["straightness"] == pytest.approx(1 - 13 * way**2 / energy, rel=1e-6)
+
+
+def test_the_error_of_the_velocity_is_drawn_on_new_axes_or_on_given_ones():
+    metric = measured.VelocityError()
+    bridge = ExactBridge(ONE, STANDARD_NORMAL, LINE)
+    metric.update(Slower(bridge), bridge, 50, generator())
+    assert torch.allclose(metric.compute(), torch.full((len(metric.times),), 0.01, dtype=f64))
+    figure, axes = metric.plot()
+    (line,) = axes.lines
+    assert line.get_xdata().tolist() == list(metric.times)
+    assert line.get_ydata() == pytest.approx(0.01)
+    again, axes = metric.plot([metric.compute()] * 2, axes)
+    assert again is figure
+    assert len(axes.lines) == 3
+
+
+def test_the_report_of_a_bridge_has_every_figure_in_its_place():
+    summary = {"times": (0.05, 0.5), "velocity_error": [1e-3, 2e-4], "path_energy": 17.5, "squared_w2": 10.0}
+    summary |= {"normalised_path_energy": 0.75, "straightness": 0.251}
+    lines = bridge_table(summary)
+    assert lines[1].split() == ["time", "0.05", "0.5"]
+    assert lines[2].split() == ["velocity", "error", "1.0e-03", "2.0e-04"]
+    assert lines[3] == ""
+    assert lines[5].split() == ["path", "energy", "17.5000", "W2^2", "10.0000"]
+    assert [line.split()[-1] for line in lines[6:]] == ["0.7500", "0.2510"]
+    assert bridge_table(summary | {"velocity_error": None}) == lines[4:]
 
 
 def test_of_all_requests_the_first_paths_are_followed_and_no_more(monkeypatch):

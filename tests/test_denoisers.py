@@ -202,6 +202,16 @@ def test_an_energy_gives_a_conservative_field_and_a_plain_network_does_not():
         assert (curl < 1e-12) == is_gradient
 
 
+def test_the_output_of_an_energy_is_the_gradient_of_the_sum_of_both_outputs_row_by_row():
+    torch.manual_seed(0)
+    net = MLP((16, 16)).double()
+    x, c = torch.randn(7, 2, dtype=torch.float64), torch.rand(7, 1, dtype=torch.float64)
+    found, h = Energy().output(net, x, c), 1e-6
+    for k, step in enumerate(h * torch.eye(2, dtype=torch.float64)):
+        slope = (net(x + step, c, None).sum(dim=1) - net(x - step, c, None).sum(dim=1)) / (2 * h)
+        assert torch.allclose(found[:, k], slope, atol=1e-7)
+
+
 def test_an_energy_can_be_trained():
     model = NetworkDenoiser(MLP((16, 16)), VP(), Energy(), LogSigma())
     x0 = Heart().sample(64, generator())

@@ -233,6 +233,10 @@ def test_circles_are_unbroken_images_of_circles(p):
     for piece, radius in zip(pieces, (0.5, 0.5, 2.0, 2.0), strict=True):
         assert torch.allclose(p.pull(piece).norm(dim=1), torch.tensor(radius), atol=1e-5)
         assert (piece[1:] - piece[:-1]).norm(dim=1).max() < 0.03 * radius
+    for label in (0, 1):
+        halves = p.conditioned_on(label).circles([0.5, 2.0], n=400)
+        assert all(torch.equal(half, whole) for half, whole in zip(halves, pieces[1 - label :: 2], strict=True))
+        assert (p.modes(torch.cat([half[1:-1] for half in halves])) == label).all()
     angles = torch.cat([torch.atan2(z[:, 1], z[:, 0]) for z in map(p.pull, pieces[:2])]) % (2 * math.pi)
     assert len(angles) == 400
     assert angles.sort().values.diff().max() < 1.01 * 2 * math.pi / 400 < 1.02 * angles.sort().values.diff().min()

@@ -104,6 +104,18 @@ def test_codes_by_a_wrong_flow_are_not_standard_normal():
     assert stats.kstest(code[:, 1].numpy(), "norm").statistic > math.sqrt(math.log(2e6) / 8000)
 
 
+def test_hutchinsons_estimate_has_two_values_with_the_exact_one_in_the_middle():
+    """The divergence along directions (1, 1) and (1, -1) is `tr J +- 2 J_01`, at the same points of the same flow."""
+    p = GaussianMixture([[0.5, -1.0]], covariances=[[[2.0, 0.9], [0.9, 1.0]]])
+    truth, x = ExactDenoiser(p, EDM(0.02, 50.0)), torch.tensor([[1.0, 0.3]], dtype=torch.float64)
+    exact = ProbabilityFlow(truth, 1e-5).log_prob(x).item()
+    estimates = ProbabilityFlow(truth, 1e-5, hutchinson=True).log_prob(x.repeat(10, 1), generator())
+    low, high = estimates.min().item(), estimates.max().item()
+    assert high - low > 0.1
+    assert ((estimates - low).abs().minimum((estimates - high).abs()) < 1e-3).all()
+    assert 0.5 * (low + high) == pytest.approx(exact, abs=1e-3)
+
+
 def test_hutchinsons_estimate_is_right_on_average():
     """Means of 64 estimates at 20 points: within 4.9 standard errors of the exact divergence's answer (1e-6 each)."""
     x = points(Heart(), 20, 0.1)

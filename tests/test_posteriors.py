@@ -330,3 +330,16 @@ def test_a_line_has_no_more_nodes_than_memory_is_planned_for(observation):
         line = _Line(p, observation, p.reference(64), level)
         planned, used = lines._most_nodes(p, observation, level), line.log_q.shape[1]
         assert used <= planned <= 1.5 * used + 4 or used == 1
+
+
+@pytest.mark.parametrize("std", [0.2, 1.5, 4.0])
+@pytest.mark.parametrize("matrix", [[[1.0, 0.5], [0.2, 2.0]], [[0.8, -0.6]], [[1.0, 0.0], [0.0, 1.0]]], ids=str)
+def test_the_evidence_of_an_observation_of_a_normal_law_is_normal(matrix, std):
+    """`N(y; A mu, A S A' + std^2 I)`, in units of the largest likelihood."""
+    p, A = LEANING.conditioned_on(0), torch.tensor(matrix, dtype=f64)
+    y = torch.tensor([0.7, -0.4], dtype=f64)[: len(A)]
+    law = torch.distributions.MultivariateNormal(
+        A @ p._mu[0], A @ p._S[0] @ A.T + std**2 * torch.eye(len(A), dtype=f64)
+    )
+    expected = law.log_prob(y).item() + 0.5 * len(A) * math.log(2 * math.pi * std**2)
+    assert lines._log_evidence(p, LinearObservation(matrix, y.tolist(), std)) == pytest.approx(expected, abs=1e-7)

@@ -13,6 +13,7 @@ from toy_score.component import Component
 from toy_score.distributions import EightGaussians
 from toy_score.likelihood import ProbabilityFlow
 from toy_score.metrics import KernelSteinDiscrepancy
+from toy_score.objectives import maps
 from toy_score.parameterisations import EDMPreconditioning
 from toy_score.samplers import LangevinCorrector
 from toy_score.standardisation import Standardisation
@@ -90,6 +91,17 @@ NEAREST = [
     (tilt, "exponents", [[], [0.0], [1.0, -1.0]], [[TINY], [1.0, -0.5]]),
     (ts.OptimalTransport, "size", [1], [2]),
     (ts.EntropicTransport, "epsilon", [0.0], [TINY]),
+    (ts.EntropicTransport, "tolerance", [0.0], [TINY]),
+    (ts.EntropicTransport, "size", [1], [2]),
+    (ts.DDPMAncestral, "n_steps", [0], [1, None]),
+    (ts.Langevin, "n_steps", [0], [1]),
+    (LangevinCorrector, "n_steps", [0], [1]),
+    (maps.Consistency, "n_steps", [0], [1]),
+    (maps.MeanFlow, "n_maps", [0], [1]),
+    (maps.TrajectoryDistillation, "n_paths", [0], [1]),
+    (maps.TrajectoryDistillation, "n_steps", [0], [1]),
+    (maps.TrajectoryDistillation, "to_data", [-TINY, 1 + TINY], [0.0, 1.0]),
+    (maps.EvenEnds, "to_data", [-TINY, 1 + TINY], [0.0, 1.0]),
     (ts.EntropicTransport, "max_iterations", [0], [1]),
 ]
 
@@ -99,7 +111,7 @@ def test_a_number_at_the_edge_of_its_range_is_taken_and_the_next_is_refused(make
     for value in taken:
         make(**{name: value})
     for value in [*refused, *([float("nan")] if all(isinstance(v, float) for v in refused) else [])]:
-        with pytest.raises(ValueError, match=r"must|betas|below|between|finite|one of|hold"):
+        with pytest.raises(ValueError, match=r"must|betas|below|between|finite|one of|hold|share"):
             make(**{name: value})
 
 

@@ -930,3 +930,11 @@ def test_annealed_langevin_recovers_the_mode_weights():
     p = SplitNormal()
     x = AnnealedLangevin(20, n_levels=30)(ExactDenoiser(p, VE(0.01, 20.0)), 20_000, generator(2))
     assert abs((x[:, 0] > 0).double().mean() - 0.5) < 4.9 * 0.5 / 20_000**0.5
+
+
+def test_langevin_runs_at_the_lowest_level_unless_another_is_given():
+    schedule = VE(0.01, 20.0)
+    for sampler, ratio in ((Langevin(n_steps=3), 0.01), (Langevin(n_steps=3, sigma=0.5), 0.5)):
+        times = sampler.times(schedule)
+        assert times.shape == (3,)
+        assert schedule.ratio(times).tolist() == pytest.approx([ratio] * 3)

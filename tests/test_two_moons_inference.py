@@ -147,6 +147,12 @@ def test_the_density_of_the_posterior_integrates_to_one_and_its_entropy_is_that_
     assert q.log_prob(torch.tensor([[0.0, 0.9]], dtype=f64)).item() < -100.0
 
 
+def test_the_modes_of_the_posterior_are_its_moons():
+    q = PRIOR.conditioned_on([0.0, 0.0])
+    assert q.mode_weights == pytest.approx({"sum above 0": 0.5, "sum below 0": 0.5}, abs=1e-9)
+    assert q.modes(torch.tensor([[0.3, -0.1], [0.1, -0.3], [-0.3, 0.1], [-0.1, 0.3]])).tolist() == [0, 1, 1, 0]
+
+
 def test_far_points_have_finite_answers():
     q, x = PRIOR.conditioned_on([0.0, 0.0]), torch.tensor([[1e4, -3.0], [0.0, 0.0], [-1e6, 1e6]])
     for sigma in (0.0, 1e-3, 1.0, 1e4):
