@@ -117,6 +117,12 @@ def test_from_a_normal_source_it_is_the_exact_denoiser(p):
         assert torch.allclose(bridge.score(x, t), exact.score(x, t), atol=1e-9)
 
 
+def test_the_source_of_ordinary_flow_matching_is_the_standard_normal():
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0), dtype=f64)
+    log_p = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(dim=1)
+    assert torch.allclose(STANDARD_NORMAL.log_prob(x), log_p, atol=1e-12)
+
+
 def test_float32_loses_nothing_at_either_end():
     bridge = ExactBridge(EightGaussians(), Moons(), LINE)
     for t in (LINE.t_min, 0.5, LINE.t_max):
