@@ -13,7 +13,7 @@ __all__ = ["OptimalTransport"]
 
 @dataclass(frozen=True)
 class OptimalTransport(Coupling):
-    """The permutation of a part of the points with the least `sum_k |x_0k - x_1k|^2`: OT-CFM (Tong et al. 2024).
+    """The permutation of a part with the least `sum_k |x_k - y_k|^2`, `y` of the source: OT-CFM (Tong et al. 2024).
 
     Between finite parts it is not the optimal coupling of the distributions: its expected cost is above `W2^2`, and
     decreases towards it as the parts grow. The time of a part grows about as `size^3`: 2, 14, 87 and 720 ms of one CPU
