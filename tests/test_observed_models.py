@@ -63,6 +63,7 @@ def test_predict_and_test_after_an_observation(tmp_path, monkeypatch, capsys):
         ([*GIVEN, "--model.observation.std", "0"], "std must be positive, got 0.0"),
         (GIVEN[2:], "LinearObservation needs matrix; add --model.observation.matrix"),
         ([*GIVEN, "--model.rule", "MMPS"], "there is no PosteriorRule 'MMPS'"),
+        (["--model.rule", "DPS"], "--model.rule corrects samples for an observation; add --model.observation"),
         ([*GIVEN, "--model.observation.matrix", "[[0, 0]]"], "none of them zero"),
     ],
 )

@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks.timing import command
 from toy_score import ScoreModule
+from toy_score.modules.checkpoints import read_checkpoint
 
 __all__ = ["DOCS", "IMAGES", "SEED", "TABLES", "generator", "model", "small_png", "trained"]
 
@@ -31,14 +32,22 @@ def small_png(figure: Figure, colours: int = 128) -> bytes:
 
 
 def trained(config: str, runs: Path, *flags: str) -> Path:
-    """The checkpoint of a config, trained with these flags unless a run of it is in `runs` already."""
+    """The checkpoint of a config, trained with these flags unless `runs` has a run of it; that goes on to its end."""
     name = "_".join([config, *flags[1::2]])
     pattern = f"lightning_logs/{name}/version_*/checkpoints/last.ckpt"
-    if not list(runs.glob(pattern)):
+    found = sorted(runs.glob(pattern))
+    start = ["--ckpt_path", str(found[-1].resolve())] if found else []
+    if not found or not is_finished(found[-1]):
         runs.mkdir(parents=True, exist_ok=True)
         logger = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", "lightning_logs"]
-        command(runs, "fit", "--config", config, *logger, "--trainer.logger.name", name, *flags)
+        command(runs, "fit", "--config", config, *logger, "--trainer.logger.name", name, *flags, *start)
     return sorted(runs.glob(pattern))[-1]
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the run of a checkpoint has made all of its steps."""
+    checkpoint = read_checkpoint(path)
+    return checkpoint["global_step"] >= (checkpoint.get("run_length") or 0)
 
 
 def model(config: str, runs: Path) -> ScoreModule:

@@ -63,6 +63,10 @@ class Built:
         pl.seed_everything(settings["seed_everything"], workers=True, verbose=False)
         self.data: ToyDataModule = from_config(settings["data"], ToyDataModule, "data")
         self.model: ScoreModule = from_config(settings["model"], ScoreModule, "model")
+        if given.flag("model.rule") is not None and self.model.observation is None:
+            raise ValueError(
+                "--model.rule corrects samples for an observation; add --model.observation, or leave it out"
+            )
         self._announce()
 
     def _announce(self) -> None:
