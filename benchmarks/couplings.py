@@ -118,6 +118,10 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
                     continue
                 run = kept(pair, method, seed, folder, options.points)
                 results.setdefault((pair, method), []).append(run)
+    if not results:
+        raise SystemExit(
+            f"no results: --seeds {options.seeds}{' --kept' if options.kept else ''}; ask for a seed or more"
+        )
     results = dict(sorted(results.items(), key=lambda item: options.parts.index(item[0][0])))
     exact = {pair: kept(pair, "exact", 0, folder, options.points) for pair in options.parts}
     perfect = {

@@ -184,8 +184,10 @@ def locked_output(path: str | Path) -> AbstractContextManager[None]:
     return locked(path) if is_first_process() else nullcontext()
 
 
-RESTORING = {"_restore_modules_and_callbacks", "restore_training_state", "resume_start"}
-RESTORING |= {"_check_resumable", "check_counters"}
+RESTORING = {
+    *("_restore_modules_and_callbacks", "restore_training_state", "resume_start"),
+    *("_check_resumable", "check_counters"),
+}
 """Functions that read the entries of a checkpoint: of Lightning, and of the commands."""
 
 

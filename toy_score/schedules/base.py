@@ -161,9 +161,9 @@ def check_levels(sigma_min: float, sigma_max: float, largest: float = EXTREME) -
     Raises:
         ValueError: otherwise.
     """
-    if not 1.0 / EXTREME <= sigma_min < math.inf:
-        small = "a positive number" if not sigma_min > 0 else f"at least {1.0 / EXTREME:g}"
-        raise ValueError(f"sigma_min must be {small}, got {sigma_min}; NCSN uses 0.01")
+    if not sigma_min >= 1.0 / EXTREME:
+        bound = f"at least {1.0 / EXTREME:g}" if sigma_min > 0 else "a positive number"
+        raise ValueError(f"sigma_min must be {bound}, got {sigma_min}; NCSN uses 0.01")
     if not sigma_min < sigma_max:
         raise ValueError(f"sigma_min must be below sigma_max, got {sigma_min} >= {sigma_max}; swap them?")
     if sigma_max > largest:
