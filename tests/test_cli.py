@@ -226,17 +226,25 @@ def test_the_configs_of_a_family_differ_only_in_the_data_and_what_sharp_edges_ne
         assert [kind["class_path"].split(".")[-1] for kind in kinds] == ["HeartDataModule", "SplitNormalDataModule"]
         shared = [{k: v for k, v in kind["init_args"].items() if k in SHARED} for kind in kinds]
         assert shared[0] == shared[1]
-        edges = [settings["model"]["init_args"]["backbone"]["init_args"].pop("edges") for settings in (heart, split)]
-        assert edges == ([0, 0] if "original" in model else [0, 32])
         arguments = [settings["model"]["init_args"] for settings in (heart, split)]
+        edges = [
+            (each["backbone"]["init_args"].pop("edges"), each["backbone"]["init_args"].pop("edge_shape"))
+            for each in arguments
+        ]
+        assert edges[0] == (0, "tanh")
+        assert edges[1] == ((0, "tanh") if "original" in model else (32, "tanh" if model == "energy" else "asinh"))
         if "original" not in model:
-            samplers = [each.pop("sampler") for each in arguments]
+            steps = [each["trainer"].pop("max_steps") for each in (heart, split)]
+            assert steps == ([1500, 2300] if model == "energy" else [2500, 3000])
+            scales = [each["parameterisation"]["init_args"].pop("sigma_data", None) for each in arguments]
+            assert scales in ([0.8, 1.3], [None, None])  # of the data, where the network is scaled by it
+            samplers, inside = [each.pop("sampler") for each in arguments], 6 if model == "energy" else 3
             assert samplers[1] == {
                 "class_path": "toy_score.StochasticMidpoint",
-                "init_args": samplers[1]["init_args"] | {"n_steps": 48, "end": "mean"},
+                "init_args": samplers[1]["init_args"] | {"n_steps": 48, "denoisings": inside},
             }
             if model != "flow":
-                assert samplers[0] | {"init_args": samplers[0]["init_args"] | {"end": "mean"}} == samplers[1]
+                assert samplers[0] | {"init_args": samplers[0]["init_args"] | {"denoisings": inside}} == samplers[1]
             levels = [each["schedule"]["init_args"].pop("sigma_min", None) for each in arguments]
             assert levels[0] == levels[1] or levels == [0.02, 0.01]
         assert heart == split

@@ -14,7 +14,7 @@ from scipy.special import erfc, erfcx, i0e, i1e, log_ndtr
 from scipy.stats import wasserstein_distance
 
 import toy_score as ts
-from toy_score.backbones import MLP, Fourier
+from toy_score.backbones import MLP, Fourier, PotentialMLP
 from toy_score.denoisers import ExactDenoiser, NetworkDenoiser
 from toy_score.parameterisations import EDMPreconditioning, LogSigma, Sigma, Time
 from toy_score.play.export import (
@@ -243,10 +243,15 @@ def test_a_network_of_one_class_agrees():
     check_network(denoiser.conditioned_on(2))
 
 
-@pytest.mark.parametrize("parameterisation", [EDMPreconditioning(0.8), ts.parameterisations.Energy(0.8)], ids=str)
-def test_networks_that_see_edges_agree(parameterisation):
+@pytest.mark.parametrize("edge_shape", ["tanh", "asinh"])
+@pytest.mark.parametrize(
+    ("cls", "parameterisation"),
+    [(cls, of(0.8)) for of in (EDMPreconditioning, ts.parameterisations.Energy) for cls in (MLP, PotentialMLP)],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_networks_that_see_edges_agree(cls, parameterisation, edge_shape):
     torch.manual_seed(3)
-    mlp = MLP(hidden=(16, 12), activation="silu", edges=5)
+    mlp = cls(hidden=(16, 12), activation="silu", edges=5, edge_shape=edge_shape)
     check_network(NetworkDenoiser(mlp, ts.VE(0.01, 20.0), parameterisation, LogSigma()))
 
 
@@ -282,7 +287,7 @@ def few_steps(cls):
     if cls is ts.DDIM:
         return [cls(6), cls(6, eta=0.5)]
     if cls is ts.StochasticMidpoint:
-        return [cls(1), cls(6), cls(6, end="mean")]
+        return [cls(1), cls(6), cls(6, denoisings=1), cls(6, denoisings=3)]
     return [cls(n_steps=1), cls(n_steps=6)]
 
 

@@ -446,7 +446,7 @@ def test_independent_noise_in_the_two_stages_costs_an_order():
 
 
 @pytest.mark.parametrize("schedule", [VE(0.02, 20.0), VP(sigma_min=0.02)], ids=repr)
-def test_the_mean_as_the_last_step_leaves_nothing_in_a_gap_and_the_step_of_the_flow_a_known_share(schedule):
+def test_denoised_points_as_the_last_step_leave_nothing_in_a_gap_and_the_step_of_the_flow_a_known_share(schedule):
     """Exact points under the noise of the lowest level. The flow's step is `r (u + h(u) / 2)` inside an edge that the
     noisy point is `r u` inside of, with the hazard `h`: below 0 for `u < -0.6120`. With the density f at each of the
     two edges, `2 f r int_-inf^-0.6120 Phi = 0.1654 * 2 f r` is outside; five standard errors."""
@@ -456,24 +456,31 @@ def test_the_mean_as_the_last_step_leaves_nothing_in_a_gap_and_the_step_of_the_f
     noisy = noisy + level.sigma * torch.randn(n, 2, generator=torch.Generator().manual_seed(1))
     truth = ExactDenoiser(p, schedule)
     share = {
-        end: p.invalid(StochasticMidpoint(end=end).last(truth, noisy, level, NoiseStream(0, 0, n))).double().mean()
-        for end in ("flow", "mean")
+        k: p.invalid(StochasticMidpoint(denoisings=k).last(truth, noisy, level, NoiseStream(0, 0, n))).double().mean()
+        for k in (0, 1, 3)
     }
-    assert share["mean"] == 0
-    assert abs(share["flow"] - 0.1654 * 2 * f * r) < 5 * (0.1654 * 2 * f * r / n) ** 0.5
+    assert share[1] == share[3] == 0
+    assert abs(share[0] - 0.1654 * 2 * f * r) < 5 * (0.1654 * 2 * f * r / n) ** 0.5
 
 
-def test_walks_end_with_the_flow_unless_the_mean_is_chosen_and_other_ends_are_refused():
-    truth, start, noise = ExactDenoiser(Heart(), VE()), 20.0 * torch.randn(8, 2), NoiseStream(0, 0, 8)
-    levels = StochasticMidpoint(4).levels(VE())
-    before = StochasticMidpoint(4).walk(truth, start, noise, levels[:-1])
-    for sampler, end in [
-        (StochasticMidpoint(4), before - 0.5 * levels[-2].ratio * truth.noise(before, levels[-2])),
-        (StochasticMidpoint(4, end="mean"), truth.denoise(before, levels[-2])),
-    ]:
+def test_walks_end_with_the_flow_unless_the_last_point_is_denoised_as_often_as_is_said():
+    schedule = VP()
+    truth, start, noise = ExactDenoiser(Heart(), schedule), 20.0 * torch.randn(8, 2), NoiseStream(0, 0, 8)
+    levels = StochasticMidpoint(4).levels(schedule)
+    before, last = StochasticMidpoint(4).walk(truth, start, noise, levels[:-1]), levels[-2]
+    once = truth.denoise(before, last)
+    ends = {
+        0: before / last.alpha - 0.5 * last.ratio * truth.noise(before, last),
+        1: once,
+        2: truth.denoise(last.alpha * once, last),
+        3: truth.denoise(last.alpha * truth.denoise(last.alpha * once, last), last),
+    }
+    for k, end in ends.items():
+        sampler = StochasticMidpoint(4, denoisings=k)
         torch.testing.assert_close(sampler.walk(truth, start, NoiseStream(0, 0, 8)), end)
-    with pytest.raises(ValueError, match="unknown end 'data'; choose flow or mean"):
-        StochasticMidpoint(end="data")
+        assert sampler.nfe(schedule) == 7 + max(k - 1, 0)
+    with pytest.raises(ValueError, match="denoisings must be at least 0, got -1"):
+        StochasticMidpoint(denoisings=-1)
 
 
 def sra1_noise(increment, integral, h):

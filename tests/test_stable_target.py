@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from toy_score import MLP, ExactDenoiser, PotentialMLP, SplitNormal
+from toy_score import MLP, ExactDenoiser, MapMLP, PotentialMLP, SplitNormal
 from toy_score.denoisers import NetworkDenoiser
 from toy_score.objectives import AllLevels, Context, DenoisingScoreMatching, OutputWeighting, StableTarget
 from toy_score.parameterisations import EDMPreconditioning, LogSigma
@@ -152,33 +152,45 @@ def test_impossible_numbers_of_points_are_refused():
         StableTarget(every=3)
     with pytest.raises(ValueError, match="edges must be at least 0, got -1"):
         MLP(edges=-1)
+    with pytest.raises(ValueError, match="unknown edge_shape 'relu'; choose from tanh, asinh"):
+        MLP(edge_shape="relu")
 
 
-def test_features_of_edges_are_lines_in_units_of_the_noise():
-    """`tanh((v . x + b) alpha / sigma)`, added to the first layer by a matrix."""
+SHAPES = {"tanh": torch.tanh, "asinh": torch.asinh}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_features_of_edges_are_lines_in_units_of_the_noise(shape):
+    """`f((v . x + b) alpha / sigma)`, added to the first layer by a matrix."""
     torch.manual_seed(0)
     x, sigma = torch.randn(5, 2), torch.tensor([[0.02], [0.1], [1.0], [5.0], [100.0]])
-    net, c = MLP((8,), "tanh", edges=3), LogSigma()(sigma, torch.ones(5, 1), sigma)
+    net, c = MLP((8,), "tanh", edges=3, edge_shape=shape), LogSigma()(sigma, torch.ones(5, 1), sigma)
     h = x @ net.layers[0].weight[:, :2].T + c * net.layers[0].weight[:, 2] + net.layers[0].bias
-    h = h + torch.tanh((x @ net.lines.weight.T + net.lines.bias) / sigma) @ net.from_lines.weight.T
+    h = h + SHAPES[shape]((x @ net.lines.weight.T + net.lines.bias) / sigma) @ net.from_lines.weight.T
     assert torch.allclose(net(x, c), net.layers[1](torch.tanh(h)), atol=1e-5)
 
 
-def test_the_gradient_of_a_potentials_features_is_that_of_edges_and_as_small_at_low_noise():
-    """`grad r log cosh((v . x + b) / r + d) = v tanh((v . x + b) / r + d)`: bounded by `|v|` at every noise level."""
+def test_the_default_shape_of_edges_is_that_of_checkpoints_without_one():
+    assert MLP(edges=1).edge_shape == MapMLP(edges=1).edge_shape == PotentialMLP(edges=1).edge_shape == "tanh"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_gradient_of_a_potentials_features_is_that_of_edges_and_as_small_at_low_noise(shape):
+    """`grad r g((v . x + b) / r + d) = v f((v . x + b) / r + d)`, `g` the integral of `f`: no factor of `1 / r`."""
     torch.manual_seed(0)
-    net, x = PotentialMLP(hidden=(8,), edges=3).double(), torch.randn(50, 2, dtype=f64)
+    net, x = PotentialMLP(hidden=(8,), edges=3, edge_shape=shape).double(), torch.randn(50, 2, dtype=f64)
     for sigma in (1e-3, 0.1, 1.0, 500.0):
         c = torch.full((50, 1), math.log(sigma) / 4, dtype=f64)
         for k in range(3):
             slope = torch.func.grad(lambda z, c=c, k=k: net._line_features(z, c)[:, k].sum())(x)
             v, b, d = net.lines.weight[k], net.lines.bias[k], net.shifts[k]
-            assert torch.allclose(slope, torch.tanh((x @ v + b) / sigma + d)[:, None] * v, atol=1e-9)
+            assert torch.allclose(slope, SHAPES[shape]((x @ v + b) / sigma + d)[:, None] * v, atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("backbone", [MLP, PotentialMLP])
-def test_the_jacobian_with_edges_is_the_derivative(backbone):
-    model = network(EDM(0.02, 500.0), backbone, edges=4).double()
+def test_the_jacobian_with_edges_is_the_derivative(backbone, shape):
+    model = network(EDM(0.02, 500.0), backbone, edges=4, edge_shape=shape).double()
     x = SplitNormal().sample(50, generator()).double()
     for sigma in (0.1, 1.0, 20.0):
         t = model.schedule.time(torch.tensor(sigma, dtype=f64))

@@ -22,7 +22,7 @@ class MapMLP(MLP):
         hidden: widths of the hidden layers.
         activation: as in `MLP`.
         embedding: features of each of the two conditioning numbers.
-        n_labels, edges, n_conditions: as in `MLP`.
+        n_labels, edges, n_conditions, edge_shape: as in `MLP`.
     """
 
     n_numbers = 2
@@ -35,8 +35,9 @@ class MapMLP(MLP):
         n_labels: int = 0,
         edges: int = 0,
         n_conditions: int = 0,
+        edge_shape: str = "tanh",
     ):
-        super().__init__(hidden, activation, embedding, n_labels, edges, n_conditions)
+        super().__init__(hidden, activation, embedding, n_labels, edges, n_conditions, edge_shape)
         if edges:
             steepness = STEEPEST ** torch.linspace(0.0, 1.0, edges)
             with torch.no_grad():

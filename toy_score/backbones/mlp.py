@@ -40,6 +40,27 @@ ACTIVATIONS = {
 """By name, the function, the same in place, and its derivative."""
 
 
+class _EdgeShape(NamedTuple):
+    function: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    integral: Callable[[Tensor], Tensor]
+
+
+EDGE_SHAPES = {
+    "tanh": _EdgeShape(
+        torch.tanh,
+        lambda u: 1.0 - torch.tanh(u).square(),
+        lambda u: u + F.softplus(-2.0 * u) - math.log(2.0),  # log cosh(u), without overflow
+    ),
+    "asinh": _EdgeShape(
+        torch.asinh,
+        lambda u: torch.rsqrt(1.0 + u.square()),
+        lambda u: u * torch.asinh(u) - torch.sqrt(1.0 + u.square()) + 1.0,
+    ),
+}
+"""By name, the function of the distance to an edge, its derivative, and its integral from 0."""
+
+
 class MLP(Backbone):
     """The multilayer perceptron that all models share: (x, c) -> hidden layers -> 2.
 
@@ -54,14 +75,17 @@ class MLP(Backbone):
         n_labels: how many class labels there are, >= 0.
         n_conditions: how many numbers, of about unit size, each point may be conditioned on, >= 0; without labels. They
             are further inputs, and where they are not given, there is a learned vector in their place.
-        edges: how many features `tanh((v . x + b) exp(-4 c))` the first layer sees besides, >= 0, with `v` and `b`
+        edges: how many features `f((v . x + b) exp(-4 c))` the first layer sees besides, >= 0, with `v` and `b`
             learned. With `LogSigma`, `exp(-4 c) = alpha / sigma`, so each is a line, seen in units of the noise: near
             a sharp edge of the data the best output is a function of just that, and a smooth network of `x` and `c`
             would have to learn it for each noise level anew.
+        edge_shape: `f`, tanh or asinh. Beyond an edge the noise of a point grows with its distance to the data. `tanh`
+            does not tell one distance from another from about three noise levels on, `asinh` does; for a jump, as in
+            flow maps, `tanh` is the right shape.
 
     Raises:
-        ValueError: for an unknown activation, a width below 1, a negative `n_labels`, `n_conditions` or `edges`, or
-            labels and conditions at once.
+        ValueError: for an unknown activation or `edge_shape`, a width below 1, a negative `n_labels`, `n_conditions` or
+            `edges`, or labels and conditions at once.
     """
 
     broadcasts = True
@@ -74,6 +98,7 @@ class MLP(Backbone):
         n_labels: int = 0,
         edges: int = 0,
         n_conditions: int = 0,
+        edge_shape: str = "tanh",
     ):
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -88,8 +113,10 @@ class MLP(Backbone):
             )
         if edges < 0:
             raise ValueError(f"edges must be at least 0, got {edges}; 32 suffice for two straight edges")
+        if edge_shape not in EDGE_SHAPES:
+            raise ValueError(f"unknown edge_shape {edge_shape!r}; choose from {', '.join(EDGE_SHAPES)}")
         self.hidden, self.activation, self.embedding, self.n_labels = tuple(hidden), activation, embedding, n_labels
-        self.edges, self.n_conditions = edges, n_conditions
+        self.edges, self.edge_shape, self.n_conditions = edges, edge_shape, n_conditions
         widths = [2 + self.n_numbers * embedding.n_features, *hidden, 2]
         layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.layers = cast(Sequence[nn.Linear], layers)  # `ModuleList` cannot say what its modules are
@@ -147,11 +174,15 @@ class MLP(Backbone):
 
     def _line_features(self, x: Tensor, c: Tensor) -> Tensor:
         """The features of the learned lines, `(n, lines)`."""
-        return torch.tanh(self.lines(x) * self._inverse_noise(c))
+        return EDGE_SHAPES[self.edge_shape].function(self._distances(x, c))
 
     def _line_slopes(self, x: Tensor, c: Tensor) -> Tensor:
         """Their derivatives by `v . x`, `(n, lines)`."""
-        return (1.0 - self._line_features(x, c).square()) * self._inverse_noise(c)
+        return EDGE_SHAPES[self.edge_shape].slope(self._distances(x, c)) * self._inverse_noise(c)
+
+    def _distances(self, x: Tensor, c: Tensor) -> Tensor:
+        """Those to the lines in units of the noise, `(n, lines)`."""
+        return self.lines(x) * self._inverse_noise(c)
 
     def _features(self, c: Tensor) -> Tensor:
         """The embedding of each of the numbers, `(m, n_numbers * n_features)`."""

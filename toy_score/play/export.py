@@ -188,6 +188,7 @@ def export_network(denoiser: Denoiser) -> dict[str, Any]:
     parameters = [values for layer in mlp.layers for values in (layer.weight, layer.bias)]
     if mlp.edges:
         parameters += [mlp.lines.weight, mlp.lines.bias, mlp.from_lines.weight]
+        parameters += [mlp.shifts] if isinstance(mlp, PotentialMLP) else []
     if denoiser.labels is not None:
         parameters += [mlp.label_vectors.weight[denoiser.labels[0]]]
     weights = [values.detach().flatten() for values in parameters]
@@ -198,6 +199,8 @@ def export_network(denoiser: Denoiser) -> dict[str, Any]:
         "backbone": {
             "widths": [2 + mlp.embedding.n_features, *mlp.hidden, 2],
             "edges": mlp.edges,
+            "edge_shape": mlp.edge_shape,
+            "potential": isinstance(mlp, PotentialMLP),
             "labelled": denoiser.labels is not None,
             "activation": mlp.activation,
             "embedding": describe(mlp.embedding, EMBEDDINGS, "embedding"),

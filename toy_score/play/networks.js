@@ -56,6 +56,10 @@ const ACTIVATIONS = { // each with its derivative
   tanh: [Math.tanh, (h) => 1 - Math.tanh(h) ** 2],
   relu: [(h) => Math.max(h, 0), (h) => (h > 0 ? 1 : 0)],
 };
+const EDGE_SHAPES = { // each with its derivative and its integral from 0
+  tanh: [Math.tanh, (u) => 1 - Math.tanh(u) ** 2, (u) => Math.abs(u) + Math.log1p(Math.exp(-2 * Math.abs(u))) - Math.LN2],
+  asinh: [Math.asinh, (u) => 1 / Math.sqrt(1 + u * u), (u) => u * Math.asinh(u) - Math.sqrt(1 + u * u) + 1],
+};
 
 // y = x W' + b for n rows. Blocks of four rows and two outputs: each number that is read is used two or four times.
 function linear(x, n, { W, b, inputs, outputs }) {
@@ -98,16 +102,21 @@ function back(g, n, { W, inputs, outputs }) {
 }
 
 class MLP {
-  constructor({ widths, edges, labelled, activation, embedding }, weights) {
+  constructor({ widths, edges, edge_shape, potential, labelled, activation, embedding }, weights) {
     [this.activation, this.slope] = ACTIVATIONS[activation];
     this.embedding = EMBEDDINGS[nameOf(embedding)](embedding.init_args);
     let at = 0;
     const take = (n) => Float64Array.from(weights.subarray(at, at += n));
     const layer = (inputs, outputs) => ({ W: take(inputs * outputs), b: take(outputs), inputs, outputs });
     this.layers = widths.slice(1).map((outputs, l) => layer(widths[l], outputs));
-    // Features tanh((v . x + b) exp(-4 c)) of the first layer: lines, seen in units of the noise.
+    // Features f((v . x + b) exp(-4 c)) of the first layer: lines, seen in units of the noise. Those of a potential are
+    // exp(4 c) times the integral of f, at distances that are shifted.
     this.lines = edges ? layer(2, edges) : null;
     if (edges) this.fromLines = { W: take(edges * widths[1]), b: new Float64Array(widths[1]), inputs: edges, outputs: widths[1] };
+    this.shifts = edges && potential ? take(edges) : new Float64Array(edges);
+    const [f, slope, integral] = EDGE_SHAPES[edge_shape];
+    this.seen = potential ? (u, r) => r * integral(u) : f;
+    this.bend = potential ? f : (u, r) => slope(u) / r;
     if (labelled) this.layers[0].b = plus(this.layers[0].b, [1, take(widths[1])]); // the vector of the class
   }
 
@@ -122,16 +131,18 @@ class MLP {
     return rows;
   }
 
-  // The features of the lines.
-  seen(x, c) {
-    const scale = Math.exp(-4 * c);
-    return linear(x, x.length / 2, this.lines).map((value) => Math.tanh(scale * value));
+  // The distances to the lines in units of the noise.
+  distances(x, c) {
+    const scale = Math.exp(-4 * c), K = this.shifts.length;
+    return linear(x, x.length / 2, this.lines).map((value, i) => scale * value + this.shifts[i % K]);
   }
 
   // The first layer's outputs.
   first(x, c) {
     const n = x.length / 2, h = linear(this.input(x, c), n, this.layers[0]);
-    return this.lines ? plus(h, [1, linear(this.seen(x, c), n, this.fromLines)]) : h;
+    if (!this.lines) return h;
+    const r = Math.exp(4 * c), features = this.distances(x, c).map((u) => this.seen(u, r));
+    return plus(h, [1, linear(features, n, this.fromLines)]);
   }
 
   forward(x, c) {
@@ -157,8 +168,8 @@ class MLP {
     const inputs = back(g, n, first);
     const slope = Float64Array.from({ length: 2 * n }, (_, i) => inputs[(i >> 1) * first.inputs + (i & 1)]);
     if (!this.lines) return slope;
-    const seen = this.seen(x, c), scale = Math.exp(-4 * c);
-    const bent = back(g, n, this.fromLines).map((value, i) => value * (1 - seen[i] ** 2) * scale);
+    const u = this.distances(x, c), r = Math.exp(4 * c);
+    const bent = back(g, n, this.fromLines).map((value, i) => value * this.bend(u[i], r));
     return plus(slope, [1, back(bent, n, this.lines)]);
   }
 }

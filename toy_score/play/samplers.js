@@ -128,6 +128,11 @@ function lagrangeWeights(h, nodes, kernel) {
 
 const alone = (step) => (...args) => [step(...args), null]; // a step without memory
 const clean = (denoiser, x, t) => denoised(denoiser, x, t);
+const repeatedly = (k) => (denoiser, x, t) => {
+  let y = clean(denoiser, x, t);
+  for (let i = 1; i < k; i++) y = clean(denoiser, times(t.alpha, y), t);
+  return y;
+};
 
 const SAMPLERS = {
   Euler: () => ({ last: clean, step: alone((denoiser, x, t, s) =>
@@ -164,7 +169,7 @@ const SAMPLERS = {
       const raised = plus(times(up.alpha / t.alpha, x), [up.alpha * added * S_noise, noise.normal(x.length)]);
       return heunStep(denoiser, raised, up, s);
     }) }),
-  StochasticMidpoint: ({ end }) => ({ last: end === "mean" ? clean : toData, step: alone((denoiser, x, t, s, noise) => {
+  StochasticMidpoint: ({ denoisings }) => ({ last: denoisings ? repeatedly(denoisings) : toData, step: alone((denoiser, x, t, s, noise) => {
     const m = within(denoiser.schedule, t, s, 0.5), half = Math.sqrt(0.5 * (precision(s) - precision(t)));
     const first = times(half, noise.normal(x.length)), both = plus(first, [half, noise.normal(x.length)]);
     const middle = reverseStep(x, denoised(denoiser, x, t), t, m, first);

@@ -15,10 +15,10 @@ Strong order is about single paths of `B`; weak order is about the law of the sa
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
+from toy_score.checks import check_at_least
 from toy_score.denoisers import Denoiser
 from toy_score.samplers.base import GridSampler, NoiseStream
 from toy_score.samplers.grids import Angular, Grid
@@ -65,28 +65,40 @@ class StochasticMidpoint(_TwoStageMethod):
     denoised point: exact to order `r^4` for a smooth density, but it ends beyond a hard edge where the noise left the
     point more than 0.612 r outside. A straight edge at which the density is `f` has `0.165 f r` of the mass outside
     then. The denoised point, the mean of the clean points, is inside wherever the data are convex (Jolicoeur-Martineau
-    et al. 2021, section 3.2); its law is exact to order `r^2`, and about `0.3 r` at an edge is nearly empty.
+    et al. 2021, section 3.2); its law is exact to order `r^2`, and about `0.3 r` at an edge is nearly empty. That of a
+    network may still be outside by a part of `r`; denoised again it moves inside. This is mean shift, `y + r^2 grad log
+    p_r(y)` (Comaniciu & Meer 2002), which goes uphill on the density at the lowest level: what is inside an edge moves
+    as well, so three denoisings leave about `1.2 r` nearly empty.
 
     Args:
-        n_steps: number of steps, >= 1; `2 n_steps - 1` evaluations.
+        n_steps: number of steps, >= 1.
         grid: at which times they begin.
-        end: the last step: `flow`, or `mean`, the denoised point, for data with hard edges.
+        denoisings: how often the last point is denoised, >= 0; with 0 the last step is that of the flow. For data with
+            hard edges take 1 with the exact denoiser, and 3 with a network. A sample takes `2 n_steps - 1` evaluations,
+            and one more for each denoising after the first.
 
     Raises:
-        ValueError: for another end, or `n_steps < 1`.
+        ValueError: for `denoisings < 0` or `n_steps < 1`.
     """
 
     n_steps: int = 32
     grid: Grid = Angular()
-    end: Literal["flow", "mean"] = "flow"
+    denoisings: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.end not in ("flow", "mean"):
-            raise ValueError(f"unknown end {self.end!r}; choose flow or mean")
+        check_at_least(0, denoisings=self.denoisings)
+
+    def nfe(self, schedule: Schedule) -> int:
+        return super().nfe(schedule) + max(self.denoisings - 1, 0)
 
     def last(self, denoiser: Denoiser, x: Tensor, t: Level, noise: NoiseStream) -> Tensor:
-        return denoiser.denoise(x, t) if self.end == "mean" else super().last(denoiser, x, t, noise)
+        if self.denoisings == 0:
+            return super().last(denoiser, x, t, noise)
+        for _ in range(self.denoisings):
+            y = denoiser.denoise(x, t)
+            x = t.alpha * y
+        return y
 
     def step(self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, noise: NoiseStream) -> Tensor:
         m = self.within(denoiser.schedule, t, s, 0.5)
