@@ -315,7 +315,7 @@ def test_a_model_of_the_heart_continues_on_the_split_normal(last, capsys):
 @pytest.mark.parametrize(
     ("options", "difference"),
     {
-        "--model.backbone MLP --model.backbone.hidden [8]": "MLP(activation=softplus, edge_shape=tanh, edges=0, embedding=Raw()",
+        "--model.backbone MLP --model.backbone.hidden [8]": "MLP(activation=softplus, edge_shape=tanh, edges=0, ",
         "--model EDMModule": "holds a NCSNModule; leave out --model EDMModule",
         "--ckpt_path {last}": "--init_from {last} starts a new one; choose one of them",
     }.items(),
