@@ -189,6 +189,17 @@ def test_the_gradient_of_a_potentials_features_is_that_of_edges_and_as_small_at_
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("backbone", [MLP, PotentialMLP])
+def test_features_of_edges_are_finite_at_the_lowest_noise_level_that_is_allowed(backbone, shape):
+    torch.manual_seed(0)
+    net, x = backbone(hidden=(8,), edges=3, edge_shape=shape), torch.randn(50, 2)
+    c = torch.full((50, 1), math.log(1e-30) / 4)
+    assert net(x, c).isfinite().all()
+    assert all(part.isfinite().all() for part in net.jacobian(x, c))
+    assert torch.func.grad(lambda z: net(z, c).sum())(x).isfinite().all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("backbone", [MLP, PotentialMLP])
 def test_the_jacobian_with_edges_is_the_derivative(backbone, shape):
     model = network(EDM(0.02, 500.0), backbone, edges=4, edge_shape=shape).double()
     x = SplitNormal().sample(50, generator()).double()

@@ -55,7 +55,7 @@ EDGE_SHAPES = {
     "asinh": _EdgeShape(
         torch.asinh,
         lambda u: torch.rsqrt(1.0 + u.square()),
-        lambda u: u * torch.asinh(u) - torch.sqrt(1.0 + u.square()) + 1.0,
+        lambda u: u * torch.asinh(u) - torch.hypot(u, torch.ones_like(u)) + 1.0,  # the square of u may overflow
     ),
 }
 """By name, the function of the distance to an edge, its derivative, and its integral from 0."""
