@@ -235,7 +235,7 @@ def test_the_configs_of_a_family_differ_only_in_the_data_and_what_sharp_edges_ne
         assert edges[1] == ((0, "tanh") if "original" in model else (32, "tanh" if model == "energy" else "asinh"))
         if "original" not in model:
             steps = [each["trainer"].pop("max_steps") for each in (heart, split)]
-            assert steps == ([1500, 2300] if model == "energy" else [2500, 3000])
+            assert steps == ([1500, 2150] if model == "energy" else [2500, 3000])
             scales = [each["parameterisation"]["init_args"].pop("sigma_data", None) for each in arguments]
             assert scales in ([0.8, 1.3], [None, None])  # of the data, where the network is scaled by it
             samplers, inside = [each.pop("sampler") for each in arguments], 6 if model == "energy" else 3
